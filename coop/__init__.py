@@ -1,0 +1,89 @@
+"""coop: many WebAssembly guests and plain sync code on one thread, as green threads.
+
+    import coop
+
+    def main():
+        module = coop.Module.from_file("ticker.wasm")
+        coop.Guest(module, stdout=coop.text(print)).run()
+
+    coop.run(main)
+
+Everything public is here; the rooms below are read from `scheduler` on.
+"""
+
+import coop.system  # noqa: F401 - first of all: it says in words what is missing  # isort: split
+from coop.engine import Caller, HostFunction, Limits, Memory, Module, OutOfBounds, host_function
+from coop.errors import (
+    BadModule,
+    BugError,
+    Busy,
+    Cancelled,
+    Closed,
+    CoopError,
+    DeadlineExceeded,
+    Deadlock,
+    GuestExit,
+    GuestTrap,
+    LimitExceeded,
+    LinkError,
+    NoDeadline,
+    NotPollable,
+    TableFull,
+    Unsupported,
+    WasCancelled,
+    WouldBlock,
+    WrongThread,
+)
+from coop.group import TaskGroup
+from coop.net import Conn, Listener, connect, listen
+from coop.run import pause, run, sleep, spawn
+from coop.task import Task, current
+from coop.text import text
+from coop.threads import run_in_thread
+from coop.wasip1 import Dir, Guest
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadModule",
+    "BugError",
+    "Busy",
+    "Caller",
+    "Cancelled",
+    "Closed",
+    "Conn",
+    "CoopError",
+    "Deadlock",
+    "DeadlineExceeded",
+    "Dir",
+    "Guest",
+    "GuestExit",
+    "GuestTrap",
+    "HostFunction",
+    "LimitExceeded",
+    "Limits",
+    "LinkError",
+    "Listener",
+    "Memory",
+    "Module",
+    "NoDeadline",
+    "NotPollable",
+    "OutOfBounds",
+    "TableFull",
+    "Task",
+    "TaskGroup",
+    "Unsupported",
+    "WasCancelled",
+    "WouldBlock",
+    "WrongThread",
+    "connect",
+    "current",
+    "host_function",
+    "listen",
+    "pause",
+    "run",
+    "run_in_thread",
+    "sleep",
+    "spawn",
+    "text",
+]

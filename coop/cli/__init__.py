@@ -1,0 +1,11 @@
+"""The command line: `coop run guest.wasm`, spelled as `wasmtime run` spells it.
+
+command   the options, their help, and the exit statuses
+settings  the comma lists of -W, -S, -C, -O and -D
+values    what stands on a command line as text: durations, sizes, arguments of exports
+guestrun  one guest from its file to its exit status
+"""
+
+from coop.cli.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,31 @@
+"""The engine: the one room that touches wasmtime.
+
+Read `instance` first: its loop is where a guest gives up the thread.
+"""
+
+from coop.engine.border import Border
+from coop.engine.hostfunc import AGAIN, AT_ONCE, Caller, HostFunction, ImportTable, RawImport, host_function
+from coop.engine.instance import Instance
+from coop.engine.limits import Limits
+from coop.engine.memory import Memory, OutOfBounds
+from coop.engine.module import Module
+from coop.engine.preempt import SLICE_NS
+from coop.engine.signatures import Import
+
+__all__ = [
+    "AGAIN",
+    "AT_ONCE",
+    "SLICE_NS",
+    "Border",
+    "Caller",
+    "HostFunction",
+    "Import",
+    "ImportTable",
+    "Instance",
+    "Limits",
+    "Memory",
+    "Module",
+    "OutOfBounds",
+    "RawImport",
+    "host_function",
+]

@@ -1,0 +1,325 @@
+"""The border of one scheduler: where its guests' calls become Python calls.
+
+wasmtime calls a host function with no hint of which guest calls.  All guests of
+a scheduler share the same callbacks, so the scheduler keeps one cell - here, the
+attributes `instance`, `state` and `caller` - and whoever lets a guest run sets it
+first.  Only one guest of a scheduler runs at a time, and it is always the one in
+the cell.
+
+A host call that waits gives wasmtime a *continuation*: a C function that is
+asked, once for every poll of the guest, whether the call may go on.  Ours is
+libc's `strlen`, over two bytes of which the first says yes or no; so asking costs
+no Python.  One flag serves every guest, because it is read only while one of
+them is being polled: suspending clears it, and resuming sets it.
+
+1. Python that runs on a fiber - everything called from here - is short, never
+   switches, and lets no exception out: wasmtime would go on with garbage.
+2. Callbacks, linkers and cells belong to one scheduler and die with it; engines
+   and modules are shared.
+"""
+
+import ctypes as C
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import wasmtime
+
+from coop.engine.capi import AsyncCallback, Continuation, UncheckedCallback, address, held
+from coop.engine.config import Engine
+from coop.engine.hostfunc import Caller, HostFunction, ImportTable, RawImport
+from coop.engine.marshal import (
+    WASM_TYPE,
+    compile_fast,
+    compile_raw,
+    make_decoder,
+    make_encoder,
+    space,
+    store_i32,
+)
+from coop.engine.module import Module
+from coop.engine.preempt import SLICE_NS, Ticker
+from coop.engine.shim import PARK, TRY_MODULE, shim_text
+from coop.engine.signatures import FuncType
+from coop.engine.traps import new_trap, take_error
+from coop.errors import LinkError
+
+if TYPE_CHECKING:
+    from coop.engine.instance import Instance
+    from coop.scheduler import Scheduler
+
+_libc = C.PyDLL(None)
+_STRLEN = C.cast(_libc.strlen, C.c_void_p).value or 0
+
+_LINKAGES_KEPT = 32
+"""Sets of imports that are kept for guests to come; each takes a quarter of a megabyte."""
+
+
+class Border:
+    """One scheduler's side of every call between its guests and Python.
+
+    instance, state, caller -- the guest that runs now: its engine half, the state its raw
+                               imports work on, and what its host functions are told
+    called                  -- whether a guest has called a host function since somebody set this to False
+    flag                    -- flag[0] is 1 when the pending host call may go on
+    slice_ns                -- how long a busy guest runs before the others get a turn
+    """
+
+    def __init__(self, scheduler: "Scheduler", slice_ns: int = SLICE_NS) -> None:
+        self.scheduler = scheduler
+        self.slice_ns = slice_ns
+        self.instance: Instance | None = None
+        self.state: Any = None
+        self.caller: Caller | None = None
+        self.called = False
+        self.flag = (C.c_ubyte * 2)(0, 0)
+        self.instances: dict[Instance, None] = {}
+        """Every instance with a store, so that none outlives the run."""
+        self._continuation = Continuation(_STRLEN, C.addressof(self.flag), None)
+        self._tickers: dict[int, Ticker] = {}
+        self._linkages: dict[object, Linkage] = {}
+        self._sweep_at = _LINKAGES_KEPT
+
+    def ticker(self, engine: Engine) -> Ticker:
+        """Return the timer that ends slices on `engine`."""
+        found = self._tickers.get(engine.address)
+        if found is None:
+            found = self._tickers[engine.address] = Ticker(engine, self.slice_ns)
+        return found
+
+    def linkage(
+        self, engine: Engine, tables: tuple[ImportTable, ...], functions: tuple[HostFunction, ...]
+    ) -> "Linkage":
+        """Return what guests with these imports are linked against; made once for all of them."""
+        # By identity: functions that compare equal may still do different things.  The linkage keeps them.
+        key = (engine.address, tuple(map(id, tables)), tuple(map(id, functions)))
+        found = self._linkages.get(key)
+        if found is None:
+            if len(self._linkages) >= self._sweep_at:
+                self._sweep()
+            found = self._linkages[key] = Linkage(self, engine, tables, functions)
+        return found
+
+    def _sweep(self) -> None:
+        """Close the linkages no guest uses: a host that makes functions for each guest would pile them up."""
+        used = {id(instance.linkage) for instance in self.instances}
+        for key, linkage in list(self._linkages.items()):
+            if id(linkage) not in used:
+                del self._linkages[key]
+                linkage.close()
+        # Looking at all of them may cost no more than making as many.
+        self._sweep_at = max(_LINKAGES_KEPT, 2 * len(self._linkages))
+
+    def suspender(self) -> Callable[[int], None]:
+        """Return a function that suspends the guest, by the structure at an address, until `flag` is set."""
+        flag, continuation, size = self.flag, bytes(self._continuation), C.sizeof(Continuation)
+
+        def suspend(continuation_out: int) -> None:
+            flag[0] = 0
+            space[continuation_out - 1 : continuation_out - 1 + size] = continuation
+
+        return suspend
+
+    def close(self) -> None:
+        """End what still lives, in the order wasmtime needs: instances, linkers, timers."""
+        for instance in list(self.instances):
+            (instance.on_run_end or instance.close)()
+        for linkage in self._linkages.values():
+            linkage.close()
+        for ticker in self._tickers.values():
+            ticker.close()
+        self._linkages.clear()
+        self._tickers.clear()
+        self.instance = self.state = self.caller = None
+
+
+class Linkage:
+    """A linker with a set of imports, and the shims for those that park.
+
+    linker -- the C linker; every guest clones it
+    shims  -- for each WASI module: its name and the shim's pre-instance
+    """
+
+    def __init__(
+        self,
+        border: Border,
+        engine: Engine,
+        tables: tuple[ImportTable, ...],
+        functions: tuple[HostFunction, ...],
+    ) -> None:
+        self.linker: int = held.wasmtime_linker_new(engine.address)
+        self.shims: list[tuple[bytes, int]] = []
+        self._border = border
+        self._offered: dict[tuple[str, str], FuncType] = {}
+        self._keep: list[Any] = [tables, functions]
+        self._define_async(*PARK, (), (), self._park)
+        for table in tables:
+            self._add_table(engine, table)
+        for function in functions:
+            self._add_function(function)
+
+    def require(self, module: Module) -> None:
+        """Raise LinkError, naming each, unless every import of `module` is here and of the right type."""
+        missing = []
+        for wanted in module.imports:
+            offered = self._offered.get((wanted.module, wanted.name))
+            if offered is None:
+                missing.append(f"{wanted} is not provided")
+            elif wanted.type != offered:
+                missing.append(f"{wanted} has type {_show(wanted.type)}, provided is {_show(offered)}")
+        if missing:
+            raise LinkError(f"{module.name}: import {'; import '.join(missing)}")
+
+    def close(self) -> None:
+        """Delete the pre-instances, then the linker."""
+        for _, pre in self.shims:
+            held.wasmtime_instance_pre_delete(pre)
+        self.shims.clear()
+        if self.linker:
+            held.wasmtime_linker_delete(self.linker)
+            self.linker = 0
+
+    # -- raw imports
+
+    def _add_table(self, engine: Engine, table: ImportTable) -> None:
+        def fail(at: int, error: BaseException) -> int:
+            errno = table.errno_of(error)
+            if errno is None:
+                return self._fail(error)
+            store_i32(at, errno)
+            return 0
+
+        for raw in table.imports:
+            self._offered[table.module, raw.name] = _wasm_types(raw)
+            module = TRY_MODULE if raw.parks else table.module
+            trampoline = compile_raw(self._border, raw.call, raw.params, raw.results, fail, raw.name)
+            self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
+        shim = Module.from_bytes(shim_text(table.imports), name="shim", max_wasm_stack=engine.wasm_stack)
+        pre = C.c_void_p()
+        error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))
+        if error:
+            raise take_error(error)
+        self._keep.append(shim)
+        self.shims.append((table.module.encode(), pre.value or 0))
+
+    # -- users' functions
+
+    def _add_function(self, function: HostFunction) -> None:
+        types = _wasm_types(function)
+        if (function.module, function.name) in self._offered:
+            raise LinkError(f"host function {function} is provided already")
+        self._offered[function.module, function.name] = types
+        if not function.parks:
+            trampoline = compile_fast(
+                self._border,
+                function.call,
+                function.params,
+                function.results,
+                function.check,
+                lambda _, error: self._fail(error),
+                str(function),
+            )
+            self._define_unchecked(
+                function.module, function.name, function.params, function.results, trampoline
+            )
+            return
+        border, call = self._border, function.call
+        decode = make_decoder(function.params)
+        encode = make_encoder(function.results, function.check)
+
+        def begin(args: Any, results: int) -> None:
+            # The arguments are wasmtime's, and gone when this returns; the room for the results stays.
+            values, caller = decode(args), border.caller
+            border.instance.pending = lambda: encode(results, call(caller, *values))  # type: ignore[union-attr]
+
+        self._define_async(function.module, function.name, function.params, function.results, begin)
+
+    def _park(self, args: Any, results: int) -> None:
+        """Do nothing more: the raw import has said already what to wait for."""
+
+    def _fail(self, error: BaseException) -> int:
+        """Keep `error` for the task and return a trap that ends the guest."""
+        instance = self._border.instance
+        assert instance is not None
+        instance.failure = error
+        return new_trap("host function failed")
+
+    # -- wasmtime's side
+
+    def _define_unchecked(
+        self, module: str, name: str, params: tuple[str, ...], results: tuple[str, ...], call: Any
+    ) -> None:
+        callback = UncheckedCallback(call)
+        self._define(held.wasmtime_linker_define_func_unchecked, module, name, params, results, callback)
+
+    def _define_async(
+        self, module: str, name: str, params: tuple[str, ...], results: tuple[str, ...], begin: Any
+    ) -> None:
+        border, suspend = self._border, self._border.suspender()
+
+        def start(
+            _env: int,
+            _caller: int,
+            args: Any,
+            _nargs: int,
+            out: int,
+            _nout: int,
+            _trap: int,
+            continuation: int,
+        ) -> None:
+            suspend(continuation)
+            try:
+                begin(args, out)
+            except BaseException as error:
+                instance, failure = border.instance, error
+                assert instance is not None
+                instance.pending = lambda: _raise(failure)
+
+        callback = AsyncCallback(start)
+        self._define(held.wasmtime_linker_define_async_func, module, name, params, results, callback)
+
+    def _define(
+        self,
+        define: Any,
+        module: str,
+        name: str,
+        params: tuple[str, ...],
+        results: tuple[str, ...],
+        callback: Any,
+    ) -> None:
+        functype = wasmtime.FuncType(_valtypes(params), _valtypes(results))
+        self._keep += [functype, callback]
+        m, n = module.encode(), name.encode()
+        error = define(
+            self.linker,
+            m,
+            len(m),
+            n,
+            len(n),
+            address(functype.ptr()),
+            C.cast(callback, C.c_void_p),
+            None,
+            None,
+        )
+        if error:
+            raise take_error(error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _valtypes(kinds: tuple[str, ...]) -> list[wasmtime.ValType]:
+    return [getattr(wasmtime.ValType, WASM_TYPE[kind])() for kind in kinds]
+
+
+def _wasm_types(function: RawImport | HostFunction) -> FuncType:
+    return (
+        tuple(WASM_TYPE[kind] for kind in function.params),
+        tuple(WASM_TYPE[kind] for kind in function.results),
+    )
+
+
+def _show(functype: FuncType | None) -> str:
+    if functype is None:
+        return "no function"
+    return f"({', '.join(functype[0])}) -> ({', '.join(functype[1])})"

@@ -1,0 +1,126 @@
+"""Compiled modules on disk, so that a 3 MB guest starts in milliseconds the second time.
+
+wasmtime loads whatever native code it is given, altered or not, without a word.
+So an entry is trusted only if all of this holds:
+
+1. The directory is ours: owned by the effective user, mode 0700, no symlink.
+   Otherwise the cache is not used, with a warning.
+2. The entry's name is the hash of what it was made from: the wasm, wasmtime's
+   version, the engine's configuration and the processor.
+3. The entry's first 32 bytes are the SHA-256 of the rest, and they match.
+
+An entry that fails is rebuilt.  Entries are written to a temporary file and
+renamed, so that nobody sees half of one, and read as a whole: a mapped file that
+somebody cuts short would kill the process with SIGBUS.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from coop.engine.config import Engine
+from coop.logs import Log
+
+_DIGEST = 32
+_FORMAT = b"coop module 1"
+
+log = Log("coop.engine")
+
+
+def default_directory() -> Path | None:
+    """Return the cache directory: $COOP_CACHE_DIR (empty: none), else below $XDG_CACHE_HOME or ~/.cache."""
+    chosen = os.environ.get("COOP_CACHE_DIR")
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return Path(base) / "coop"
+
+
+def _processor() -> bytes:
+    """Name what native code depends on: the machine and its instruction set extensions."""
+    lines = [os.uname().machine.encode()]
+    try:
+        for line in Path("/proc/cpuinfo").read_bytes().splitlines():
+            if line.startswith((b"flags", b"Features")):
+                lines.append(line)
+                break
+    except OSError:
+        pass
+    return b"\n".join(lines)
+
+
+class ModuleCache:
+    """Entries in one directory; every failure means "not there", and no error."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+
+    def load(self, wasm: bytes, engine: Engine) -> bytes | None:
+        """Return the serialized module for `wasm`, or None if there is none to be trusted."""
+        path = self._path(wasm, engine)
+        if path is None:
+            return None
+        try:
+            # O_NOFOLLOW: an entry that is a link was not written by us.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(fd, "rb") as file:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    return None
+                entry = file.read()
+        except OSError:
+            return None
+        if len(entry) > _DIGEST and hashlib.sha256(entry[_DIGEST:]).digest() == entry[:_DIGEST]:
+            return entry[_DIGEST:]
+        log.warning("module cache: broken entry, compiling again", entry=str(path))
+        return None
+
+    def store(self, wasm: bytes, engine: Engine, serialized: bytes) -> None:
+        """Keep `serialized` for the next time; a full or read-only disk changes nothing."""
+        path = self._path(wasm, engine)
+        if path is None:
+            return
+        temporary = None
+        try:
+            fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            with open(fd, "wb") as file:
+                file.write(hashlib.sha256(serialized).digest())
+                file.write(serialized)
+            os.rename(temporary, path)
+        except OSError as error:
+            log.warning("module cache: entry not written", entry=str(path), error=str(error))
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+    def _path(self, wasm: bytes, engine: Engine) -> Path | None:
+        if self.directory is None or not self._is_ours(self.directory):
+            return None
+        key = hashlib.sha256()
+        for part in (_FORMAT, engine.identity.encode(), _processor(), wasm):
+            key.update(len(part).to_bytes(8, "little") + part)
+        return self.directory / key.hexdigest()
+
+    @staticmethod
+    def _is_ours(directory: Path) -> bool:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = os.lstat(directory)
+        except OSError as error:
+            log.warning("module cache: not used", directory=str(directory), reason=str(error))
+            return False
+        trouble = (
+            "it is no directory, or a symlink"
+            if not stat.S_ISDIR(found.st_mode)
+            else f"it belongs to user {found.st_uid}"
+            if found.st_uid != os.geteuid()
+            else f"others may use it (mode {stat.S_IMODE(found.st_mode):o}, wanted 700)"
+            if stat.S_IMODE(found.st_mode) & 0o077
+            else ""
+        )
+        if trouble:
+            log.warning("module cache: not used", directory=str(directory), reason=trouble)
+        return not trouble

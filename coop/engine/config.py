@@ -1,0 +1,117 @@
+"""wasmtime engines: one for each stack size, shared by every thread of the process.
+
+What is switched on, and why:
+
+- Epoch interruption: the only way to take the thread back from a guest that
+  computes.  It costs a guest up to a tenth of its speed.
+- The default memory reservation of 4 GiB: the base of a memory never moves, and
+  no access needs a bounds check of its own.
+- Stack: the fiber carries the guest's stack and, during a host call, Python's.
+  wasmtime lets `max_wasm_stack` be larger than the fiber's stack and then aborts
+  the process; so the fiber is always made larger than what the guest gets, by as
+  much as a program's first thread has: what Python survives there, it survives here.
+
+What is switched off:
+
+- Shared memories: `memory.atomic.wait` on one would hold the thread.
+- 64-bit memories: they may outgrow the reservation, and then their base moves.
+- Second memories: the limit of memory is counted for each.
+- References, garbage collection and exceptions of wasm: what they allocate is counted
+  by no limit.
+
+After a fork, wasmtime's compiling threads do not exist in the child, and a
+compile that asked for them would wait for ever.  So a child gets engines of its
+own, which compile on the calling thread.
+"""
+
+import ctypes as C
+import os
+import threading
+from dataclasses import dataclass
+
+import wasmtime
+from wasmtime import _bindings
+
+from coop.engine.capi import WASMTIME_VERSION, address, held
+
+DEFAULT_WASM_STACK = 512 << 10
+"""wasmtime's own default, in bytes."""
+
+MAX_WASM_STACK = 256 << 20
+"""More than this is bad usage: each guest would reserve it."""
+
+HOST_STACK = 8 << 20
+"""What Python may need on a fiber during a host call, up to its own limit of recursion.  It is reserved,
+and becomes memory only where it is used."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A wasmtime engine and what it was made with.
+
+    handle     -- wasmtime-py's wrapper
+    address    -- the C engine
+    wasm_stack -- bytes of stack a guest may use
+    identity   -- a text in which engines that make different code differ
+    """
+
+    handle: wasmtime.Engine
+    address: int
+    wasm_stack: int
+    identity: str
+
+    def increment_epoch(self) -> None:
+        """End the slice of every guest that runs on this engine."""
+        held.wasmtime_engine_increment_epoch(self.address)
+
+
+_lock = threading.Lock()
+_engines: dict[int, Engine] = {}
+_is_child = False
+
+
+def _forget_engines() -> None:
+    global _lock, _is_child
+    _lock = threading.Lock()
+    _is_child = True
+    # Not deleted: their memory belongs to the parent's compiled modules as well.
+    _parents_engines.append(dict(_engines))
+    _engines.clear()
+
+
+_parents_engines: list[dict[int, Engine]] = []
+os.register_at_fork(after_in_child=_forget_engines)
+
+
+def engine_for(wasm_stack: int = DEFAULT_WASM_STACK) -> Engine:
+    """Return the process's engine for guests with `wasm_stack` bytes of stack.
+
+    Raises: ValueError if the size is out of range.
+    """
+    if not 4096 <= wasm_stack <= MAX_WASM_STACK:
+        raise ValueError(f"max-wasm-stack {wasm_stack}: must be from 4096 to {MAX_WASM_STACK} bytes")
+    with _lock:
+        found = _engines.get(wasm_stack)
+        if found is None:
+            found = _engines[wasm_stack] = _make(wasm_stack)
+        return found
+
+
+def _make(wasm_stack: int) -> Engine:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.parallel_compilation = not _is_child
+    pointer = config.ptr()
+    _bindings.wasmtime_config_max_wasm_stack_set(pointer, wasm_stack)
+    _bindings.wasmtime_config_async_stack_size_set(pointer, wasm_stack + HOST_STACK)
+    _bindings.wasmtime_config_shared_memory_set(pointer, False)
+    _bindings.wasmtime_config_wasm_memory64_set(pointer, False)
+    _bindings.wasmtime_config_wasm_multi_memory_set(pointer, False)
+    _bindings.wasmtime_config_wasm_gc_set(pointer, False)
+    _bindings.wasmtime_config_wasm_function_references_set(pointer, False)
+    _bindings.wasmtime_config_wasm_exceptions_set(pointer, False)
+    handle = wasmtime.Engine(config)
+    # Never freed: a timer that ends slices may still hold its address when the interpreter goes down.
+    C.pythonapi.Py_IncRef(C.py_object(handle))
+    identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}"
+    return Engine(handle, address(handle.ptr()), wasm_stack, identity)

@@ -1,0 +1,131 @@
+"""Host functions: what a guest may import from Python.
+
+Two kinds, and two ways to call each.  A *user's* function is any Python function
+with declared types; it gets a `Caller` first.  A *raw* import is a WASI function:
+numbers in, an errno out, on the state object of its own room.
+
+The way matters more.  A function that `parks` runs on the task's greenlet, where
+it may sleep, receive and wait as any host code.  One that does not runs on the
+guest's fiber, in a third of the time, and must not park: a park tried there is an
+error that ends the guest, because switching with wasm on the stack would end the
+process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coop.engine.marshal import WASM_TYPE, check_value
+
+if TYPE_CHECKING:
+    from coop.engine.memory import Memory
+
+AGAIN = -1
+"""What a raw import answers when it would block: the shim parks the guest and asks again."""
+
+AT_ONCE = -2
+"""What a raw import answers when the wait is over already: the shim asks again without parking."""
+
+
+@dataclass(frozen=True)
+class RawImport:
+    """A WASI function.
+
+    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `pending`
+             what is to be waited for
+    parks -- whether it may answer AGAIN
+    """
+
+    name: str
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    call: Callable[..., Any]
+    parks: bool
+
+
+@dataclass(frozen=True)
+class ImportTable:
+    """The raw imports of one WASI module, and how their exceptions become errno numbers.
+
+    errno_of -- errno for an exception, or None if the exception ends the guest
+    """
+
+    module: str
+    imports: tuple[RawImport, ...]
+    errno_of: Callable[[BaseException], int | None]
+
+
+class Caller:
+    """What a host function knows of the guest that calls it.
+
+    memory -- the guest's memory, checked
+    guest  -- the guest, as the host code that made it sees it
+    """
+
+    __slots__ = ("guest", "memory")
+
+    def __init__(self, memory: "Memory", guest: Any) -> None:
+        self.memory = memory
+        self.guest = guest
+
+
+@dataclass(frozen=True)
+class HostFunction:
+    """A Python function that guests may import.
+
+    module, name -- what the guest imports it as
+    params       -- its parameter types: "i32", "u32", "i64", "u64", "f32", "f64"
+    results      -- its result types; none: the function returns None, several: a tuple
+    call         -- call(caller, *params) -> results, in plain sync style
+    parks        -- True: it may park. False: it never does, and costs a third
+    Raises: ValueError for a type that cannot be declared.
+    """
+
+    module: str
+    name: str
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    call: Callable[..., Any]
+    parks: bool = True
+
+    def __post_init__(self) -> None:
+        for kind in (*self.params, *self.results):
+            if kind not in WASM_TYPE:
+                raise ValueError(
+                    f"host function {self}: type {kind!r} cannot be declared (one of {', '.join(WASM_TYPE)})"
+                )
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+    def check(self, answer: Any) -> tuple[Any, ...]:
+        """Return what `call` answered as a tuple, one value for each result.
+
+        Raises: TypeError that says what was wanted: another number of values, or another kind or range.
+        """
+        kinds = self.results
+        answers = (answer,) if len(kinds) == 1 else () if answer is None else answer
+        if not isinstance(answers, tuple) or len(answers) != len(kinds):
+            raise TypeError(f"host function {self} returned {answer!r}; declared are {len(kinds)} results")
+        for kind, value in zip(kinds, answers, strict=True):
+            try:
+                check_value(kind, value)
+            except TypeError as error:
+                raise TypeError(f"host function {self} returned {answer!r}: {error}") from None
+        return answers
+
+
+def host_function(
+    module: str,
+    name: str | None = None,
+    *,
+    params: Sequence[str] = (),
+    results: Sequence[str] = (),
+    parks: bool = True,
+) -> Callable[[Callable[..., Any]], HostFunction]:
+    """Make a `HostFunction` of the function below; its name is the import's unless one is given."""
+
+    def decorate(call: Callable[..., Any]) -> HostFunction:
+        return HostFunction(module, name or call.__name__, tuple(params), tuple(results), call, parks)
+
+    return decorate

@@ -1,0 +1,48 @@
+"""What one guest may use, with a default for everything."""
+
+from dataclasses import dataclass, fields, replace
+
+MIB = 1 << 20
+
+_SECONDS = ("wall_time", "cpu_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """One guest's limits.  None means: no limit.
+
+    memory         -- bytes of linear memory; `memory.grow` beyond it answers -1
+    wall_time      -- seconds from its start to its end
+    cpu_time       -- seconds it may compute
+    fds            -- open file descriptors; beyond it the guest gets EMFILE
+    subscriptions  -- entries of one poll; beyond it the guest gets EINVAL
+    bytes_per_call -- bytes one read, write or random call moves; a longer one is cut short
+    table_elements -- elements of its tables, 8 bytes each
+
+    `Limits()` suits a function that is called and ends.  A guest that is given
+    a listener is a server, which is meant to stay: unless limits are given, it gets
+    `Limits.for_server()`, the same without an end of time.
+    """
+
+    memory: int | None = 512 * MIB
+    wall_time: float | None = 3600.0
+    cpu_time: float | None = 600.0
+    fds: int | None = 4096
+    subscriptions: int | None = 65535
+    bytes_per_call: int | None = 16 * MIB
+    table_elements: int | None = 1 << 20
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if not value > 0:  # as nothing is of what is not a number
+                raise ValueError(f"limit {field.name}: {value} is not above zero (None means no limit)")
+            if field.name not in _SECONDS and not isinstance(value, int):
+                raise ValueError(f"limit {field.name}: {value!r} is not a whole number")
+
+    @classmethod
+    def for_server(cls) -> "Limits":
+        """Return the defaults of a guest that serves for ever: no limit of wall or CPU time."""
+        return replace(cls(), wall_time=None, cpu_time=None)

@@ -1,0 +1,128 @@
+"""The end of a slice: a timer of the C library that bumps the engine's epoch.
+
+A guest that computes holds the thread and the GIL, so no Python code can take
+the thread back; the timer's function is wasmtime's own `increment_epoch`, called
+by the C library without Python.
+
+A shot is single.  Whoever lets a guest run looks at `due_ns` and arms one once that
+has passed, which costs a comparison as long as the last shot is still to come.  So
+while guests run the epoch moves once a slice, and while nothing runs no timer does,
+without anyone having to disarm it on the way to the idle path.  A slice may be
+shorter than asked - the shot was armed for somebody else - but never longer.
+
+Two things can lose a shot, and with it the power to stop a guest for ever:
+
+- Linux drops the signal of a timer that is armed again before its signal was
+  taken, and a guest that calls out every microsecond arms again just then.  So
+  there are two timers, armed in turn.
+- A guest that comes back from the end of a slice gets its next deadline when
+  wasmtime resumes it, one epoch from then.  Should the operating system take the
+  processor away just before, a shot could be over by then.  For such a guest the
+  shots repeat, until it has come to a host call that parks.
+
+The C library keeps one sleeping thread for all such timers of a process, from
+the first one on.
+"""
+
+import ctypes as C
+import time
+
+from coop.clock import NEVER_NS
+from coop.engine.capi import address_of_function
+from coop.engine.config import Engine
+from coop.errors import Unsupported
+
+SLICE_NS = 10_000_000
+"""How long a busy guest runs before the others get a turn."""
+
+now_ns = time.monotonic_ns
+"""The moment slices are measured by: always the system's clock, never one turned by hand."""
+
+_CLOCK_MONOTONIC = 1
+_SIGEV_THREAD = 2
+
+
+class _SigEvent(C.Structure):
+    _fields_ = (
+        ("value", C.c_void_p),
+        ("signo", C.c_int),
+        ("notify", C.c_int),
+        ("function", C.c_void_p),
+        ("attributes", C.c_void_p),
+        ("room", C.c_uint8 * 32),
+    )
+
+
+class _TimerSpec(C.Structure):
+    _fields_ = (
+        ("interval_s", C.c_long),
+        ("interval_ns", C.c_long),
+        ("value_s", C.c_long),
+        ("value_ns", C.c_long),
+    )
+
+
+def _libc() -> C.PyDLL:
+    for name in (None, "librt.so.1"):
+        try:
+            library = C.PyDLL(name, use_errno=True)
+            _ = library.timer_create
+        except (OSError, AttributeError):
+            continue
+        library.timer_create.argtypes = [C.c_int, C.c_void_p, C.c_void_p]
+        library.timer_settime.argtypes = [C.c_void_p, C.c_int, C.c_void_p, C.c_void_p]
+        library.timer_delete.argtypes = [C.c_void_p]
+        return library
+    raise Unsupported("the C library has no timer_create, which pre-emption needs")
+
+
+_rt = _libc()
+
+
+class Ticker:
+    """Bumps one engine's epoch a slice after it was armed.  Belongs to one scheduler."""
+
+    def __init__(self, engine: Engine, slice_ns: int = SLICE_NS) -> None:
+        event = _SigEvent(
+            value=engine.address,
+            notify=_SIGEV_THREAD,
+            function=address_of_function("wasmtime_engine_increment_epoch"),
+        )
+        self._timers: list[C.c_void_p] = []
+        for _ in range(2):
+            timer = C.c_void_p()
+            if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
+                number = C.get_errno()
+                self.close()
+                raise OSError(number, "create the timer that ends a busy guest's slice")
+            self._timers.append(timer)
+        after = divmod(slice_ns, 1_000_000_000)
+        self._specs = _TimerSpec(), _TimerSpec(0, 0, *after), _TimerSpec(*after, *after)
+        self._never, self._once, self._again = map(C.addressof, self._specs)
+        self._slice_ns = slice_ns
+        self._turn = 0
+        self._repeats = False
+        self.due_ns = 0
+        """The moment by which the last shot has been fired; read by whoever lets a guest run."""
+
+    def arm(self, now_ns: int) -> None:
+        """Fire one slice from now, once, and end what repeats."""
+        if self._repeats:
+            self._repeats = False
+            _rt.timer_settime(self._timers[self._turn], 0, self._never, None)
+        self._turn ^= 1
+        _rt.timer_settime(self._timers[self._turn], 0, self._once, None)
+        self.due_ns = now_ns + self._slice_ns
+
+    def repeat(self) -> None:
+        """Fire after every slice from now on, until somebody calls `arm`."""
+        if not self._repeats:
+            self._repeats = True
+            self._turn ^= 1
+            _rt.timer_settime(self._timers[self._turn], 0, self._again, None)
+            self.due_ns = NEVER_NS
+
+    def close(self) -> None:
+        """Take the timers back."""
+        while self._timers:
+            _rt.timer_delete(self._timers.pop())

@@ -1,0 +1,52 @@
+"""The shim: a little wasm module between a guest and the imports that can block.
+
+    guest --fd_read--> shim --try--> Python, on the fiber: done, or "would block"
+                        |
+                        +---park---> the guest's fiber is suspended; its task parks
+                                     on its own greenlet, and when it is woken the
+                                     shim tries again
+
+The loop reads like any park-on-EAGAIN loop, only that it is wasm.  A call that
+does not block never pays for the suspension, and the answer "would block" never
+reaches the guest.  Where nobody else could run, Python has waited by the time it
+answers, and the shim tries again at once.
+"""
+
+from collections.abc import Iterable
+
+from coop.engine.hostfunc import AGAIN, AT_ONCE, RawImport
+from coop.engine.marshal import WASM_TYPE
+
+TRY_MODULE = "coop try"
+"""The module under which the shim finds the functions that never block."""
+
+PARK = ("coop", "park")
+"""The import that suspends the guest until its task has waited."""
+
+
+def shim_text(imports: Iterable[RawImport]) -> str:
+    """Return the WAT of the shim for those of `imports` that park."""
+    functions = [(raw, *_types(raw)) for raw in imports if raw.parks]
+    lines = ["(module", f'  (import "{PARK[0]}" "{PARK[1]}" (func $park))']
+    lines += [
+        f'  (import "{TRY_MODULE}" "{raw.name}" (func $try_{raw.name} {params} {results}))'
+        for raw, params, results in functions
+    ]
+    for raw, params, results in functions:
+        arguments = " ".join(f"(local.get {i})" for i in range(len(raw.params)))
+        lines.append(
+            f'  (func ${raw.name} (export "{raw.name}") {params} {results} (local $answer i32)\n'
+            f"    (loop $again\n"
+            f"      (local.set $answer (call $try_{raw.name} {arguments}))\n"
+            f"      (br_if $again (i32.eq (local.get $answer) (i32.const {AT_ONCE})))\n"
+            f"      (if (i32.eq (local.get $answer) (i32.const {AGAIN}))\n"
+            f"        (then (call $park) (br $again))))\n"
+            f"    (local.get $answer))"
+        )
+    return "\n".join([*lines, ")"])
+
+
+def _types(raw: RawImport) -> tuple[str, str]:
+    params = "".join(f" {WASM_TYPE[kind]}" for kind in raw.params)
+    results = "".join(f" {WASM_TYPE[kind]}" for kind in raw.results)
+    return f"(param{params})", f"(result{results})"

@@ -1,0 +1,63 @@
+"""From wasmtime's traps and errors to coop's."""
+
+import ctypes as C
+
+from coop.engine.capi import ByteVec, FrameVec, held
+from coop.errors import CoopError, GuestTrap
+
+_PREFIXES = ("wasm trap: ", "error while executing at wasm backtrace:")
+
+
+def take_trap(trap: int) -> GuestTrap:
+    """Turn the trap at an address into an error with its wasm frames, and give the trap back."""
+    message, frames = ByteVec(), FrameVec()
+    held.wasm_trap_message(trap, C.byref(message))
+    held.wasm_trap_trace(trap, C.byref(frames))
+    error = GuestTrap(_reason(message.take()), _take_frames(frames))
+    held.wasm_trap_delete(trap)
+    return error
+
+
+def take_error(error: int) -> CoopError:
+    """Turn the wasmtime error at an address into ours and give it back; one with frames is a `GuestTrap`."""
+    message, frames = ByteVec(), FrameVec()
+    held.wasmtime_error_message(error, C.byref(message))
+    held.wasmtime_error_wasm_trace(error, C.byref(frames))
+    names = _take_frames(frames)
+    held.wasmtime_error_delete(error)
+    text = message.take()
+    return GuestTrap(_reason(text), names) if names else CoopError(_words(text))
+
+
+def new_trap(message: str) -> int:
+    """Make a trap to be returned to wasmtime, which will own it."""
+    data = message.encode()
+    return int(held.wasmtime_trap_new(data, len(data)))
+
+
+def _words(message: bytes) -> str:
+    return " ".join(message.decode(errors="replace").rstrip("\0").split())
+
+
+def _reason(message: bytes) -> str:
+    """Pick the reason from wasmtime's report, which may put the backtrace first."""
+    lines = [line.strip() for line in message.decode(errors="replace").rstrip("\0").splitlines()]
+    for line in lines:
+        if "wasm trap: " in line:
+            return line.partition("wasm trap: ")[2]
+    plain = [line for line in lines if line and not line.startswith(_PREFIXES)]
+    return plain[0] if plain else "trap"
+
+
+def _take_frames(vec: FrameVec) -> tuple[str, ...]:
+    names = []
+    for i in range(vec.size):
+        frame = vec.data[i]
+        name = held.wasmtime_frame_func_name(frame)
+        if name:
+            raw = C.cast(name, C.POINTER(ByteVec)).contents
+            names.append(C.string_at(raw.data, raw.size).decode(errors="replace"))
+        else:
+            names.append(f"function {held.wasm_frame_func_index(frame)}")
+    held.wasm_frame_vec_delete(C.byref(vec))
+    return tuple(names)

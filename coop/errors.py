@@ -1,0 +1,154 @@
+"""Every error coop raises, in one tree.
+
+Host code sees these classes; guests see errno numbers, which only the import
+layer makes.  Each message is lower case and says what was attempted on what.
+
+1. `CoopError` is the root of all that a caller may want to handle.
+2. `Cancelled` is a BaseException: `except Exception` must not swallow it.
+3. `BugError` means a state that cannot be.  It is never a way to say no to a
+   user, and nothing catches it to carry on.
+"""
+
+import errno
+
+__all__ = [
+    "BadModule",
+    "BugError",
+    "Busy",
+    "Cancelled",
+    "Closed",
+    "CoopError",
+    "Deadlock",
+    "DeadlineExceeded",
+    "GuestExit",
+    "GuestTrap",
+    "LimitExceeded",
+    "LinkError",
+    "NoDeadline",
+    "NotPollable",
+    "TableFull",
+    "Unsupported",
+    "WasCancelled",
+    "WouldBlock",
+    "WrongThread",
+]
+
+
+class CoopError(Exception):
+    """The root of all errors a caller of coop may want to handle."""
+
+
+class Cancelled(BaseException):
+    """Raised in a task at the place where it parks, after somebody cancelled it."""
+
+
+class BugError(CoopError):
+    """A state that cannot be: coop itself is wrong, or was used from where it must not be."""
+
+
+class Closed(CoopError, OSError):
+    """The file or connection was closed, before the call or during it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EBADF, message)
+
+
+class Busy(CoopError, OSError):
+    """Another task already waits in this direction of the connection."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EBUSY, message)
+
+
+class WouldBlock(CoopError, BlockingIOError):
+    """A `try_` call found nothing to do now; the caller may park and try again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EAGAIN, message)
+
+
+class DeadlineExceeded(CoopError, TimeoutError):
+    """The deadline of the open file or of the call has passed."""
+
+    def __init__(self, message: str = "i/o timeout") -> None:
+        super().__init__(errno.ETIMEDOUT, message)
+
+
+class NotPollable(CoopError, OSError):
+    """The descriptor is of a kind no poller can wait for, such as a regular file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EPERM, message)
+
+
+class NoDeadline(CoopError, OSError):
+    """The open file is of a kind that cannot have a deadline."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ENOTSUP, message)
+
+
+class TableFull(CoopError):
+    """The subscription table has no slot left (65 535, the clock's included)."""
+
+
+class Deadlock(CoopError):
+    """Every task is parked and nothing can ever wake one of them."""
+
+
+class WrongThread(CoopError):
+    """A guest, store, task or scheduler was used from a thread or process that does not own it."""
+
+
+class Unsupported(CoopError):
+    """This machine, this Python or this wasmtime lacks something coop needs."""
+
+
+class BadModule(CoopError, ValueError):
+    """The bytes are no WebAssembly module that coop can load."""
+
+
+class LinkError(CoopError):
+    """An import is missing or of another type, or an export is not what was asked for."""
+
+
+class GuestTrap(CoopError):
+    """The guest trapped.
+
+    message -- wasmtime's reason, in one line
+    frames  -- the wasm frames by name, innermost first
+    """
+
+    def __init__(self, message: str, frames: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.frames = frames
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  at {frame}" for frame in self.frames)])
+
+
+class GuestExit(CoopError):
+    """The guest ended itself with `proc_exit` while one of its exports was called.
+
+    code -- its exit code, 0 to 2**32 - 1
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"guest called proc_exit({code})")
+        self.code = code
+
+
+class LimitExceeded(CoopError):
+    """A guest reached one of its limits.
+
+    limit -- the limit's name, as `Limits` spells it
+    """
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(f"limit {limit} exceeded: {message}")
+        self.limit = limit
+
+
+class WasCancelled(CoopError):
+    """The task or guest that was waited for ended because somebody cancelled it."""

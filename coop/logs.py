@@ -1,0 +1,76 @@
+"""Logging through structlog, quiet unless somebody asked.
+
+A program that has configured structlog gets everything, by its own rules.  In one
+that has not, only warnings and errors are shown, on stderr.
+"""
+
+import sys
+from typing import Any
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Log:
+    """A named logger; each method takes an event and its values."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **values: Any) -> None:
+        """Tell what only a study of the scheduler wants."""
+        self._emit("debug", event, values)
+
+    def info(self, event: str, **values: Any) -> None:
+        """Tell of the life of tasks and guests."""
+        self._emit("info", event, values)
+
+    def warning(self, event: str, **values: Any) -> None:
+        """Tell what may surprise a user."""
+        self._emit("warning", event, values)
+
+    def error(self, event: str, **values: Any) -> None:
+        """Tell what went wrong."""
+        self._emit("error", event, values)
+
+    def _emit(self, level: str, event: str, values: dict[str, Any]) -> None:
+        try:
+            self._write(level, event, values)
+        except Exception:  # noqa: S110 - there is nowhere to say it
+            # A log that cannot be written must neither become a guest's errno nor stop what it tells of.
+            pass
+
+    def _write(self, level: str, event: str, values: dict[str, Any]) -> None:
+        # Not imported here: a program that has not imported structlog has not configured it either.
+        structlog = sys.modules.get("structlog")
+        if structlog is not None and structlog.is_configured():
+            getattr(structlog.get_logger(self._name), level)(event, **values)
+        elif _LEVELS[level] >= _LEVELS["warning"]:
+            words = " ".join(f"{key}={value!r}" for key, value in values.items())
+            print(f"coop: {level}: {event} {words}", file=sys.stderr)
+
+
+def shown(error: BaseException) -> str:
+    """Return the error's text for a log, also if its own `__repr__` fails."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"<{type(error).__name__}, which cannot be shown>"
+
+
+def show(verbosity: int) -> None:
+    """Configure structlog for a command line: 0 warnings, 1 the life of guests, 2 every park and wait."""
+    import structlog
+
+    level = (30, 20, 10)[min(verbosity, 2)]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S.%f"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,343 @@
+"""Open files that the kernel keeps: sockets, listeners, pipes and terminals, disk files.
+
+1. A descriptor that coop opened is non-blocking.  One that is lent to it is never
+   changed: its flags belong to an open file that others share - a terminal's to the
+   user's shell.  A lent connection is read and written with MSG_DONTWAIT instead.
+   Accepting knows no such flag, so a lent listener is the exception: it is
+   non-blocking until the last of those it was lent to gives it back.
+2. A short transfer clears the bit only where it proves something: on connected
+   stream sockets and pipes.  A terminal hands out a line at a time.
+3. With a hangup seen, the readable bit stays: data and the end of the stream
+   arrive as one event, and the end must be found by a read.
+4. On pipes, FIFOs and terminals a hangup is a hint that "would block" takes back: a
+   new writer makes no new event over it.  On sockets it is for ever.
+"""
+
+import fcntl
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Sequence
+
+from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, WRITE, Poller
+from coop.netpoll.openfile import BLOCKED, OpenFile
+from coop.timers import Timers
+
+STALE_READ = READ << STALE_SHIFT
+
+_DONTWAIT = socket.MSG_DONTWAIT
+
+
+class SocketFile(OpenFile):
+    """A connected stream socket, or a datagram socket.
+
+    sock -- the socket; closed with the file
+    lent -- somebody else has it too: neither its flags nor its connection are ours to change
+    """
+
+    __slots__ = ("_flags", "_is_stream", "_lent", "_recv_into", "_send", "is_connected", "sock")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        what: str = "",
+        *,
+        poller: Poller | None = None,
+        timers: Timers | None = None,
+        lent: bool = False,
+    ) -> None:
+        self.sock = sock
+        self.is_connected = True
+        self._is_stream = sock.type == socket.SOCK_STREAM
+        self._recv_into: Callable[[memoryview], int] = sock.recv_into
+        self._send: Callable[[memoryview], int] = sock.send
+        self._lent = lent
+        self._flags = 0
+        if lent:
+            self._flags = _DONTWAIT
+            self._recv_into = lambda buffer: sock.recv_into(buffer, 0, _DONTWAIT)
+            self._send = lambda buffer: sock.send(buffer, _DONTWAIT)
+        else:
+            sock.setblocking(False)
+        super().__init__(
+            sock.fileno(), stat.S_IFSOCK, what or f"socket {sock.fileno()}", poller=poller, timers=timers
+        )
+
+    @property
+    def kind(self) -> str:
+        return "network connection"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a byte stream; otherwise it moves datagrams."""
+        return self._is_stream
+
+    def read_one(self, buffer: memoryview) -> int:
+        if not (self.ready & READ or self.worth_trying(READ)):
+            return BLOCKED
+        try:
+            count = self._recv_into(buffer)
+        except BlockingIOError:
+            self.ready &= ~READ
+            return BLOCKED
+        if count < len(buffer) and self._is_stream and not self.ready & HANGUP:
+            self.ready &= ~READ
+        else:
+            self.ready |= STALE_READ
+        return count
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        if len(buffers) == 1:
+            return self.read_one(buffers[0])
+        if not (self.ready & READ or self.worth_trying(READ)):
+            return BLOCKED
+        try:
+            count = self.sock.recvmsg_into(buffers, 0, self._flags)[0]
+        except BlockingIOError:
+            self.ready &= ~READ
+            return BLOCKED
+        if count < sum(map(len, buffers)) and self._is_stream and not self.ready & HANGUP:
+            self.ready &= ~READ
+        else:
+            self.ready |= STALE_READ
+        return count
+
+    def try_recv(self, buffers: Sequence[memoryview], flags: int) -> tuple[int, int]:
+        """Receive with MSG_ flags: bytes read or BLOCKED, and the flags of the message.
+
+        MSG_PEEK and MSG_WAITALL prove nothing about what is left, so only "would block" clears the bit.
+        """
+        if not (self.ready & READ or self.worth_trying(READ)):
+            return BLOCKED, 0
+        try:
+            count, _, message_flags, _ = self.sock.recvmsg_into(buffers, 0, flags | self._flags)
+        except BlockingIOError:
+            self.ready &= ~READ
+            return BLOCKED, 0
+        self.ready |= STALE_READ
+        return count, message_flags
+
+    def write_one(self, buffer: memoryview) -> int:
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
+            return BLOCKED
+        try:
+            count = self._send(buffer)
+        except BlockingIOError:
+            self.ready &= ~WRITE
+            return BLOCKED
+        if count < len(buffer):
+            self.ready &= ~WRITE
+        return count
+
+    def try_write(self, buffers: Sequence[memoryview]) -> int:
+        if len(buffers) == 1:
+            return self.write_one(buffers[0])
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
+            return BLOCKED
+        try:
+            count = self.sock.sendmsg(buffers, (), self._flags)
+        except BlockingIOError:
+            self.ready &= ~WRITE
+            return BLOCKED
+        if count < sum(map(len, buffers)):
+            self.ready &= ~WRITE
+        return count
+
+    def shutdown(self, how: int) -> None:
+        """Shut down a direction (socket.SHUT_RD, SHUT_WR, SHUT_RDWR).  Raises: OSError."""
+        self.sock.shutdown(how)
+
+    def destroy(self) -> None:
+        if self._is_stream and self.is_connected and not self._lent:
+            try:
+                # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # not connected any more: nothing is left to shut down
+        self.sock.close()
+
+
+class _LentListeners:
+    """Which listeners are lent to coop, how often, and whether they were blocking before.
+
+    One socket is one open file however many descriptors and guests use it, so its flag is
+    restored by whoever gives it back last; guests may run in several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lent: dict[int, tuple[int, bool]] = {}
+
+    def borrow(self, sock: socket.socket) -> int:
+        """Note that `sock`, whose flags are not changed yet, is used once more; returns what names it."""
+        name = os.fstat(sock.fileno()).st_ino
+        with self._lock:
+            users, was_blocking = self._lent.get(name) or (0, os.get_blocking(sock.fileno()))
+            self._lent[name] = users + 1, was_blocking
+        return name
+
+    def give_back(self, name: int, sock: socket.socket) -> None:
+        """Note that one user less is there, and restore the flag after the last one."""
+        with self._lock:
+            users, was_blocking = self._lent.pop(name)
+            if users > 1:
+                self._lent[name] = users - 1, was_blocking
+            else:
+                os.set_blocking(sock.fileno(), was_blocking)
+
+
+_LENT = _LentListeners()
+
+
+class ListenerFile(OpenFile):
+    """A listening stream socket; `try_accept` takes the next connection.
+
+    lent -- somebody else has it too: its flags are restored
+    """
+
+    __slots__ = ("_lent", "sock")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        what: str = "",
+        *,
+        poller: Poller | None = None,
+        timers: Timers | None = None,
+        lent: bool = False,
+    ) -> None:
+        self.sock = sock
+        super().__init__(
+            sock.fileno(), stat.S_IFSOCK, what or f"listener {sock.fileno()}", poller=poller, timers=timers
+        )
+        self._lent = _LENT.borrow(sock) if lent else None
+        sock.setblocking(False)
+
+    @property
+    def kind(self) -> str:
+        return "network connection"
+
+    def try_accept(self) -> socket.socket | None:
+        """Accept a connection, non-blocking and closed on exec, or return None if none waits.
+
+        A connection that its client took back meanwhile is skipped.
+        """
+        if not (self.ready & READ or self.worth_trying(READ)):
+            return None
+        while True:
+            try:
+                connection, _ = self.sock.accept()
+            except BlockingIOError:
+                self.ready &= ~READ
+                return None
+            except ConnectionAbortedError:
+                continue
+            connection.setblocking(False)
+            self.ready |= STALE_READ
+            return connection
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        raise OSError(107, f"read {self.what}: a listener has nothing to read")
+
+    def try_write(self, buffers: Sequence[memoryview]) -> int:
+        raise OSError(107, f"write {self.what}: a listener takes no bytes")
+
+    def destroy(self) -> None:
+        if self._lent is not None:
+            _LENT.give_back(self._lent, self.sock)
+        self.sock.close()
+
+
+class PipeFile(OpenFile):
+    """A pipe, FIFO, terminal or other device, opened non-blocking by coop.
+
+    await_writer -- a FIFO opened for reading before its first writer came: an empty read
+                    means "nothing yet", not the end, until somebody has written
+    """
+
+    __slots__ = ("_await_writer", "_proves")
+
+    def __init__(
+        self,
+        fd: int,
+        mode: int,
+        what: str = "",
+        *,
+        poller: Poller | None = None,
+        timers: Timers | None = None,
+        await_writer: bool = False,
+    ) -> None:
+        self._proves = stat.S_ISFIFO(mode)
+        self._await_writer = await_writer
+        super().__init__(fd, mode, what, poller=poller, timers=timers)
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        if not (self.ready & READ or self.worth_trying(READ)):
+            return BLOCKED
+        try:
+            count = os.readv(self.fd, buffers)
+        except BlockingIOError:
+            self.ready &= ~(READ | HANGUP | FAILED)
+            return BLOCKED
+        if count == 0:
+            if self._await_writer and not self.ready & HANGUP:
+                # The kernel says "end of file" while no writer has ever come, and HUP once one came and went.
+                self.ready &= ~READ
+                return BLOCKED
+            self.ready |= STALE_READ
+            return 0
+        self._await_writer = False
+        if self._proves and not self.ready & HANGUP and count < sum(map(len, buffers)):
+            self.ready &= ~READ
+        else:
+            self.ready |= STALE_READ
+        return count
+
+    def try_write(self, buffers: Sequence[memoryview]) -> int:
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
+            return BLOCKED
+        try:
+            count = os.writev(self.fd, buffers)
+        except BlockingIOError:
+            self.ready &= ~(WRITE | FAILED)
+            return BLOCKED
+        if self._proves and count < sum(map(len, buffers)):
+            self.ready &= ~WRITE
+        return count
+
+    def destroy(self) -> None:
+        os.close(self.fd)
+
+
+class DiskFile(OpenFile):
+    """A regular file, directory or device that is always ready.
+
+    lent -- somebody else has it too: O_APPEND, which lives on what dups share, is not ours to change.
+            A guest may ask for it all the same; a file that was opened with it keeps it
+    """
+
+    __slots__ = ("_appends", "_lent")
+
+    def __init__(self, fd: int, mode: int, what: str = "", *, lent: bool = False) -> None:
+        self._lent = lent
+        self._appends = False
+        super().__init__(fd, mode, what)
+
+    def set_append(self, append: bool) -> None:
+        if self._lent:
+            self._appends = append
+        elif stat.S_ISREG(self.mode):
+            flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
+            fcntl.fcntl(self.fd, fcntl.F_SETFL, flags | os.O_APPEND if append else flags & ~os.O_APPEND)
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        return os.readv(self.fd, buffers)
+
+    def try_write(self, buffers: Sequence[memoryview]) -> int:
+        if self._appends:
+            return os.pwritev(self.fd, buffers, -1, os.RWF_APPEND)
+        return os.writev(self.fd, buffers)
+
+    def destroy(self) -> None:
+        os.close(self.fd)

@@ -1,0 +1,181 @@
+"""Open files: what a number names, what dups share, and the one place that says "ready".
+
+A descriptor number - a guest's fd, or a connection in host code - names an open
+file.  An open file can be tried: `try_read` and `try_write` move bytes or answer
+`BLOCKED`, and never wait.  Whether it is worth trying is a level that everyone
+derives from the same bits (`PollDesc.ready`):
+
+- A bit that is set means "not known to block", which is all that a try wants to
+  know.  So a fresh file starts with both.
+- A bit is cleared by whoever was told "would block", and on a stream also by a
+  transfer that was shorter than asked.
+- It is set again by an event, of the poller or of a producer within the process.
+- A bit that is set may be *stale*: nobody has looked since a read that got all it
+  asked for.  Whoever tells somebody else "ready" asks `level`, which looks again.
+
+Host calls, a guest's reads, its `poll_oneoff` and the epoll of a later chapter
+are consumers of these levels; none keeps readiness of its own.
+
+With a poller whose registration is permanent, a bit that is clear is the truth,
+and trying is refused without asking the kernel.  A guest that spins on
+non-blocking reads never lets the poller run; so every 64th refusal in a row asks
+the kernel all the same.
+"""
+
+import select
+import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from coop.errors import BugError, Closed, NotPollable
+from coop.netpoll.contract import BOTH, HANGUP, READ, STALE_SHIFT, WRITE
+from coop.netpoll.polldesc import PollDesc
+from coop.timers import Timers
+
+if TYPE_CHECKING:
+    from coop.netpoll.contract import Poller
+
+BLOCKED = -1
+"""What a try answers when it would have to wait."""
+
+_READABLE = select.POLLIN | select.POLLRDHUP | select.POLLHUP | select.POLLERR
+_WRITABLE = select.POLLOUT | select.POLLHUP | select.POLLERR
+_ENDED = select.POLLRDHUP | select.POLLHUP
+_GONE = select.POLLHUP | select.POLLERR
+
+_ASK_AGAIN = 64
+"""Every so many refusals in a row the kernel is asked, whatever the bits say."""
+
+
+class OpenFile(PollDesc):
+    """One open file.  Subclasses say how bytes move.
+
+    refs     -- how many numbers name it; `release` gives one back
+    nonblock -- the guest's own O_NONBLOCK: its calls answer EAGAIN instead of parking
+    mode     -- the file's type as in `st_mode`
+    """
+
+    __slots__ = ("_refused", "mode", "nonblock", "refs")
+
+    runs_user_code = False
+    """Whether moving bytes runs Python given by the user, which must happen on the task's greenlet:
+    then a try answers BLOCKED first, `wait` does the work, and the next try takes the result."""
+
+    def __init__(
+        self,
+        fd: int,
+        mode: int,
+        what: str = "",
+        *,
+        poller: "Poller | None" = None,
+        timers: Timers | None = None,
+    ) -> None:
+        super().__init__(fd, what, poller=poller, timers=timers)
+        self.mode = mode
+        self.nonblock = False
+        self.refs = 1
+        self.ready = BOTH | BOTH << STALE_SHIFT
+        self._refused = 0
+        if poller is not None:
+            try:
+                poller.open(self)
+            except NotPollable:
+                # A regular file or a device that is always ready: the bits stay set for ever.
+                self.poller = None
+                self.ready = BOTH
+
+    @property
+    def is_pollable(self) -> bool:
+        """Whether its readiness ever changes."""
+        return self.poller is not None
+
+    def level(self, mode: int) -> int:
+        """Return those bits of `mode` that are ready now, as anyone may be told."""
+        ready = self.ready
+        if ready & mode << STALE_SHIFT:
+            self._look()
+            ready = self.ready
+        return ready & mode
+
+    def _look(self) -> None:
+        """Ask the kernel for the levels that are stale."""
+        asker = select.poll()
+        asker.register(self.fd, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
+        found = asker.poll(0)
+        events = found[0][1] if found else 0
+        ready = self.ready & ~(BOTH | BOTH << STALE_SHIFT)
+        if not stat.S_ISSOCK(self.mode):
+            ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
+        if events & _READABLE:
+            ready |= READ
+        if events & _WRITABLE:
+            ready |= WRITE
+        if events & _ENDED:
+            ready |= HANGUP
+        self.ready = ready
+
+    def worth_trying(self, mode: int) -> bool:
+        """Whether a try in `mode` may do something; False stands for a "would block" that is known."""
+        if self.ready & mode:
+            self._refused = 0
+            return True
+        if self.poller is None or not self.poller.permanent:
+            return True
+        self._refused += 1
+        if self._refused < _ASK_AGAIN:
+            return False
+        # Nothing is known any more, until the try that follows finds out.
+        self._refused = 0
+        self.ready |= mode | mode << STALE_SHIFT
+        return True
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        """Read into `buffers` and return how many bytes; 0 is the end of the stream, BLOCKED nothing yet."""
+        raise NotImplementedError
+
+    def try_write(self, buffers: Sequence[memoryview]) -> int:
+        """Write from `buffers` and return how many bytes were taken, or BLOCKED."""
+        raise NotImplementedError
+
+    def read_one(self, buffer: memoryview) -> int:
+        """Do what `try_read` does with one buffer; for files that can do it faster so."""
+        return self.try_read((buffer,))
+
+    def write_one(self, buffer: memoryview) -> int:
+        """Do what `try_write` does with one buffer; for files that can do it faster so."""
+        return self.try_write((buffer,))
+
+    def on_wait(self, mode: int) -> None:
+        """Take notice that somebody is about to wait for `mode`; for files no poller watches."""
+
+    def set_append(self, append: bool) -> None:
+        """Make every write go to the end of the file, or not; streams have no other way."""
+
+    def is_hung_up(self) -> bool:
+        """Whether the peer is gone altogether, which HANGUP alone does not say; asks the kernel."""
+        asker = select.poll()
+        asker.register(self.fd, 0)
+        return any(events & _GONE for _, events in asker.poll(0))
+
+    # -- names
+
+    def retain(self) -> "OpenFile":
+        """Count one more number that names this file, and return it."""
+        if self.refs == 0:
+            raise Closed(f"duplicate {self.what}: use of closed {self.kind}")
+        self.refs += 1
+        return self
+
+    def release(self) -> None:
+        """Give one name back; with the last one the file closes and every waiter hears of it."""
+        if self.refs == 0:
+            raise Closed(f"close {self.what}: use of closed {self.kind}")
+        self.refs -= 1
+        if self.refs == 0:
+            self.unblock()
+            self.close()
+            self.destroy()
+
+    def destroy(self) -> None:
+        """Give the kernel's descriptor back; called once, after the poller forgot it."""
+        raise BugError(f"{self.what} does not say how it ends")

@@ -1,0 +1,58 @@
+"""`coop.run`: one scheduler from beginning to end, with its poller and its signals."""
+
+from collections.abc import Callable
+from typing import Any
+
+from coop.clock import to_ns
+from coop.logs import Log, shown
+from coop.netpoll import make_poller
+from coop.scheduler import Scheduler, scheduler
+from coop.signals import Signals
+from coop.task import Task, current
+from coop.trace import Tracing
+
+log = Log("coop")
+
+
+def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: bool = False) -> Any:
+    """Run `main(*args)` as the main task of a new scheduler, and return its result.
+
+    The run ends when `main` does: every other task is cancelled.  Nothing is left
+    behind: no descriptor, no thread, no greenlet.  Each OS thread may have a run of its own.
+
+    poller -- "hostpoll" (epoll, the default), "oneoff" (poll_oneoff over a subscription table)
+              or "pollset" (pollables)
+    trace  -- log every park, wake and combined wait; chosen here so that nothing asks later
+    Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
+    other tasks failed and nobody took their errors; BugError inside another run.
+    """
+    waiter = make_poller(poller)
+    try:
+        owner = Tracing(waiter).scheduler if trace else Scheduler(waiter)
+        owner.on_error = _report
+        with Signals(owner):
+            return owner.run(main, *args)
+    finally:
+        waiter.shutdown()
+
+
+def _report(task: Task, error: BaseException) -> None:
+    log.error("task failed and nobody waits for it", task=task.name, error=shown(error))
+
+
+def spawn(call: Callable[..., Any], *args: Any, name: str = "") -> Task:
+    """Start `call(*args)` as a task and return it; it runs when the current task parks.
+
+    An error in it comes out of `Task.wait`, or of `coop.run` if nobody waited.
+    """
+    return scheduler().spawn(call, *args, name=name)
+
+
+def sleep(seconds: float) -> None:
+    """Park the current task for so many seconds; zero or less returns at once."""
+    scheduler().sleep_ns(to_ns(seconds))
+
+
+def pause() -> None:
+    """Yield: let every task that is ready run first, and the poller be asked."""
+    current().pause()

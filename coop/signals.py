@@ -1,0 +1,180 @@
+"""Signals while a run lasts, without an exception in the wrong place.
+
+A Python signal handler that raises can fire at the entry of a guest's host call,
+where its exception would be lost, or in the middle of the scheduler, which it
+would leave half done.  So while a run lasts in the main thread, SIGINT is taken
+over, and only where Python's own handler stands: ours notes it and breaks the
+poll, and `KeyboardInterrupt` is raised in the main task where it parks.
+
+A signal that arrives between Python's last look and the poller's wait would be
+heard only when something else ends the wait.  So the C half of Python's handler
+writes a byte to a socket pair (an eventfd would refuse the one byte), which the
+poller watches.
+
+A handler of the user's may raise too.  Where that would hit a guest's host call or
+coop's own code, the exception is raised at the next park instead: in the task that
+runs, or in the main task if none does.
+
+In other threads no handler is touched.  A second ^C while the first is still on
+its way - the main task computes, and never parks - is raised right there, if the
+user's code is what runs.
+"""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from types import FrameType, TracebackType
+
+from coop.netpoll.contract import READ
+from coop.netpoll.kernelfiles import SocketFile
+from coop.scheduler import Scheduler
+from coop.task import Task, current, current_or_none
+
+_ALL = tuple(map(int, sorted(signal.valid_signals())))
+
+_handler_of: Callable[[int], object] = import_module("_signal").getsignal
+"""`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Guarded:
+    """A user's signal handler whose exception never lands where it would be lost.
+
+    handler -- the user's
+    late    -- gets the errors that came when no task was left to take them
+    """
+
+    def __init__(self, handler: Handler, owner: Scheduler, late: list[BaseException]) -> None:
+        self.handler = handler
+        self._owner = owner
+        self._late = late
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Call the handler; raise what it raises, here or at the next park."""
+        try:
+            self.handler(number, frame)
+        except BaseException as error:
+            task = current_or_none()
+            if task is None or self._owner.is_internal(task):
+                task = self._owner.main
+            if _may_raise(frame):
+                raise
+            if task is None or task.is_done:
+                # Raised here it could hit the hub between taking a task off the queue and resuming it.
+                self._late.append(error)
+            else:
+                task.interrupt(error)
+
+
+def _may_raise(frame: FrameType | None) -> bool:
+    """Whether an exception may be raised where a signal came: in the user's code, with no guest below it."""
+    task = current_or_none()
+    if task is None or task.pinned or frame is None:
+        return False
+    return not str(frame.f_globals.get("__name__")).startswith("coop.")
+
+
+class Signals:
+    """A context manager around a run."""
+
+    def __init__(self, owner: Scheduler) -> None:
+        self._owner = owner
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._was_fd = -1
+        self._takes_sigint = False
+        self._is_pending = False
+        self._interrupt = KeyboardInterrupt()
+        self._late: list[BaseException] = []
+        self._process = os.getpid()
+        self._write: socket.socket | None = None
+        self._file: SocketFile | None = None
+
+    def __enter__(self) -> "Signals":
+        if not self._is_main:
+            return self
+        read, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        self._file = SocketFile(read, "signals", poller=self._owner.poller)
+        self._was_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        self._owner.spawn_internal(self._drain, "signals")
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._on_sigint)
+            self._takes_sigint = True
+        self._guard()
+        self._owner.before_guest = self._guard
+        return self
+
+    def _guard(self) -> None:
+        """Put a `Guarded` around every handler of the user's; again before a guest starts, for new ones."""
+        for number, handler in zip(_ALL, map(_handler_of, _ALL), strict=True):
+            # Nearly always the number 0 or 1, for the system's own ways; this is done for every guest.
+            if handler.__class__ is int or isinstance(handler, Guarded) or not callable(handler):
+                continue
+            if handler not in (signal.default_int_handler, self._on_sigint):
+                signal.signal(number, Guarded(handler, self._owner, self._late))
+
+    @staticmethod
+    def _unguard() -> None:
+        for number in _ALL:
+            handler = _handler_of(number)
+            if isinstance(handler, Guarded):
+                signal.signal(number, handler.handler)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._is_main:
+            return
+        self._unguard()
+        if self._takes_sigint and signal.getsignal(signal.SIGINT) == self._on_sigint:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(self._was_fd, warn_on_full_buffer=False)
+        self._close()
+        if self._is_pending and error is None:
+            # It came when the main task was past its last park.
+            raise KeyboardInterrupt
+        if self._late and error is None:
+            raise self._late[0]
+
+    def _close(self) -> None:
+        assert self._file is not None
+        assert self._write is not None
+        if self._process == os.getpid():
+            self._file.release()
+        else:
+            # Shutting a socket down, or taking it from the poller, would reach the parent's as well.
+            self._file.sock.close()
+        self._write.close()
+
+    def _drain(self) -> None:
+        """Empty the socket pair whenever a signal came; a task of coop's own that waits uncounted."""
+        file, task = self._file, current()
+        assert file is not None
+        buffer = memoryview(bytearray(64))
+        while True:
+            if file.try_read([buffer]) < 0:
+                waiter = file.add_wait(READ, task)
+                try:
+                    task.park("signals")
+                finally:
+                    file.done(waiter)
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        if self._is_pending:
+            if _may_raise(frame):
+                self._is_pending = False
+                raise KeyboardInterrupt
+            return
+        self._is_pending = True
+        self._owner.post(self._interrupt_main)
+
+    def _interrupt_main(self) -> None:
+        self._is_pending = False
+        task: Task | None = self._owner.main
+        if task is not None and not task.is_done:
+            task.forget_interrupt(self._interrupt)  # two in a row are one
+            task.interrupt(self._interrupt)

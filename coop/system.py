@@ -1,0 +1,24 @@
+"""Where coop runs, checked before anything else is imported: elsewhere there is one clear error."""
+
+import platform
+import sys
+
+from coop.errors import Unsupported
+
+MACHINES = {"x86_64", "aarch64"}
+"""Machines whose calling convention and epoll layout the code knows."""
+
+
+def check_system(system: str, machine: str, implementation: str) -> None:
+    """Raise Unsupported, with the reason in words, unless coop runs on such a system."""
+    if system != "Linux":
+        raise Unsupported(
+            f"coop needs Linux (epoll, eventfd, openat2); this is {system or 'an unknown system'}"
+        )
+    if machine not in MACHINES:
+        raise Unsupported(f"coop needs one of {', '.join(sorted(MACHINES))}; this is {machine or 'unknown'}")
+    if implementation != "cpython":
+        raise Unsupported(f"coop needs CPython (greenlet, ctypes callbacks); this is {implementation}")
+
+
+check_system(platform.system(), platform.machine(), sys.implementation.name)

@@ -1,0 +1,384 @@
+"""A task: one green thread, which is one greenlet, and the run queue.
+
+Two verbs move a task.  The hub *resumes* it; the task itself *parks*, which gives
+the thread back to the hub.  Whoever has news for a parked task *wakes* it: that
+puts it on the run queue and never switches.  So exactly one place, the hub's
+turn, decides who runs, and a wake may come from anywhere on the scheduler's
+thread, also from deep inside a guest's host call.
+
+This is the only module that knows greenlets.
+
+1. A task is NEW, READY (on the run queue), RUNNING, PARKED or DONE.
+2. Only the hub resumes; only a RUNNING task parks, and only itself.
+3. A wake counts once: waking a task that is not PARKED changes nothing.  A park
+   may therefore end early, and every caller of `park` looks again.
+4. Cancelling lasts.  A cancelled task gets `Cancelled` at the place where it parks,
+   and again at every park after that: cleanup must not wait.
+5. Somebody holds every task until its greenlet is dead.  An unfinished greenlet
+   that the garbage collector finds is switched to, wherever that happens to be,
+   and inside a guest's host call that would end the process.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+from greenlet import getcurrent, greenlet
+
+from coop.errors import BugError, Cancelled, WasCancelled, WrongThread
+
+
+class TaskState(Enum):
+    """Where a task is in its life."""
+
+    NEW = "new"
+    READY = "ready"
+    RUNNING = "running"
+    PARKED = "parked"
+    DONE = "done"
+
+
+NEW, READY, RUNNING, PARKED, DONE = TaskState
+
+
+class RunQueue:
+    """Tasks that may run, first in, first out; and behind them those that used up their slice.
+
+    Guests that were pre-empted come back one at a time, one in a turn at most, after
+    whoever the timers and the poller woke: so a crowd of busy guests delays a woken
+    task by one slice, and not by one for each of them.
+    """
+
+    __slots__ = ("_late", "_tasks")
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+        self._late: deque[Task] = deque()
+
+    def __len__(self) -> int:
+        """Count the tasks of the queue proper."""
+        return len(self._tasks)
+
+    def __bool__(self) -> bool:
+        """Whether anybody may run."""
+        return bool(self._tasks) or bool(self._late)
+
+    def push(self, task: "Task") -> None:
+        """Append `task`, which becomes READY.
+
+        Raises: BugError if it stands in the queue already, runs, or is done.
+        """
+        if task.state is not PARKED and task.state is not NEW:
+            raise BugError(f"ready {task}: it is {task.state.value}, not parked")
+        task.state = READY
+        self._tasks.append(task)
+
+    def push_running(self, task: "Task", *, late: bool = False) -> None:
+        """Append the task that runs now, which becomes READY; it has to park next.
+
+        late -- it used up its slice
+        """
+        if task.state is not RUNNING:
+            raise BugError(f"yield {task}: it is {task.state.value}, not running")
+        task.state = READY
+        (self._late if late else self._tasks).append(task)
+
+    def pop_late(self) -> "Task | None":
+        """Take one of those that used up their slice, if there is one."""
+        return self._late.popleft() if self._late else None
+
+    def hasten(self, task: "Task") -> None:
+        """Put `task` into the queue proper if it stands behind it: it has news to hear."""
+        if task in self._late:
+            self._late.remove(task)
+            self._tasks.append(task)
+
+    def pop(self) -> "Task":
+        """Take the task that has waited longest."""
+        return self._tasks.popleft()
+
+
+class Owner(Protocol):
+    """What a task needs to know of the scheduler that owns it."""
+
+    runq: RunQueue
+    hub: greenlet
+
+    def check_owner(self, doing: str) -> None:
+        """Raise WrongThread unless the caller is on the owner's thread and process."""
+        ...
+
+    def task_ended(self, task: "Task") -> None:
+        """Take notice that `task` is DONE."""
+        ...
+
+
+class _Stack(greenlet):
+    """A greenlet that knows its task."""
+
+    task: "Task"
+
+
+class Task:
+    """One green thread.
+
+    name   -- for reports; need not be unique
+    state  -- see `TaskState`; written by this module alone
+    pinned -- True while a guest's wasm is on the task's native stack: it must not park;
+              written by whoever polls the guest
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_doom",
+        "_interrupts",
+        "_joiners",
+        "_notices",
+        "_observed",
+        "_stack",
+        "error",
+        "name",
+        "owner",
+        "pinned",
+        "reason",
+        "result",
+        "state",
+    )
+
+    def __init__(self, owner: Owner, call: Callable[[], Any], name: str) -> None:
+        self.owner = owner
+        self.name = name
+        self.state = NEW
+        self.reason: object = None
+        self.pinned = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._call: Callable[[], Any] | None = call
+        self._doom: Cancelled | None = None
+        self._interrupts: tuple[BaseException, ...] = ()
+        self._joiners: list[Task] = []
+        self._notices: list[Callable[[], None]] = []
+        self._observed = False
+        self._stack = _Stack(self._run, owner.hub)
+        self._stack.task = self
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} {self.state.value}>"
+
+    def __str__(self) -> str:
+        return f"task {self.name}"
+
+    # -- the hub's side
+
+    def resume(self) -> None:
+        """Run the task until it parks or ends.  Only the hub calls this, for a task it took off the queue."""
+        if getcurrent() is not self.owner.hub:
+            self.owner.check_owner(f"resume {self}")
+            raise BugError(f"resume {self}: not called by the hub that owns it")
+        self.state = RUNNING
+        self._stack.switch()
+
+    # -- the task's side
+
+    def park(self, reason: object) -> None:
+        """Give up the thread until somebody wakes this task; the wake may be early.
+
+        reason -- what is waited for; shown in reports
+        Raises: Cancelled, or the exception somebody gave to `interrupt`.
+        """
+        if self.pinned:
+            raise BugError(
+                f"{self} wants to park for {reason}: a host function declared parks=False must not"
+            )
+        if self._doom is not None:
+            raise self._doom
+        if not self._interrupts:
+            self.state = PARKED
+            self.reason = reason
+            self.owner.hub.switch()
+            self.reason = None
+        if self._doom is not None:
+            raise self._doom
+        if self._interrupts:
+            raise self._next_interrupt()
+
+    def pause(self, *, late: bool = False) -> None:
+        """Yield: go to the tail of the run queue and park there, so that every ready task runs first.
+
+        late -- the task used up its slice: it also stands behind whoever is woken meanwhile
+        Raises: as `park`.
+        """
+        if self.pinned:
+            raise BugError(f"{self} wants to yield: a host function declared parks=False must not")
+        self.owner.runq.push_running(self, late=late)
+        self.owner.hub.switch()
+        if self._doom is not None:
+            raise self._doom
+        if self._interrupts:
+            raise self._next_interrupt()
+
+    def _next_interrupt(self) -> BaseException:
+        error, *rest = self._interrupts
+        self._interrupts = tuple(rest)
+        return error
+
+    def pause_uncancelled(self) -> None:
+        """Yield, cancelled or not: for cleanup that must see others end."""
+        if self.pinned:
+            raise BugError(f"{self} wants to yield: a host function declared parks=False must not")
+        self.owner.runq.push_running(self)
+        self.owner.hub.switch()
+
+    def _run(self) -> None:
+        call, self._call = self._call, None
+        try:
+            if self._doom is not None:
+                raise self._doom
+            assert call is not None
+            result = call()
+            if self._interrupts:
+                # Nothing that was to be raised here may be lost: the end counts as the last park.
+                raise self._next_interrupt()
+            self.result = result
+        except BaseException as error:
+            self.error = error
+        call = None
+        self.state = DONE
+        for joiner in self._joiners:
+            joiner.wake()
+        for notice in self._notices:
+            notice()
+        self._notices.clear()
+        self.owner.task_ended(self)
+        self._joiners.clear()
+
+    # -- anybody's side, on the scheduler's thread
+
+    def wake(self) -> None:
+        """Put the task on the run queue if it is parked; otherwise change nothing."""
+        if self.state is PARKED:
+            self.owner.runq.push(self)
+
+    def cancel(self) -> None:
+        """Make the task end: it gets `Cancelled` where it parks, now and at every later park.
+
+        A task that has not started never does.  Cancelling a task twice, or one
+        that is done, changes nothing.
+        Raises: WrongThread from another thread or process.
+        """
+        self.owner.check_owner(f"cancel {self}")
+        if self._doom is None and self.state is not DONE:
+            self._doom = Cancelled(f"{self} was cancelled")
+            self.wake()
+            self.owner.runq.hasten(self)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise `error` once in the task, at the park it is in or the next one it comes to, or at its end.
+
+        Several errors are raised one by one, each at a park, in the order in which they were given.
+        """
+        if self.state is not DONE:
+            self._interrupts += (error,)
+            self.wake()
+            self.owner.runq.hasten(self)
+
+    def forget_interrupt(self, error: BaseException) -> bool:
+        """Take back `error` that `interrupt` was given, and say whether the task had not come to it yet."""
+        rest = tuple(other for other in self._interrupts if other is not error)
+        was_waiting = len(rest) < len(self._interrupts)
+        self._interrupts = rest
+        return was_waiting
+
+    def on_end(self, notice: Callable[[], None]) -> None:
+        """Have `notice` called when the task ends; it must neither park nor raise."""
+        self._notices.append(notice)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody cancelled the task, however it ended."""
+        return self._doom is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the task has ended."""
+        return self.state is DONE
+
+    @property
+    def was_observed(self) -> bool:
+        """Whether somebody has taken, or promised to take, the way in which the task ended."""
+        return self._observed
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether some task waits for the end; it may still be cancelled before it takes the error."""
+        return bool(self._joiners)
+
+    def observe(self) -> None:
+        """Promise to look at how the task ends, so that nobody else reports its error."""
+        self._observed = True
+
+    def wait(self) -> Any:
+        """Park until the task has ended, and return what its function returned.
+
+        Raises: what the task's function raised; WasCancelled if the task was cancelled;
+        WrongThread if it belongs to another scheduler.
+        """
+        while self.state is not DONE:
+            me = current()
+            if me is self:
+                raise BugError(f"wait for {self}: a task cannot wait for itself")
+            if me.owner is not self.owner:
+                raise WrongThread(f"wait for {self}: it belongs to another scheduler")
+            self._joiners.append(me)
+            try:
+                me.park(f"the end of {self}")
+            finally:
+                if me in self._joiners:
+                    self._joiners.remove(me)
+        return self.outcome()
+
+    def outcome(self) -> Any:
+        """Return or raise what the task, which is done, ended with; marks the error as seen."""
+        self._observed = True
+        if self.error is None:
+            return self.result
+        if isinstance(self.error, Cancelled) and self._doom is not None:
+            raise WasCancelled(f"{self} was cancelled") from self.error
+        raise self.error
+
+    def stack_text(self) -> str:
+        """Return the Python stack of a parked task as text, innermost frame last."""
+        frame = self._stack.gr_frame
+        return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
+def current() -> Task:
+    """Return the task that runs now on this thread.
+
+    Raises: BugError outside any task, for instance in the hub or without `coop.run`.
+    """
+    try:
+        return getcurrent().task  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        raise BugError("this call needs a task: use it in a function that runs under coop.run") from None
+
+
+def current_or_none() -> Task | None:
+    """Return the task that runs now on this thread, or None outside any task."""
+    return getattr(getcurrent(), "task", None)
+
+
+def this_greenlet() -> greenlet:
+    """Return the greenlet that runs now, for a scheduler that wants to be its hub."""
+    return getcurrent()
+
+
+class LostHub(greenlet):
+    """The hub of a scheduler in a process forked from it: nobody is there to switch to."""
+
+    def switch(self, *_: Any, **__: Any) -> Any:
+        """Refuse; the parent's descriptors and guests are not the child's."""
+        raise WrongThread("park: this task belongs to the process that was forked; use coop.run in the child")

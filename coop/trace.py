@@ -1,0 +1,78 @@
+"""Telling what the scheduler does: every park, wake and combined wait, for `-vv` and for the curious.
+
+The scheduler holds no log call.  A run that is traced is built from these
+subclasses instead; one that is not pays nothing.
+"""
+
+from coop.logs import Log
+from coop.netpoll.contract import Poller
+from coop.scheduler import Scheduler
+from coop.task import PARKED, RunQueue, Task
+
+log = Log("coop.trace")
+
+
+class TracedTask(Task):
+    """A task that tells when it parks, yields and ends."""
+
+    __slots__ = ()
+
+    def park(self, reason: object) -> None:
+        """Park, and tell why."""
+        log.debug("park", task=self.name, reason=str(reason))
+        super().park(reason)
+
+    def pause(self, *, late: bool = False) -> None:
+        """Yield, and tell it."""
+        log.debug("slice ended" if late else "yield", task=self.name)
+        super().pause(late=late)
+
+
+class TracedRunQueue(RunQueue):
+    """A run queue that tells who becomes ready."""
+
+    __slots__ = ()
+
+    def push(self, task: Task) -> None:
+        """Append a task, and tell which."""
+        log.debug("ready", task=task.name)
+        super().push(task)
+
+
+class TracedScheduler(Scheduler):
+    """A scheduler in which every wait is a park, so that every one is told."""
+
+    def wait_here(self, task: Task, until_ns: int) -> None:
+        """Leave the wait to the hub."""
+
+
+class Tracing:
+    """A poller that tells of every combined wait, and the scheduler built around it."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self.permanent = poller.permanent
+        self.open, self.close, self.arm = poller.open, poller.close, poller.arm
+        self.wake_up, self.shutdown = poller.wake_up, poller.shutdown
+        self.is_poll_descriptor = poller.is_poll_descriptor
+        self.scheduler = TracedScheduler(self, task_class=TracedTask, runq=TracedRunQueue())
+
+    @property
+    def waiters(self) -> int:
+        """The poller's own count."""
+        return self._poller.waiters
+
+    @waiters.setter
+    def waiters(self, value: int) -> None:
+        self._poller.waiters = value
+
+    def poll(self, delay_ns: int) -> list[Task]:
+        """Wait, and tell for what and what came of it."""
+        if delay_ns:
+            waits = [f"{task.name}: {task.reason}" for task in self.scheduler.tasks if task.state is PARKED]
+            clock = "for ever" if delay_ns < 0 else f"{delay_ns / 1e6:.3f} ms"
+            log.debug("combined wait", clock=clock, waits=waits)
+        woken = self._poller.poll(delay_ns)
+        if delay_ns or woken:
+            log.debug("woke", tasks=[task.name for task in woken])
+        return woken

@@ -1,0 +1,11 @@
+"""WASI preview 1: guests as programs with descriptors, on the scheduler's one readiness model.
+
+Read `guest` for the life of one, `imports` for the table of its calls, `poll` for the
+call everything turns on.
+"""
+
+from coop.wasip1.files import Dir
+from coop.wasip1.guest import Guest, GuestState
+from coop.wasip1.sources import Clocks, RandomSource, SystemRandom
+
+__all__ = ["Clocks", "Dir", "Guest", "GuestState", "RandomSource", "SystemRandom"]

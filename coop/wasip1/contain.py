@@ -1,0 +1,331 @@
+"""Opens paths below a directory descriptor, and nothing that is not below it.
+
+A path comes from a guest that may be hostile, and another process may rename and
+re-link below the directory while it is resolved.  Comparing names, or checking
+first and opening later, is therefore worth nothing; two resolvers do it right:
+
+    by_openat2   one system call: the kernel resolves and refuses to leave (RESOLVE_BENEATH) or
+                 to take the short cuts of /proc (RESOLVE_NO_MAGICLINKS)
+    by_walk      for kernels and sandboxes without that call: one component at a time, each
+                 opened without following, links read and resolved here
+
+1. Every name handed to the kernel by the walk is one component, and is opened with
+   O_NOFOLLOW from a directory that was reached in the same way.
+2. `..` is never trusted: it must lead back to the directory the walk came through.
+   A directory moved in between is an error, not a guess.
+3. An absolute path or link target is refused, even if it names something inside.
+4. A descriptor is opened with O_NONBLOCK, so that a FIFO or a leased file never
+   blocks the thread.  The guest's own NONBLOCK is a bit elsewhere.
+
+What a guest is told follows native wasmtime (tried on release 50): EPERM for leaving, be it by
+`..`, an absolute path or a link; EILSEQ for what is not UTF-8; EINVAL for a NUL byte; ELOOP
+for a final link that may not be followed, with O_DIRECTORY too, where Linux says ENOTDIR.  Only
+for the links of /proc that lead out do the resolvers differ (ELOOP, EPERM or ENOENT), and where
+the tree is changed meanwhile: the walk may refuse (EPERM, ELOOP, ENOTDIR) what the kernel finds.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+MAX_LINKS = 40
+"""How many symbolic links one path may go through, as on Linux."""
+
+MAX_PATH = 4096
+"""Bytes of a path with the NUL that ends it, as on Linux."""
+
+Resolver = Callable[[int, bytes, int, int], int]
+"""`(dirfd, path, flags, mode) -> fd`; flags are complete, O_NOFOLLOW among them is for the last component."""
+
+_OPENAT2 = 437  # the same on every architecture
+_RESOLVE = 0x08 | 0x02  # RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS: the first implies the second only for now
+_TRIES = 8  # a `..` while anything on the machine is renamed answers EAGAIN; then the walk decides
+
+_ALWAYS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_WITH_PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # openat2 refuses others beside O_PATH
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAME_ONLY = os.O_DIRECTORY | os.O_NOFOLLOW
+_CREATE_NEW = os.O_CREAT | os.O_EXCL
+_STAY = (b".", b"")  # an empty name stands for a slash at the end
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_syscall.restype = ctypes.c_long
+
+
+class Parent(NamedTuple):
+    """A name and the directory it is in; valid inside the `with` that gave it."""
+
+    fd: int
+    """The directory, opened with O_PATH."""
+
+    name: bytes
+    """One component without a slash: `.` where the path ended in `..`, never `..` itself."""
+
+    slash: bool
+    """The path ended in a slash: what is named must be a directory."""
+
+
+def open_beneath(
+    dirfd: int, path: bytes, flags: int, mode: int = 0o666, *, follow: bool, resolve: Resolver | None = None
+) -> int:
+    """Open `path` below the directory `dirfd` and return a new descriptor.
+
+    flags -- os.O_*; O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added, O_NOFOLLOW comes from `follow`
+    resolve -- by_openat2 or by_walk; the best that works here if none is given
+    Raises: OSError with the errno the guest is to see (see the module's text).  Never EAGAIN: a file
+    that is leased to somebody answers EBUSY.
+    """
+    _check(dirfd, path)
+    if flags & os.O_CREAT and flags & os.O_DIRECTORY:
+        raise _error(errno.EINVAL, path)  # older kernels create a file and then fail
+    flags = (flags | _ALWAYS) & ~os.O_NOFOLLOW if follow else flags | _ALWAYS | os.O_NOFOLLOW
+    if flags & os.O_PATH:
+        flags &= _WITH_PATH
+    resolve = resolve or RESOLVE
+    try:
+        return resolve(dirfd, path, flags, mode & 0o777 if flags & os.O_CREAT else 0)
+    except BlockingIOError:
+        raise _error(errno.EBUSY, path) from None
+    except NotADirectoryError:
+        if flags & _NAME_ONLY == _NAME_ONLY and _is_link(dirfd, path, resolve):
+            raise _error(errno.ELOOP, path) from None
+        raise
+
+
+def stat_beneath(dirfd: int, path: bytes, *, follow: bool, resolve: Resolver | None = None) -> os.stat_result:
+    """Return what `path` below `dirfd` is; nothing is opened for reading, so any kind of file will do.
+
+    Raises: as `open_beneath`.
+    """
+    fd = open_beneath(dirfd, path, os.O_PATH, follow=follow, resolve=resolve)
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def parent_beneath(
+    dirfd: int, path: bytes, *, follow: bool = False, resolve: Resolver | None = None
+) -> Iterator[Parent]:
+    """Give the directory that holds the last component of `path`, for what acts on a name.
+
+    The name need not exist.  The caller uses it with `dir_fd=parent.fd` and a call that does not
+    follow links: unlink, mkdir, rename, symlink, readlink, link or utime with follow_symlinks=False.
+    follow -- go on through links to a name that is none.  Calls that act on the object and not on its
+    name (utime, the source of a link) want this after a slash too: `parent.slash` tells.
+    Raises: as `open_beneath`.
+    """
+    _check(dirfd, path)
+    resolve = resolve or RESOLVE
+    for _ in range(MAX_LINKS + 1):
+        head, name, slash = _split_last(path)
+        fd = resolve(dirfd, head, _DIRECTORY, 0)
+        try:
+            target = _link_target(fd, name) if follow else None
+            if target is None:
+                yield Parent(fd, name, slash)
+                return
+        finally:
+            os.close(fd)
+        path = b"%b/%b%b" % (head, _relative(target), b"/" if slash else b"")
+    raise _error(errno.ELOOP, path)
+
+
+def by_openat2(dirfd: int, path: bytes, flags: int, mode: int) -> int:
+    """Let the kernel resolve `path`; what it cannot decide is left to the walk."""
+    how = _how(flags, mode)
+    for _ in range(_TRIES):
+        fd: int = _syscall(_OPENAT2, dirfd, path, how, len(how))
+        if fd >= 0:
+            return fd
+        code = ctypes.get_errno()
+        if code not in (errno.EAGAIN, errno.EINTR):
+            break
+    # A sandbox entered after the start may take the call away: then, too, the walk.
+    if code in (errno.EAGAIN, errno.EINTR, errno.ENOSYS):
+        return by_walk(dirfd, path, flags, mode)
+    raise _error(errno.EPERM if code == errno.EXDEV else code, path)
+
+
+def by_walk(dirfd: int, path: bytes, flags: int, mode: int) -> int:
+    """Resolve `path` here, one component after the other; at most two descriptors are open at a time."""
+    walk = _Walk(dirfd, path)
+    try:
+        return walk.open(flags, mode)
+    finally:
+        os.close(walk.here)
+
+
+class _Walk:
+    """One descent: where it is, how it came there, and the names still to go, the next one last."""
+
+    __slots__ = ("here", "links", "names", "path", "trail")
+
+    def __init__(self, dirfd: int, path: bytes) -> None:
+        self.path = path
+        self.names = _reversed_names(path)
+        self.links = 0
+        self.here = os.open(b".", _DIRECTORY, dir_fd=dirfd)
+        self.trail = [_identity(self.here)]
+
+    def open(self, flags: int, mode: int) -> int:
+        fd = None
+        while fd is None:
+            name = self.names.pop()
+            if flags & os.O_CREAT and self.names == [b""] and name not in (b".", b".."):
+                raise _error(errno.EISDIR, self.path)  # no file is created with a slash at its end
+            if self.names:
+                self._enter(name)
+                continue
+            if name == b"..":
+                self._up()
+            fd = self._open_last(b"." if name in (b"..", b"") else name, flags, mode)
+        return fd
+
+    def _open_last(self, name: bytes, flags: int, mode: int) -> int | None:
+        """Open the last component; None if it was a link, whose names are now those to go."""
+        follow = not flags & os.O_NOFOLLOW and flags & _CREATE_NEW != _CREATE_NEW
+        if follow and flags & os.O_PATH:
+            return self._look(name, directory=bool(flags & os.O_DIRECTORY))
+        target = _link_target(self.here, name) if follow else None
+        if target is not None:
+            self._expand(target)
+            return None
+        # A link that came into being since then is refused, not followed.
+        return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=self.here)
+
+    def _enter(self, name: bytes) -> None:
+        if name in _STAY:
+            return
+        if name == b"..":
+            self._up()
+            return
+        fd = self._look(name, directory=True)
+        if fd is not None:
+            os.close(self.here)
+            self.here = fd
+            self.trail.append(_identity(fd))
+
+    def _look(self, name: bytes, *, directory: bool) -> int | None:
+        """Open a name with O_PATH first and see then what it is: under a descriptor that cannot change."""
+        fd = os.open(name, _LOOK, dir_fd=self.here)
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISDIR(kind) or not (directory or stat.S_ISLNK(kind)):
+            return fd
+        try:
+            if not stat.S_ISLNK(kind):
+                raise _error(errno.ENOTDIR, self.path)
+            self._expand(os.readlink(b"", dir_fd=fd))
+        finally:
+            os.close(fd)
+        return None
+
+    def _up(self) -> None:
+        if len(self.trail) == 1:
+            raise _error(errno.EPERM, self.path)
+        above = os.open(b"..", _DIRECTORY, dir_fd=self.here)
+        os.close(self.here)
+        self.here = above
+        self.trail.pop()
+        if _identity(self.here) != self.trail[-1]:
+            raise _error(errno.EPERM, self.path)  # moved under the walk: it may be outside by now
+
+    def _expand(self, target: bytes) -> None:
+        self.links += 1
+        if self.links > MAX_LINKS:
+            raise _error(errno.ELOOP, self.path)
+        self.names += _reversed_names(_relative(target))
+
+
+def _check(dirfd: int, path: bytes) -> None:
+    """Refuse what needs no look at the file system; a negative dirfd could mean the working directory."""
+    if dirfd < 0:
+        raise _error(errno.EBADF, path)
+    if not path:
+        raise _error(errno.ENOENT, path)
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        raise _error(errno.EILSEQ, path) from None
+    if b"\0" in path:
+        raise _error(errno.EINVAL, path)
+    if len(path) >= MAX_PATH:
+        raise _error(errno.ENAMETOOLONG, path)
+    _relative(path)
+
+
+def _relative(path: bytes) -> bytes:
+    if path.startswith(b"/"):
+        raise _error(errno.EPERM, path)
+    if not path:
+        raise _error(errno.ENOENT, path)  # a link's target; only a strange file system has it
+    return path
+
+
+def _reversed_names(path: bytes) -> list[bytes]:
+    names = [name for name in path.split(b"/") if name]
+    if path.endswith(b"/"):
+        names.append(b"")
+    names.reverse()
+    return names
+
+
+def _split_last(path: bytes) -> tuple[bytes, bytes, bool]:
+    """Return the directory part, the last component and whether a slash followed it."""
+    bare = path.rstrip(b"/")
+    head, _, name = bare.rpartition(b"/")
+    if name == b"..":
+        head, name = bare, b"."
+    return head or b".", name, bare != path
+
+
+def _link_target(dirfd: int, name: bytes) -> bytes | None:
+    """Read the link `name`; None if it is none or does not exist."""
+    try:
+        return os.readlink(name, dir_fd=dirfd)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
+def _is_link(dirfd: int, path: bytes, resolve: Resolver) -> bool:
+    try:
+        return stat.S_ISLNK(stat_beneath(dirfd, path, follow=False, resolve=resolve).st_mode)
+    except OSError:
+        return False
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _error(code: int, path: bytes) -> OSError:
+    return OSError(code, os.strerror(code), path)
+
+
+@lru_cache(maxsize=64)
+def _how(flags: int, mode: int) -> bytes:
+    """Pack `struct open_how`: the kernel only reads it, so one immutable copy serves every thread."""
+    return struct.pack("=QQQ", flags, mode, _RESOLVE)
+
+
+def _has_openat2() -> bool:
+    """Ask with a descriptor that cannot be: only a kernel that knows the call finds that out."""
+    how = _how(os.O_PATH | os.O_CLOEXEC, 0)
+    return _syscall(_OPENAT2, -1, b".", how, len(how)) == -1 and ctypes.get_errno() == errno.EBADF
+
+
+RESOLVE: Final[Resolver] = by_openat2 if _has_openat2() else by_walk
+"""The best resolver that works here, found once."""

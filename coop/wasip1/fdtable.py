@@ -1,0 +1,120 @@
+"""The guest's descriptor table: numbers that name open files, with what may be done through each.
+
+1. A number is given out by the pool and given back after its entry left the table.
+2. The table never holds more entries than the limit; the guest gets EMFILE.
+3. Pre-opened sockets come first, from 3, directories after them.
+"""
+
+from dataclasses import dataclass, field
+
+from coop.engine import Limits
+from coop.logs import Log
+from coop.netpoll import FdPool
+from coop.netpoll.openfile import OpenFile
+from coop.wasip1.abi import ALL_RIGHTS, Filetype, Rights
+from coop.wasip1.errno import Errno, WasiError
+
+log = Log("coop.wasip1")
+
+_FD_READ, _FD_WRITE, _POLL = int(Rights.FD_READ), int(Rights.FD_WRITE), int(Rights.POLL_FD_READWRITE)
+
+
+@dataclass(slots=True, eq=False)
+class Descriptor:
+    """One entry.
+
+    file       -- the open file it names
+    filetype   -- what the guest is told it is
+    rights     -- what may be done with it; change it by `narrow`
+    inheriting -- what may be done with descriptors opened through it
+    fdflags    -- flags besides NONBLOCK, which lives on the file
+    preopen    -- the name a pre-opened directory or socket has for the guest
+    reads, writes, polls -- the file if the rights allow to read, write or poll it, else None:
+                  so that the calls made most often look once
+    """
+
+    file: OpenFile
+    filetype: Filetype
+    rights: int = int(ALL_RIGHTS)
+    inheriting: int = int(ALL_RIGHTS)
+    fdflags: int = 0
+    preopen: bytes | None = None
+    reads: OpenFile | None = field(init=False)
+    writes: OpenFile | None = field(init=False)
+    polls: OpenFile | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.narrow(self.rights, self.inheriting)
+
+    def narrow(self, rights: int, inheriting: int) -> None:
+        """Set the rights, and what is derived from them."""
+        self.rights, self.inheriting = rights, inheriting
+        self.reads = self.file if rights & _FD_READ else None
+        self.writes = self.file if rights & _FD_WRITE else None
+        may_poll = rights & _POLL and self.filetype is not Filetype.DIRECTORY
+        self.polls = self.file if may_poll else None
+
+
+class FdTable:
+    """Numbers to descriptors.
+
+    get     -- the lookup, bound once because every call needs it: get(fd) -> Descriptor | None
+    version -- another number after every change: what was looked up under an older one may be gone
+    """
+
+    __slots__ = ("_entries", "_limit", "_pool", "_was_told", "get", "version")
+
+    def __init__(self, limits: Limits) -> None:
+        self._entries: dict[int, Descriptor] = {}
+        self._pool = FdPool()
+        self._limit = limits.fds
+        self._was_told = False
+        self.version = 0
+        self.get = self._entries.get
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, fd: int) -> Descriptor:
+        """Return the entry of `fd`.  Raises: WasiError(BADF)."""
+        found = self._entries.get(fd)
+        if found is None:
+            raise WasiError(Errno.BADF)
+        return found
+
+    def check_room(self) -> None:
+        """Raise WasiError(MFILE), and log the limit's name the first time, if no entry can be added."""
+        if self._limit is not None and len(self._entries) >= self._limit:
+            if not self._was_told:  # once: a guest that asks again and again must not fill the log
+                self._was_told = True
+                log.warning("limit reached", limit="fds", value=self._limit)
+            raise WasiError(Errno.MFILE)
+
+    def add(self, entry: Descriptor) -> int:
+        """Give `entry` a number and return it.  Raises: WasiError(MFILE); the caller keeps the file then."""
+        self.check_room()
+        fd = self._pool.allocate()
+        if fd is None:
+            raise WasiError(Errno.MFILE)
+        self._entries[fd] = entry
+        self.version += 1
+        return fd
+
+    def take(self, fd: int) -> Descriptor:
+        """Remove the entry of `fd` and give its number back.  Raises: WasiError(BADF)."""
+        found = self._entries.pop(fd, None)
+        if found is None:
+            raise WasiError(Errno.BADF)
+        self._pool.deallocate(fd)
+        self.version += 1
+        return found
+
+    def close_all(self) -> None:
+        """Give back every file; one that fails does not keep the others."""
+        while self._entries:
+            fd, entry = self._entries.popitem()
+            self._pool.deallocate(fd)
+            try:
+                entry.file.release()
+            except OSError as error:
+                log.warning("close failed", fd=fd, what=entry.file.what, error=str(error))

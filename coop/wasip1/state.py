@@ -1,0 +1,181 @@
+"""What the imports of one guest work on."""
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from coop.engine import AGAIN, AT_ONCE, Instance, Limits, Memory
+from coop.errors import Closed, DeadlineExceeded, NotPollable
+from coop.logs import Log
+from coop.netpoll.contract import MODE_NAMES
+from coop.netpoll.openfile import OpenFile
+from coop.netpoll.polldesc import WaitReason
+from coop.scheduler import Scheduler
+from coop.task import READY, current
+from coop.wasip1.abi import IOVEC
+from coop.wasip1.errno import Errno, WasiError
+from coop.wasip1.fdtable import FdTable
+from coop.wasip1.sources import Clocks, RandomSource
+
+if TYPE_CHECKING:
+    from coop.wasip1.poll import Poll
+
+log = Log("coop.wasip1")
+
+_unpack_iovec = IOVEC.unpack_from
+
+MAX_IOVECS = 1024
+"""As on Linux; a longer list is cut short, which a read or write may always be."""
+
+
+class Wasi:
+    """One guest's WASI state.
+
+    fds       -- its descriptors
+    memory    -- its memory
+    args, env -- what it is told of its command line and environment, without the closing NUL
+    clocks, random -- where time and randomness come from
+    poll      -- its `poll_oneoff`
+    has_yielded, received -- what the call that is asked again after a park has done so far
+    """
+
+    __slots__ = (
+        "_told",
+        "_wait",
+        "args",
+        "bytes_per_call",
+        "clocks",
+        "env",
+        "fds",
+        "get_fd",
+        "has_yielded",
+        "instance",
+        "limits",
+        "memory",
+        "poll",
+        "random",
+        "received",
+        "scheduler",
+        "waits_for",
+    )
+
+    instance: Instance
+    memory: Memory
+    poll: "Poll"
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        limits: Limits,
+        args: Sequence[bytes],
+        env: Sequence[bytes],
+        clocks: Clocks,
+        random: RandomSource,
+    ) -> None:
+        self.scheduler = scheduler
+        self.limits = limits
+        self.fds = FdTable(limits)
+        self.get_fd = self.fds.get
+        self.args = tuple(args)
+        self.env = tuple(env)
+        self.clocks = clocks
+        self.random = random
+        self.bytes_per_call = (1 << 32) - 1 if limits.bytes_per_call is None else limits.bytes_per_call
+        self.has_yielded = False
+        self.received = 0
+        self.waits_for: tuple[OpenFile, int] | None = None
+        self._told: set[str] = set()
+        self._wait = self._wait_for_file
+
+    def block_on(self, file: OpenFile, mode: int) -> int:
+        """Arrange for the guest to wait for `mode` on `file`; returns what the import answers to the shim.
+
+        Raises: Closed, DeadlineExceeded, NotPollable - what stands against a wait, an errno for the guest.
+        """
+        file.require(mode, MODE_NAMES[mode])
+        if file.poller is not None and self._wait_here(file, mode):
+            return AT_ONCE
+        self.waits_for = (file, mode)
+        self.instance.pending = self._wait
+        return AGAIN
+
+    def _wait_here(self, file: OpenFile, mode: int) -> bool:
+        instance, poller = self.instance, self.scheduler.poller
+        waiter = file.add_wait(mode, instance.task)
+        poller.waiters += 1
+        try:
+            return instance.wait_here(file.deadline_ns(mode)) and waiter.fired
+        finally:
+            poller.waiters -= 1
+            file.done(waiter)
+
+    def _wait_for_file(self) -> None:
+        waits_for, self.waits_for = self.waits_for, None
+        assert waits_for is not None
+        file, mode = waits_for
+        task = current()
+        if task.state is READY:  # woken before it could park: others stand before it in the queue
+            task.park(WaitReason(file, mode))
+            return
+        try:
+            file.wait(mode)
+        except (Closed, DeadlineExceeded, NotPollable):
+            pass  # the try that follows meets the same and answers with its errno
+
+    def buffer(self, iovs: int) -> memoryview:
+        """Return the one buffer of an iovec array of one; otherwise as `buffers`."""
+        memory = self.memory
+        try:
+            address, length = _unpack_iovec(memory.view, iovs)
+        except struct.error:
+            memory.check(iovs, 8)
+            address, length = _unpack_iovec(memory.view, iovs)
+        if length > self.bytes_per_call:
+            memory.check(address, length)
+            length = self._cut(self.bytes_per_call)
+        end = address + length
+        if end > memory.size:
+            memory.check(address, length)
+        return memory.view[address:end]
+
+    def buffers(self, iovs: int, count: int) -> list[memoryview]:
+        """Return the guest's buffers of an iovec array, cut to what one call may move.
+
+        Drop them before the guest runs on.  Raises: OutOfBounds, before anything has an effect.
+        """
+        memory = self.memory
+        limit = self.bytes_per_call
+        count = min(count, MAX_IOVECS)
+        memory.check(iovs, count * IOVEC.size)
+        found: list[memoryview] = []
+        left = limit
+        for address, length in IOVEC.iter_unpack(memory.view[iovs : iovs + count * IOVEC.size]):
+            memory.check(address, length)
+            if length > left:
+                length = self._cut(left)
+            if length:
+                found.append(memory.view[address : address + length])
+                left -= length
+        return found
+
+    def _cut(self, to: int) -> int:
+        log.debug("limit reached", limit="bytes_per_call", value=self.bytes_per_call)
+        return to
+
+    def limit_reached(self, limit: str, value: int, asked: int) -> None:
+        """Name a limit in the log, once a guest: one that asks again and again must not fill it."""
+        if limit not in self._told:
+            self._told.add(limit)
+            log.warning("limit reached", limit=limit, value=value, asked=asked)
+
+    def text(self, address: int, length: int) -> bytes:
+        """Return a path or name from the guest's memory.  Raises: OutOfBounds; WasiError(NAMETOOLONG)."""
+        if length > 1 << 16:
+            self.memory.check(address, length)
+            raise WasiError(Errno.NAMETOOLONG)
+        return self.memory.read(address, length)
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        self.poll.close()
+        self.fds.close_all()

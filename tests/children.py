@@ -1,0 +1,112 @@
+"""Python children of the tests: started without a shell, so that a crash shows as a negative status."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import environ
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(code_or_args: str | Sequence[str]) -> list[str]:
+    """The command line for some code, or for the arguments of an interpreter (`["-m", "coop", ...]`)."""
+    python = [sys.executable, "-X", "faulthandler", "-W", "error"]
+    if isinstance(code_or_args, str):
+        return [*python, "-c", textwrap.dedent(code_or_args)]
+    return [*python, *code_or_args]
+
+
+def run_child(
+    code_or_args: str | Sequence[str],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 50,
+    expect: int | None = 0,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a Python child to its end; fail if it crashed, hung, or left another status than `expect`.
+
+    `expect=None` takes any status but a crash.  `env` is added to ours.
+    """
+    argv = command(code_or_args)
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env={**environ, **(env or {})},
+            cwd=cwd or ROOT,
+            pass_fds=pass_fds,
+        )
+    except subprocess.TimeoutExpired as error:
+        _fail(f"the child did not end within {timeout} s", error.stdout or b"", error.stderr or b"")
+    assert_no_crash(done.returncode, done.stdout, done.stderr)
+    if expect is not None and done.returncode != expect:
+        _fail(f"the child ended with {done.returncode}, not {expect}", done.stdout, done.stderr)
+    return done
+
+
+@contextmanager
+def start_child(
+    code_or_args: str | Sequence[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = False,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python child that lives while the block runs; killed at its end if it still does.
+
+    One that ended by itself, or by a signal sent to it, is checked: a crash fails the test.
+    """
+    child = subprocess.Popen(
+        command(code_or_args),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env={**environ, **(env or {})},
+        cwd=cwd or ROOT,
+        pass_fds=pass_fds,
+        start_new_session=new_session,
+    )
+    with child:
+        try:
+            yield child
+            ended = child.poll()
+        finally:
+            child.kill()
+    if ended is not None:
+        assert_no_crash(ended)
+
+
+#: Signals that a test may send; any other negative status is a crash.
+SENT = {-signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGHUP}
+
+
+def assert_no_crash(status: int, stdout: bytes = b"", stderr: bytes = b"") -> None:
+    """Fail with the child's output if a signal that nobody sent ended it."""
+    if status < 0 and status not in SENT:
+        _fail(f"the child crashed: {signal.Signals(-status).name}", stdout, stderr)
+
+
+def _fail(what: str, stdout: bytes, stderr: bytes) -> NoReturn:
+    shown = [
+        f"--- its {name}:\n{data.decode(errors='replace')}"
+        for name, data in (("stdout", stdout), ("stderr", stderr))
+        if data
+    ]
+    pytest.fail("\n".join([what, *shown]), pytrace=False)

@@ -1,0 +1,197 @@
+"""Bad input gets one line that says what and where, and an exit status."""
+
+import os
+import socket
+import stat
+
+import pytest
+import wasmtime
+
+from tests.children import run_child
+from tests.cli.guests import EXPORTS, TICKER, TRAP, complaint, exits, save
+
+# -- the file
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    path = tmp_path / "nope.wasm"
+    assert complaint(["run", path], 1) == f"{path}: No such file or directory"
+
+
+def test_a_file_that_is_a_directory(tmp_path):
+    assert complaint(["run", tmp_path], 1) == f"{tmp_path}: Is a directory"
+
+
+def test_a_file_that_is_no_wasm(tmp_path):
+    path = tmp_path / "a.wasm"
+    path.write_bytes(b"\x7fELF and so on")
+    assert complaint(["run", path], 1).startswith(f"{path}: not a wasm file")
+
+
+def test_an_empty_file(tmp_path):
+    path = tmp_path / "a.wasm"
+    path.touch()
+    assert complaint(["run", path], 1) == f"{path}: the file is empty"
+
+
+@pytest.mark.parametrize("keep", [4, 6, 8.5, 0.5])
+def test_a_truncated_module(tmp_path, keep):
+    wasm = bytes(wasmtime.wat2wasm(exits(0)))
+    path = tmp_path / "a.wasm"
+    path.write_bytes(wasm[: int(keep if keep > 1 else len(wasm) * keep) + (keep == 8.5)])
+    assert complaint(["run", path], 1).startswith(f"{path}: ")
+
+
+def test_a_text_that_is_no_module(tmp_path):
+    path = save(tmp_path, "(module (func (i32.bogus)))")
+    line = complaint(["run", path], 1)
+    assert line.startswith(f"{path}: not valid WAT")
+    assert "i32.bogus" in line
+
+
+def test_a_component(tmp_path):
+    path = tmp_path / "a.wasm"
+    path.write_bytes(bytes(wasmtime.wat2wasm("(component)")))
+    assert complaint(["run", path], 1) == f"{path}: this is a component; a core module was expected"
+
+
+def test_missing_imports_are_named_each(tmp_path):
+    path = save(
+        tmp_path,
+        '(module (import "env" "one" (func)) (import "env" "two" (memory 1)) (func (export "_start")))',
+    )
+    line = complaint(["run", path], 1)
+    assert line.startswith(f"{path}: import env.one is not provided")
+    assert "import env.two is not provided" in line
+
+
+def test_an_import_of_another_type(tmp_path):
+    path = save(
+        tmp_path, '(module (import "wasi_snapshot_preview1" "fd_close" (func)) (func (export "_start")))'
+    )
+    line = complaint(["run", path], 1)
+    assert "wasi_snapshot_preview1.fd_close has type () -> ()" in line
+    assert "(i32) -> (i32)" in line
+
+
+def test_a_module_that_is_no_program(tmp_path):
+    line = complaint(["run", save(tmp_path, EXPORTS)], 1)
+    assert "_start is not exported" in line
+    assert "add" in line
+
+
+# -- exports
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "says"),
+    [
+        (["nope"], 1, "nope is not exported"),
+        (["a_global"], 1, "a_global is no function"),
+        (["add", "1"], 2, "--invoke add: it takes 2 arguments (i32, i32), not 1"),
+        (["add", "1", "2", "3"], 2, "--invoke add: it takes 2 arguments (i32, i32), not 3"),
+        (["add", "1", "x"], 2, "--invoke add: argument 2: 'x' is no i32"),
+        (["add", "1", "4294967296"], 2, "argument 2: 4294967296 does not fit into i32"),
+        (["vector", "1"], 2, "argument 1: a command line cannot give a v128"),
+    ],
+)
+def test_a_wrong_export_or_signature(tmp_path, args, status, says):
+    name, *rest = args
+    assert says in complaint(["run", "--invoke", name, save(tmp_path, EXPORTS), *rest], status)
+
+
+# -- options
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run"], "no guest is named"),
+        (["run", "--bogus", TRAP], "no such option"),
+        (["run", "-x", TRAP], "no such option"),
+        (["run", "-W", "bogus=1", TRAP], "-W bogus: coop has no such setting"),
+        (["run", "-S", "cli,bogus", TRAP], "-S bogus: coop has no such setting"),
+        (["run", "-C", "bogus", TRAP], "-C bogus: coop has no such setting"),
+        (["run", "-W", "timeout=soon", TRAP], "-W timeout=soon: a duration such as"),
+        (["run", "-W", "max-wasm-stack=1", TRAP], "max-wasm-stack 1: must be from"),
+        (["run", "-W", "max-wasm-stack=99999999999", TRAP], "max-wasm-stack 99999999999: must be from"),
+        (["run", "--poller", "bogus", TRAP], "'bogus' is not one of"),
+        (["run", "--env"], "requires an argument"),
+        (["run", "--env", "=x", TRAP], "--env =x: NAME or NAME=VALUE wanted"),
+        (["run", "--dir", "::x", TRAP], "--dir ::x: HOST or HOST::GUEST wanted"),
+        (
+            ["run", "--dir", ".", "--dir", "/tmp::.", TRAP],
+            "--dir /tmp::.: another directory has the guest name '.'",
+        ),
+        (["run", "--tcplisten", "9999", TRAP], "'9999': HOST:PORT wanted"),
+        (["run", "--tcplisten", "127.0.0.1:http", TRAP], "the port is a number from 0 to 65535"),
+        (["run", "-Stcplisten=127.0.0.1:65536", TRAP], "the port is a number from 0 to 65535"),
+        (["run", "--tcplisten", "::1:80", TRAP], "an IPv6 address stands in brackets"),
+    ],
+)
+def test_bad_usage_is_named(args, says):
+    assert says in complaint(args, 2)
+
+
+# -- the system
+
+
+def test_an_address_in_use(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = complaint(["run", "--tcplisten", address, TRAP], 1)
+    assert line == f"listen on {address}: Address already in use"
+
+
+def test_a_host_name_that_does_not_exist():
+    line = complaint(["run", "--tcplisten", "no-such-host.invalid:80", TRAP], 1)
+    assert line.startswith("listen on no-such-host.invalid:80: ")
+
+
+def test_a_directory_that_does_not_exist(tmp_path):
+    assert (
+        complaint(["run", "--dir", tmp_path / "x", TRAP], 1)
+        == f"--dir {tmp_path}/x: No such file or directory"
+    )
+
+
+def test_a_directory_that_is_a_file():
+    assert complaint(["run", f"--dir={TRAP}::/", TRAP], 1) == f"--dir {TRAP}::/: Not a directory"
+
+
+#: Root may do anything, so it is nobody while the command runs, and itself again to end.
+UNPRIVILEGED = """
+import os, sys
+import coop.cli
+is_root = os.getuid() == 0
+if is_root:
+    os.setgroups([]); os.setegid(65534); os.seteuid(65534)
+try:
+    coop.cli.main(sys.argv[1:])
+finally:
+    if is_root:
+        os.seteuid(0); os.setegid(0)
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_no_permission(tmp_path, what):
+    locked = tmp_path / "locked"
+    locked.mkdir() if what == "directory" else locked.write_text("(module)")
+    locked.chmod(0)
+    args = ["--dir", str(locked), str(TICKER)] if what == "directory" else [str(locked)]
+    done = run_child(["-c", UNPRIVILEGED, "run", *args], expect=1)
+    locked.chmod(stat.S_IRWXU)
+    name = f"--dir {locked}" if what == "directory" else str(locked)
+    assert done.stderr.decode() == f"coop: {name}: Permission denied\n"
+
+
+def test_a_memory_that_is_larger_than_the_limit_from_the_start():
+    line = complaint(["run", "-W", "max-memory-size=1", TRAP], 1)
+    assert "limit memory exceeded" in line
+    assert "-W max-memory-size=" in line
+
+
+def test_a_name_that_is_no_utf8_is_shown_and_not_choked_on(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.wasm"
+    assert complaint(["run", os.fsdecode(name)], 1).endswith(".wasm: No such file or directory")

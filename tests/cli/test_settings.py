@@ -1,0 +1,124 @@
+"""The comma lists of -W, -S, -C, -O and -D."""
+
+import pytest
+
+import coop
+from coop.cli.command import POLLERS, _limits
+from coop.cli.settings import TABLES, Settings, list_help, read_list
+from coop.netpoll import POLLERS as MADE
+
+
+def read(*lists: tuple[str, str]) -> Settings:
+    settings = Settings()
+    for flag, text in lists:
+        read_list(flag, text, settings)
+    return settings
+
+
+def test_one_list_holds_several_settings():
+    settings = read(("-W", "timeout=2s,max-wasm-stack=0x100000,max-memory-size=65536"))
+    assert (settings.timeout, settings.max_wasm_stack, settings.memory) == (2.0, 1 << 20, 65536)
+
+
+def test_listeners_keep_their_order():
+    settings = read(("-S", "tcplisten=127.0.0.1:1,tcplisten=127.0.0.1:2"), ("-S", "tcplisten=[::1]:3"))
+    assert settings.listen == ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]
+
+
+def test_the_last_of_two_values_counts():
+    assert read(("-W", "timeout=1s"), ("-W", "timeout=2s")).timeout == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("inherit-env", True), ("inherit-env=y", True), ("inherit-env=n", False)]
+)
+def test_the_environment_is_inherited_only_when_asked_for(text, wanted):
+    assert read(("-S", text)).inherit_env is wanted
+
+
+def test_the_module_cache_can_be_switched_off():
+    assert read(("-C", "cache=n")).use_cache is False
+    assert read().use_cache is True
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("-S", "preview2=false"),
+        ("-S", "cli"),
+        ("-S", "common"),
+        ("-S", "inherit-network"),
+        ("-C", "parallel-compilation=n"),
+        ("-O", "opt-level=2"),
+        ("-D", "debug-info"),
+        ("-W", "simd"),
+        ("-W", "epoch-interruption=y"),
+        ("-S", "http=n"),
+    ],
+)
+def test_what_changes_nothing_here_is_accepted_and_kept_for_the_log(flag, text):
+    settings = read((flag, text))
+    assert settings.unused == [f"{flag} {text}"]
+    settings.unused.clear()
+    assert settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("-W", "bogus"),
+        ("-W", "timeout=soon"),
+        ("-W", "timeout"),
+        ("-W", "max-wasm-stack=0"),
+        ("-W", "max-memory-size=lots"),
+        ("-W", "simd=n"),
+        ("-W", "unknown-imports-trap"),
+        ("-W", "trap-on-grow-failure=y"),
+        ("-W", "fuel=100"),
+        ("-S", "http"),
+        ("-S", "listenfd=y"),
+        ("-S", "inherit-env=maybe"),
+        ("-S", "tcplisten"),
+        ("-S", "tcplisten="),
+        ("-C", "compiler=winch"),
+        ("-D", "coredump=x"),
+        ("-O", ""),
+        ("-W", "timeout=1s,"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(flag, text):
+    with pytest.raises(ValueError, match=rf"^{flag} {text.rpartition(',')[2].partition('=')[0]}"):
+        read((flag, text))
+
+
+def test_a_misspelled_setting_is_guessed():
+    with pytest.raises(ValueError, match="did you mean timeout"):
+        read(("-W", "timeuot=1s"))
+
+
+@pytest.mark.parametrize("flag", sorted(TABLES))
+def test_the_help_of_a_list_names_every_setting_of_it(flag):
+    assert set(TABLES[flag]) <= set(list_help(flag).split())
+
+
+def test_the_defaults_told_in_the_help_are_those_of_the_limits():
+    limits = coop.Limits()
+    words = TABLES["-W"]
+    assert f"(default {limits.memory})" in words["max-memory-size"].means
+    assert f"(default {limits.table_elements})" in words["max-table-elements"].means
+    default = coop.Module.from_file.__kwdefaults__["max_wasm_stack"]
+    assert f"(default {default})" in words["max-wasm-stack"].means
+
+
+def test_a_guest_with_a_listener_has_the_limits_of_a_server():
+    assert _limits(Settings(listen=["127.0.0.1:0"])) == coop.Limits.for_server()
+    assert _limits(Settings()) == coop.Limits()
+
+
+def test_a_time_that_was_named_is_the_only_one():
+    limits = _limits(Settings(timeout=7200.0))
+    assert (limits.wall_time, limits.cpu_time) == (7200.0, None)
+
+
+def test_every_poller_can_be_chosen():
+    assert set(POLLERS) == set(MADE)

@@ -1,0 +1,89 @@
+"""What every test gets: a time limit, a check for leaked descriptors, and the count of claimed seed items."""
+
+import faulthandler
+import gc
+import os
+import signal
+
+import pytest
+from hypothesis import settings
+
+from tests.seeds import REQUIRED, SeedLedger
+
+LIMIT_S = 60.0
+SLOW_LIMIT_S = 300.0
+
+_stderr = pytest.StashKey[int]()
+_failed = pytest.StashKey[bool]()
+
+# Examples found by chance are for the desk; a check of what is to be published must end the same way twice.
+settings.register_profile("coop", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("coop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Output is not captured yet, so this is the real stderr, which still works while a test hangs.
+    config.stash[_stderr] = os.dup(2)
+    config.pluginmanager.register(SeedLedger(REQUIRED), "seed-ledger")
+    # A run started with SIGINT ignored (in the background of a script) would hand that to every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """End the run, with the stack of every thread on stderr, when one test takes too long.
+
+    Nothing gentler is sure to work: what hangs may be a guest or a poll that Python cannot interrupt.
+    """
+    mark = item.get_closest_marker("timeout")
+    is_slow = item.get_closest_marker("slow") is not None
+    limit = float(mark.args[0]) if mark else SLOW_LIMIT_S if is_slow else LIMIT_S
+    stderr = item.config.stash[_stderr]
+    faulthandler.dump_traceback_later(limit, exit=True, file=stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report: pytest.TestReport = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+def _open_fds() -> dict[int, str]:
+    """Each open descriptor with what it is; a number used again for something else is another one."""
+    fds = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the one that the listing itself used
+    return fds
+
+
+@pytest.fixture(autouse=True)
+def no_fd_leak(request: pytest.FixtureRequest):
+    """Fail the test if it leaves a descriptor open; `@pytest.mark.leaks_fds("reason")` allows it."""
+    before = _open_fds().items()
+    yield
+    item = request.node
+    # A failed test's traceback holds its locals, and one report is enough.
+    if item.get_closest_marker("leaks_fds") or item.stash.get(_failed, False):
+        return
+    leaked = dict(_open_fds().items() - before)
+    if leaked:
+        gc.collect()
+        now = _open_fds()
+        held = ", ".join(
+            f"{fd} ({target}{'' if now.get(fd) == target else ', closed by the garbage collector only'})"
+            for fd, target in sorted(leaked.items())
+        )
+        pytest.fail(f"descriptors left open: {held}", pytrace=False)

@@ -1,0 +1,205 @@
+"""Each limit is exceeded once; its error names it, or the guest is told as it expects."""
+
+import pytest
+
+import coop
+from coop.engine import admission
+from tests.engine.wat import call, in_child, module
+
+SPIN = '(module (func (export "_start") (loop $l (br $l))))'
+
+
+def exceeds(limit: str, text: str, limits: coop.Limits, name: str = "_start") -> str:
+    with pytest.raises(coop.LimitExceeded) as caught:
+        call(text, name=name, limits=limits)
+    assert caught.value.limit == limit
+    assert f"limit {limit} exceeded" in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_first_memory_that_is_too_large_exceeds_memory():
+    exceeds("memory", '(module (memory 2) (func (export "_start")))', coop.Limits(memory=65536))
+
+
+def test_memory_grows_up_to_the_limit_and_then_answers_minus_one():
+    text = """(module (memory (export "memory") 1) (func (export "grow") (param i32) (result i32)
+      (memory.grow (local.get 0))))"""
+
+    def main() -> list[int]:
+        with coop.Guest(module(text), limits=coop.Limits(memory=3 * 65536)) as guest:
+            return [guest.call("grow", pages) for pages in (2, 1, 0)]
+
+    assert coop.run(main) == [1, -1, 3]
+
+
+def test_a_first_table_that_is_too_large_exceeds_table_elements():
+    exceeds(
+        "table_elements",
+        '(module (table 11 funcref) (func (export "_start")))',
+        coop.Limits(table_elements=10),
+    )
+
+
+def test_many_tables_exceed_table_elements_as_well():
+    tables = "(table 1 funcref)" * 17
+    exceeds("table_elements", f'(module {tables} (func (export "_start")))', coop.Limits())
+
+
+def test_a_table_grows_up_to_the_limit_and_then_answers_minus_one():
+    text = """(module (table $t 1 funcref) (func (export "go") (result i32)
+      (table.grow $t (ref.null func) (i32.const 10))))"""
+    assert call(text, limits=coop.Limits(table_elements=10)) == -1
+
+
+def test_a_guest_that_computes_exceeds_wall_time():
+    exceeds("wall_time", SPIN, coop.Limits(wall_time=0.001))
+
+
+@pytest.mark.parametrize("body", ["sleep", "park"])
+def test_a_guest_whose_host_function_waits_exceeds_wall_time(body: str):
+    @coop.host_function("h", "wait")
+    def wait(_caller: coop.Caller) -> None:
+        if body == "sleep":
+            coop.sleep(1000)
+        else:
+            coop.current().park("nothing")
+
+    def main() -> None:
+        text = '(module (import "h" "wait" (func $w)) (func (export "_start") (call $w)))'
+        coop.Guest(module(text), imports=[wait], limits=coop.Limits(wall_time=0.001)).run()
+
+    with pytest.raises(coop.LimitExceeded, match="wall_time"):
+        coop.run(main)
+
+
+def test_a_guest_that_is_idle_between_calls_exceeds_wall_time():
+    def main() -> None:
+        guest = coop.Guest(module('(module (func (export "go")))'), limits=coop.Limits(wall_time=0.001))
+        guest.call("go")
+        with pytest.raises(coop.LimitExceeded, match="wall_time"):
+            guest.wait()
+
+    coop.run(main)
+
+
+def test_wall_time_strays_into_nothing_that_the_task_does_later():
+    def main() -> str:
+        with coop.Guest(
+            module('(module (func (export "go")))'), limits=coop.Limits(wall_time=0.001)
+        ) as guest:
+            guest.call("go")
+        coop.sleep(0.003)
+        return "fine"
+
+    assert coop.run(main) == "fine"
+
+
+def test_a_guest_that_computes_exceeds_cpu_time():
+    exceeds("cpu_time", SPIN, coop.Limits(cpu_time=0.001))
+
+
+def test_a_guest_that_calls_back_all_the_time_exceeds_cpu_time():
+    @coop.host_function("h", "f", parks=False)
+    def f(_caller: coop.Caller) -> None:
+        pass
+
+    with pytest.raises(coop.LimitExceeded, match="cpu_time"):
+        call(
+            '(module (import "h" "f" (func $f)) (func (export "go") (loop $l (call $f) (br $l))))',
+            imports=(f,),
+            limits=coop.Limits(cpu_time=0.001),
+        )
+
+
+def test_time_spent_waiting_is_no_cpu_time():
+    @coop.host_function("h", "wait")
+    def wait(_caller: coop.Caller) -> None:
+        coop.sleep(0.05)
+
+    def main() -> float:
+        text = '(module (import "h" "wait" (func $w)) (func (export "_start") (call $w)))'
+        guest = coop.Guest(module(text), imports=[wait])
+        guest.run()
+        return guest.cpu_time
+
+    assert coop.run(main) < 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["memory", "wall_time", "cpu_time", "fds", "subscriptions", "bytes_per_call"]
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_limit_that_is_not_above_zero_is_refused_by_name(name: str, value: int):
+    with pytest.raises(ValueError, match=f"limit {name}"):
+        coop.Limits(**{name: value})
+
+
+def test_no_limit_is_no_limit():
+    text = '(module (memory 1) (func (export "go") (result i32) (memory.grow (i32.const 20000))))'
+    unlimited = coop.Limits(None, None, None, None, None, None, None)
+    assert call(text, limits=unlimited) == 1
+
+
+# -- how many guests a process can hold
+
+
+@pytest.fixture
+def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of maps lies just above what the process uses."""
+    account = admission._Account()
+    account.limit = admission._count_maps() + 100
+    monkeypatch.setattr(admission, "_account", account)
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_a_guest_near_the_limit_of_memory_maps_is_refused_and_the_others_live():
+    def main() -> None:
+        m = module('(module (memory 1) (func (export "go") (result i32) (i32.const 1)))')
+        guests = [coop.Guest(m) for _ in range(40)]
+
+        def call_all() -> None:
+            for guest in guests:
+                guest.call("go")
+
+        with pytest.raises(coop.LimitExceeded, match=r"vm\.max_map_count") as caught:
+            call_all()
+        assert caught.value.limit == "guests"
+        assert guests[0].call("go") == 1
+
+    coop.run(main)
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_once_guests_have_ended_others_are_let_in():
+    def main() -> int:
+        m = module('(module (memory 1) (func (export "go") (result i32) (i32.const 1)))')
+        return sum(call_one(m) for _ in range(60))
+
+    def call_one(m: coop.Module) -> int:
+        with coop.Guest(m) as guest:
+            return int(guest.call("go"))
+
+    assert coop.run(main) == 60
+
+
+@pytest.mark.slow
+def test_the_real_limit_of_memory_maps_is_a_clear_refusal():
+    done = in_child(
+        """
+def main():
+    m, guests = module('(module (memory (export "memory") 1) (func (export "go")))'), []
+    try:
+        while True:
+            guests.append(coop.Guest(m))
+            guests[-1].call("go")
+    except coop.LimitExceeded as error:
+        assert error.limit == "guests", error
+        print(len(guests) > 1000)
+    for guest in guests:
+        guest.cancel()
+
+coop.run(main)
+""",
+        timeout=250,
+    )
+    assert done.stdout == b"True\n"

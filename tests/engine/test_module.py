@@ -1,0 +1,265 @@
+"""Modules: what is loaded and what is refused, and the cache that never trusts what it did not write."""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from wasmtime import wat2wasm
+
+import coop
+from coop.engine.cache import ModuleCache, default_directory
+from coop.engine.config import engine_for
+from coop.engine.signatures import read_signatures
+from tests.engine.wat import in_child
+
+ANSWER = '(module (func (export "go") (result i32) (i32.const 42)))'
+
+
+class Compiles:
+    """Counts the compiles that a load took."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def load(cache: Path, text: str = ANSWER, **kwargs: int) -> int:
+    """Load a module and call it; the number of compiles it took."""
+    compiles = Compiles()
+    m = coop.Module.from_bytes(text, cache=cache, on_compile=compiles, **kwargs)
+
+    def main() -> int:
+        with coop.Guest(m) as guest:
+            return int(guest.call("go"))
+
+    assert coop.run(main) == 42
+    return compiles.count
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "cache"
+
+
+def entry(cache: Path) -> Path:
+    (found,) = cache.iterdir()
+    return found
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"\x7fELF", "not a wasm file"),
+        (b"\0asm", "unknown version"),
+        (b"\0asm\x02\0\0\0", "unknown version"),
+        (b"\0asm\x0d\0\x01\0", "a component; a core module was expected"),
+        (b"\0asm\x01\0\0\0\x01", "unexpected end"),
+        (b"(module (func (export", "not valid WAT"),
+        (b"(component)", "component"),
+        (b"(module (func (result i32)))", "type mismatch"),
+    ],
+)
+def test_what_is_no_module_is_refused_in_one_line(data: bytes, says: str):
+    with pytest.raises(coop.BadModule) as caught:
+        coop.Module.from_bytes(data, name="guest.wasm", cache=False)
+    said = str(caught.value)
+    assert said.startswith("guest.wasm: ")
+    assert says in said
+    assert "\n" not in said
+
+
+def test_a_file_that_is_not_there_is_an_os_error():
+    with pytest.raises(FileNotFoundError):
+        coop.Module.from_file("/nowhere/guest.wasm")
+
+
+def test_imports_and_exports_are_listed_with_their_types():
+    m = coop.Module.from_bytes(
+        """(module
+          (import "a" "f" (func (param i32 i64 f32 f64 v128) (result funcref externref)))
+          (import "a" "t" (table 1 2 funcref)) (import "a" "m" (memory 1)) (import "a" "g" (global (mut i32)))
+          (import "b" "f" (func))
+          (func $mine (param i32)) (table $t2 1 externref) (global $c i32 (i32.const 0))
+          (export "first" (func 0)) (export "second" (func 1)) (export "mine" (func $mine))
+          (export "memory" (memory 0)) (export "t" (table $t2)) (export "g" (global $c)))""",
+        cache=False,
+    )
+    assert [(str(wanted), wanted.type) for wanted in m.imports] == [
+        ("a.f", (("i32", "i64", "f32", "f64", "v128"), ("funcref", "externref"))),
+        ("a.t", None),
+        ("a.m", None),
+        ("a.g", None),
+        ("b.f", ((), ())),
+    ]
+    assert m.exports == {
+        "first": (("i32", "i64", "f32", "f64", "v128"), ("funcref", "externref")),
+        "second": ((), ()),
+        "mine": (("i32",), ()),
+        "memory": None,
+        "t": None,
+        "g": None,
+    }
+
+
+SIGNED = bytes(wat2wasm('(module (import "aa" "f" (func (param i32))) (func (export "go") unreachable))'))
+
+
+def test_signatures_of_bytes_cut_anywhere_are_read_or_a_bad_module():
+    said = set()
+    for cut in range(8, len(SIGNED)):
+        try:
+            read_signatures(SIGNED[:cut], "cut")
+        except coop.BadModule as error:
+            said.add(str(error).partition(":")[0])
+    assert said == {"cut"}
+
+
+# -- the cache
+
+
+def test_a_module_is_compiled_once_and_found_the_second_time(cache: Path):
+    assert [load(cache), load(cache)] == [1, 0]
+
+
+def test_without_a_cache_every_load_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COOP_CACHE_DIR", str(tmp_path))
+    compiles = Compiles()
+    for _ in range(2):
+        coop.Module.from_bytes(ANSWER, cache=False, on_compile=compiles)
+    assert compiles.count == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_users_cache_directory_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COOP_CACHE_DIR", str(tmp_path / "set"))
+    assert default_directory() == tmp_path / "set"
+    monkeypatch.setenv("COOP_CACHE_DIR", "")
+    assert default_directory() is None
+    monkeypatch.delenv("COOP_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_directory() == tmp_path / "coop"
+
+
+def test_the_cache_is_the_users_alone(cache: Path):
+    load(cache)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+def flip_last(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_last,
+        lambda data: data[:100],
+        lambda data: data[:32],
+        lambda data: b"",
+        lambda data: data + b"x",
+        lambda data: b"\0" * len(data),
+        lambda data: hashlib.sha256(b"not code").digest() + b"not code",
+    ],
+    ids=["one bit", "cut short", "digest alone", "empty", "longer", "zeros", "whole but no module"],
+)
+def test_a_broken_entry_is_compiled_again_and_replaced(
+    cache: Path, damage, capsys: pytest.CaptureFixture[str]
+):
+    load(cache)
+    path = entry(cache)
+    path.write_bytes(damage(path.read_bytes()))
+    assert [load(cache), load(cache)] == [1, 0]
+
+
+def test_an_entry_that_is_a_link_is_not_followed(cache: Path, tmp_path: Path):
+    load(cache)
+    path = entry(cache)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert load(cache) == 1
+    assert not path.is_symlink()
+
+
+def test_an_entry_that_is_a_fifo_does_not_hang_the_load(cache: Path):
+    load(cache)
+    path = entry(cache)
+    path.unlink()
+    os.mkfifo(path)
+    assert load(cache) == 1
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o770, 0o777, 0o755])
+def test_a_directory_that_others_may_use_is_not_used(
+    cache: Path, mode: int, capsys: pytest.CaptureFixture[str]
+):
+    load(cache)
+    cache.chmod(mode)
+    assert load(cache) == 1
+    assert "others may use it" in capsys.readouterr().err
+    cache.chmod(0o700)
+
+
+def test_a_directory_that_is_a_link_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    load(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert load(tmp_path / "link") == 1
+    assert "symlink" in capsys.readouterr().err
+
+
+def test_a_directory_of_another_user_is_not_used(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    load(cache)
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    assert load(cache) == 1
+    assert "belongs to user" in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_made_is_done_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("in the way")
+    assert load(tmp_path / "file" / "cache") == 1
+    assert "not used" in capsys.readouterr().err
+
+
+def test_an_engine_with_another_stack_has_entries_of_its_own(cache: Path):
+    assert [load(cache), load(cache, max_wasm_stack=1 << 20), load(cache, max_wasm_stack=1 << 20)] == [
+        1,
+        1,
+        0,
+    ]
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_an_entry_is_never_half_written(cache: Path):
+    store, engine = ModuleCache(cache), engine_for()
+    for data in (b"first" * 1000, b"second" * 1000):
+        store.store(b"wasm", engine, data)
+        assert store.load(b"wasm", engine) == data
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_many_processes_that_fill_one_cache_at_once_all_get_their_module(cache: Path):
+    done = in_child(
+        f"""
+pids = []
+for _ in range(8):
+    pid = os.fork()
+    if pid == 0:
+        m = coop.Module.from_bytes('''{ANSWER}''', cache={str(cache)!r})
+        with_guest = lambda: coop.Guest(m).call("go")
+        os._exit(0 if coop.run(with_guest) == 42 else 1)
+    pids.append(pid)
+print([os.waitpid(pid, 0)[1] for pid in pids])
+"""
+    )
+    assert done.stdout == b"[0, 0, 0, 0, 0, 0, 0, 0]\n"
+    assert load(cache) == 0

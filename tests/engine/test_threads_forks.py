@@ -1,0 +1,231 @@
+"""Guests, threads and processes: what is shared, what is refused, and who holds the GIL."""
+
+import threading
+
+import pytest
+
+import coop
+from tests.engine.wat import in_child, module
+
+
+def test_two_schedulers_in_two_threads_with_guests_that_hammer_each_checks_its_own_memory():
+    in_child(
+        """
+text = '''(module (import "h" "check" (func $check (param i32) (result i32)))
+  (import "h" "nap" (func $nap))
+  (memory (export "memory") 1)
+  (func (export "go") (param $me i32) (result i32) (local $i i32)
+    (i32.store (i32.const 0) (local.get $me))
+    (loop $again
+      (if (i32.ne (call $check (local.get $me)) (local.get $me)) (then unreachable))
+      (if (i32.ne (i32.load (i32.const 0)) (local.get $me)) (then unreachable))
+      (if (i32.eqz (i32.rem_u (local.get $i) (i32.const 50))) (then (call $nap)))
+      (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))
+    (i32.load (i32.const 0))))'''
+
+@coop.host_function("h", "check", params=["i32"], results=["i32"], parks=False)
+def check(caller, me):
+    return int.from_bytes(caller.memory.read(0, 4), "little")
+
+@coop.host_function("h", "nap")
+def nap(caller):
+    coop.sleep(0.00001)
+
+m = module(text)  # one module for both
+
+def main(base):
+    tasks = [coop.spawn(coop.Guest(m, imports=[check, nap]).call, "go", base + i) for i in range(20)]
+    assert [task.wait() for task in tasks] == [base + i for i in range(20)]
+    print("checked")
+
+sys.setswitchinterval(1e-5)
+threads = [threading.Thread(target=coop.run, args=(main, 1000 * n)) for n in (1, 2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    )
+
+
+def test_a_guest_used_from_another_thread_is_refused_by_name():
+    errors: list[BaseException] = []
+
+    def main() -> None:
+        guest = coop.Guest(module('(module (func (export "go")))'), name="mine")
+        guest.call("go")
+
+        def use() -> None:
+            for call in (lambda: coop.run(guest.call, "go"), guest.close):
+                try:
+                    call()
+                except BaseException as error:
+                    errors.append(error)
+
+        coop.run_in_thread(use)
+        guest.call("go")
+        guest.close()
+
+    coop.run(main)
+    assert [type(error) for error in errors] == [coop.WrongThread] * 2
+    assert all("guest mine" in str(error) for error in errors)
+
+
+def test_a_module_is_shared_by_threads():
+    m = module('(module (func (export "go") (result i32) (i32.const 6)))')
+    seen: list[int] = []
+
+    def run() -> None:
+        seen.append(coop.run(lambda: coop.Guest(m).call("go")))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [6] * 4
+
+
+@pytest.mark.parametrize("parks", [True, False])
+def test_host_calls_and_a_busy_python_thread_both_get_on(parks: bool):
+    """The guest makes its calls while the thread counts, and the thread counts while the guest calls."""
+    counted = 0
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def count() -> None:
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+
+    @coop.host_function("h", "f", parks=parks)
+    def f(_caller: coop.Caller) -> None:
+        if not seen or counted > seen[-1]:
+            seen.append(counted)
+
+    text = """(module (import "h" "f" (func $f)) (func (export "go") (param i32)
+      (loop $l (call $f) (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"""
+
+    def main() -> None:
+        with coop.Guest(module(text), imports=[f]) as guest:
+            while len(seen) < 4:
+                guest.call("go", 1000)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        coop.run(main)
+    finally:
+        stop.set()
+        thread.join()
+    assert seen == sorted(set(seen))
+
+
+def test_a_python_thread_gets_on_beside_a_guest_that_only_computes():
+    started = threading.Event()
+    guests: list[coop.Guest] = []
+
+    def elsewhere() -> None:
+        started.wait()
+        guests[0].cancel()
+
+    def main() -> None:
+        guests.append(coop.Guest(module('(module (func (export "_start") (loop $l (br $l))))')))
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        task = coop.spawn(guests[0].run)
+        coop.pause()
+        started.set()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+        thread.join()
+
+    coop.run(main)
+
+
+FORK = """
+def child(call):
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            print(call())
+        except BaseException as error:
+            print(type(error).__name__, error)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+text = '''(module (func (export "go") (param i32) (result i32) (local $i i32)
+  (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get 0))))
+  (local.get $i)))'''
+"""
+
+
+def test_a_forked_child_compiles_and_runs_modules_of_its_own():
+    done = in_child(
+        FORK
+        + """
+assert run_call(text, "go", 1000) == 1000
+child(lambda: run_call(text, "go", 100_000_000))  # long enough to be pre-empted on the way
+assert run_call(text, "go", 2000) == 2000
+"""
+    )
+    assert done.stdout == b"100000000\n"
+
+
+def test_a_guest_that_spins_in_a_forked_child_is_preempted_there():
+    done = in_child(
+        FORK
+        + """
+spin = '(module (func (export "_start") (loop $l (br $l))))'
+
+def spin_and_cancel():
+    def main():
+        guest = coop.Guest(module(spin))
+        task = coop.spawn(guest.run)
+        coop.sleep(0.001)
+        guest.cancel()
+        try:
+            task.wait()
+        except coop.WasCancelled:
+            return "preempted"
+    return coop.run(main)
+
+assert spin_and_cancel() == "preempted"
+child(spin_and_cancel)
+"""
+    )
+    assert done.stdout == b"preempted\n"
+
+
+def test_a_module_from_before_a_fork_is_refused_in_the_child():
+    done = in_child(
+        FORK
+        + """
+m = module(text)
+child(lambda: coop.run(lambda: coop.Guest(m).call("go", 1)))
+"""
+    )
+    assert done.stdout.startswith(b"WrongThread")
+    assert b"compiled before a fork" in done.stdout
+
+
+def test_a_guest_from_before_a_fork_is_refused_in_the_child_and_lives_on_in_the_parent():
+    done = in_child(
+        FORK
+        + """
+def main():
+    guest = coop.Guest(module(text))
+    guest.call("go", 1)
+    child(lambda: guest.call("go", 1))
+    child(guest.close)
+    print(guest.call("go", 5))
+
+coop.run(main)
+"""
+    )
+    first, second, third = done.stdout.decode().splitlines()
+    assert first.startswith("WrongThread")
+    assert second.startswith("WrongThread")
+    assert third == "5"

@@ -1,0 +1,34 @@
+"""What the fuzzers share: the row of seeds, said before each is used, and the check for descriptors."""
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+
+
+def seeds(first: int) -> Iterator[int]:
+    """Count from `first`, and say each number: the last one said is the one that failed."""
+    seed = first
+    while True:
+        os.write(2, b"seed %d\n" % seed)
+        yield seed
+        seed += 1
+
+
+def open_fds() -> dict[int, str]:
+    """Each open descriptor with what it is."""
+    fds = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the one that the listing itself used
+    return fds
+
+
+def check_fds(before: dict[int, str]) -> None:
+    """Fail if descriptors are open that were not before; the garbage collector may help."""
+    gc.collect()
+    left = open_fds().items() - before.items()
+    if left:
+        sys.exit(f"descriptors left open: {sorted(left)}")

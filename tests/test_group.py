@@ -1,0 +1,275 @@
+"""Task groups: the block is left when every task has ended, and no error is lost on the way."""
+
+import pytest
+
+import coop
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def park() -> None:
+    coop.current().park("the test")
+
+
+def test_the_block_is_left_only_when_every_task_has_ended():
+    log: list[int] = []
+
+    def task(i: int) -> None:
+        for _ in range(i):
+            coop.pause()
+        log.append(i)
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            for i in (3, 1, 2):
+                group.spawn(task, i)
+        log.append(99)
+
+    coop.run(main)
+    assert log == [1, 2, 3, 99]
+
+
+def test_an_empty_group_does_not_wait():
+    def main() -> str:
+        with coop.TaskGroup():
+            pass
+        return "done"
+
+    assert coop.run(main) == "done"
+
+
+def test_a_failed_task_cancels_the_others_and_comes_out_as_a_group():
+    log: list[str] = []
+
+    def other() -> None:
+        try:
+            coop.sleep(1000)
+        except coop.Cancelled:
+            log.append("cancelled")
+            raise
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(other)
+            group.spawn(fail, ValueError("it"))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert caught.group_contains(ValueError, match="it", depth=1)
+    assert log == ["cancelled"]
+
+
+def test_a_failed_task_ends_a_block_that_waits_for_something_else():
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(fail, ValueError("it"))
+            coop.sleep(1000)
+            pytest.fail("the block went on")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert [type(error) for error in caught.value.exceptions] == [ValueError]
+
+
+def test_an_error_of_the_block_alone_comes_out_as_itself_and_cancels_the_tasks():
+    tasks: list[coop.Task] = []
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            tasks.append(group.spawn(coop.sleep, 1000))
+            coop.pause()
+            raise KeyError("block")
+
+    with pytest.raises(KeyError, match="block"):
+        coop.run(main)
+    assert tasks[0].is_cancelled
+
+
+def test_errors_of_the_block_and_of_tasks_come_out_together():
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(fail, ValueError("task"))
+            try:
+                park()
+            finally:
+                raise KeyError("block")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert sorted(type(error).__name__ for error in caught.value.exceptions) == ["KeyError", "ValueError"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_of_the_block_comes_out_as_itself_though_a_task_failed_too(kind: type[BaseException]):
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(lambda: fail(ValueError("task")) if coop.current().is_cancelled else wait())
+            coop.pause()
+            raise kind
+
+    def wait() -> None:
+        try:
+            park()
+        finally:
+            raise ValueError("cleanup")
+
+    with pytest.raises(kind) as caught:
+        coop.run(main)
+    assert isinstance(caught.value.__cause__, BaseExceptionGroup)
+
+
+def test_an_error_in_the_cleanup_of_a_cancelled_groups_task_is_not_lost():
+    def stubborn() -> None:
+        try:
+            coop.sleep(1000)
+        finally:
+            raise ValueError("cleanup failed")
+
+    def owner() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(stubborn)
+
+    def main() -> None:
+        task = coop.spawn(owner)
+        coop.pause()
+        coop.pause()
+        task.cancel()
+        with pytest.raises(ExceptionGroup) as caught:
+            task.wait()
+        assert caught.group_contains(ValueError, match="cleanup failed")
+
+    coop.run(main)
+
+
+def test_cancelling_the_owner_ends_every_task_before_the_block_is_left():
+    log: list[str] = []
+
+    def inner() -> None:
+        try:
+            coop.sleep(1000)
+        finally:
+            log.append("inner ended")
+
+    def owner() -> None:
+        try:
+            with coop.TaskGroup() as group:
+                group.spawn(inner)
+        finally:
+            log.append("owner left")
+
+    def main() -> None:
+        task = coop.spawn(owner)
+        coop.pause()
+        coop.pause()
+        task.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+
+    coop.run(main)
+    assert log == ["inner ended", "owner left"]
+
+
+def test_a_cancelled_group_lets_its_block_go_on():
+    def main() -> str:
+        with coop.TaskGroup() as group:
+            group.spawn(coop.sleep, 1000)
+            coop.pause()
+            group.cancel()
+        return "done"
+
+    assert coop.run(main) == "done"
+
+
+def test_tasks_may_spawn_into_their_group_while_the_block_waits():
+    log: list[int] = []
+
+    def task(group: coop.TaskGroup, i: int) -> None:
+        log.append(i)
+        if i < 3:
+            group.spawn(task, group, i + 1)
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(task, group, 0)
+
+    coop.run(main)
+    assert log == [0, 1, 2, 3]
+
+
+def test_a_task_spawned_into_a_group_that_is_ending_never_runs():
+    log: list[str] = []
+
+    def late(group: coop.TaskGroup) -> None:
+        try:
+            coop.sleep(1000)
+        finally:
+            group.spawn(log.append, "ran")
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(late, group)
+            group.spawn(fail, ValueError())
+
+    with pytest.raises(ExceptionGroup):
+        coop.run(main)
+    assert log == []
+
+
+def test_spawning_outside_the_block_is_refused():
+    def main() -> None:
+        group = coop.TaskGroup()
+        with pytest.raises(coop.BugError, match="inside its block"):
+            group.spawn(park)
+        with group:
+            pass
+        with pytest.raises(coop.BugError, match="inside its block"):
+            group.spawn(park)
+
+    coop.run(main)
+
+
+def test_the_failure_of_an_outer_group_is_not_swallowed_by_an_inner_one():
+    log: list[str] = []
+
+    def main() -> None:
+        with coop.TaskGroup() as outer:
+            with coop.TaskGroup() as inner:
+                inner.spawn(coop.sleep, 0.001)
+                outer.spawn(fail, ValueError("outer"))
+            log.append("inner left")
+            park()
+            log.append("block went on")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert caught.group_contains(ValueError, match="outer", depth=1)
+    assert "block went on" not in log
+
+
+def test_the_failure_of_an_outer_group_ends_a_block_that_took_the_inner_groups_error():
+    def main() -> None:
+        with coop.TaskGroup() as outer:
+            try:
+                with coop.TaskGroup() as inner:
+                    inner.spawn(fail, KeyError("inner"))
+                    outer.spawn(fail, ValueError("outer"))
+                    park()
+            except ExceptionGroup:
+                pass
+            park()
+            pytest.fail("the block went on")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert caught.group_contains(ValueError, match="outer", depth=1)
+
+
+def test_the_error_of_a_group_is_reported_once(capsys: pytest.CaptureFixture[str]):
+    def main() -> None:
+        with pytest.raises(ExceptionGroup), coop.TaskGroup() as group:
+            group.spawn(fail, ValueError("once"))
+
+    coop.run(main)
+    assert capsys.readouterr().err == ""

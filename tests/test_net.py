@@ -1,0 +1,581 @@
+"""Connections and listeners of host code: sync style, live deadlines, one reader and one writer."""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+import coop
+from coop.net import bind_listener, parse_address
+from coop.scheduler import scheduler
+
+POLLERS = ["hostpoll", "oneoff", "pollset"]
+each_poller = pytest.mark.parametrize("poller", POLLERS)
+
+
+def with_pair(body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hostpoll") -> object:
+    """Run `body(client, server)` over one connection, both ends in this run."""
+
+    def main() -> object:
+        with ExitStack() as stack:
+            listener = stack.enter_context(coop.listen("127.0.0.1:0"))
+            client = stack.enter_context(coop.connect(listener.address))
+            server = stack.enter_context(listener.accept())
+            return body(client, server)
+
+    return coop.run(main, poller=poller)
+
+
+def reset(conn: coop.Conn) -> None:
+    """Close with an RST instead of a FIN."""
+    sock = socket.socket(fileno=os.dup(conn.fileno()))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    conn.openfile.is_connected = False  # type: ignore[union-attr]  # no shutdown, which would say FIN
+    conn.close()
+    sock.close()
+
+
+# -- bytes
+
+
+@each_poller
+def test_bytes_arrive_whole_and_in_order_through_a_full_socket(poller: str):
+    data = bytes(range(256)) * 20_000
+
+    def body(client: coop.Conn, server: coop.Conn) -> bool:
+        sender = coop.spawn(lambda: (client.sendall(data), client.shutdown()))
+        got = bytearray()
+        while part := server.recv(10_000):
+            got += part
+        sender.wait()
+        return got == data
+
+    assert with_pair(body, poller)
+
+
+@each_poller
+def test_the_end_of_the_stream_is_an_empty_read_again_and_again(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> list[bytes]:
+        client.sendall(b"last")
+        client.shutdown()
+        return [server.recv(), server.recv(), server.recv()]
+
+    assert with_pair(body, poller) == [b"last", b"", b""]
+
+
+@pytest.mark.seed("D14")
+def test_reading_nothing_returns_at_once():
+    assert with_pair(lambda client, _server: (client.recv(0), client.recv_into(bytearray()))) == (b"", 0)
+
+
+def test_sending_nothing_returns_at_once():
+    assert with_pair(lambda client, _server: client.sendall(b"")) is None
+
+
+def test_a_connection_may_be_read_and_written_at_the_same_time():
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        client.sendall(b"ping")
+        server.sendall(server.recv() + b" pong")
+        return bytes(reader.wait())
+
+    assert with_pair(body) == b"ping pong"
+
+
+@pytest.mark.seed("D2")
+@each_poller
+def test_a_second_reader_is_busy_and_the_first_reads_on(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        first = coop.spawn(client.recv)
+        coop.pause()
+        with pytest.raises(coop.Busy, match="another task reads"):
+            client.recv()
+        server.sendall(b"for the first")
+        return bytes(first.wait())
+
+    assert with_pair(body, poller) == b"for the first"
+
+
+@pytest.mark.seed("D2")
+def test_a_second_writer_is_busy():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        first = coop.spawn(client.sendall, bytes(50_000_000))
+        coop.pause()
+        with pytest.raises(coop.Busy, match="another task writes"):
+            client.sendall(b"x")
+        first.cancel()
+        with pytest.raises(coop.WasCancelled):
+            first.wait()
+
+    with_pair(body)
+
+
+@each_poller
+def test_a_client_that_does_not_read_parks_only_its_own_stream(poller: str):
+    def main() -> bytes:
+        with coop.listen("127.0.0.1:0") as listener:
+            slow, fast = coop.connect(listener.address), coop.connect(listener.address)
+            to_slow, to_fast = listener.accept(), listener.accept()
+            stuck = coop.spawn(to_slow.sendall, bytes(50_000_000))
+            coop.pause()
+            to_fast.sendall(b"still served")
+            got = fast.recv()
+            assert not stuck.is_done
+            stuck.cancel()
+            for conn in (slow, fast, to_slow, to_fast):
+                conn.close()
+            return got
+
+    assert coop.run(main, poller=poller) == b"still served"
+
+
+@each_poller
+def test_a_reset_is_an_error_and_leaves_nothing_open(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> None:
+        reader = coop.spawn(server.recv)
+        coop.pause()
+        reset(client)
+        with pytest.raises(ConnectionResetError):
+            reader.wait()
+
+    with_pair(body, poller)
+
+
+def test_a_write_to_a_peer_that_went_away_says_how_much_went_out():
+    def body(client: coop.Conn, server: coop.Conn) -> None:
+        writer = coop.spawn(client.sendall, bytes(50_000_000))
+        coop.pause()
+        reset(server)
+        with pytest.raises(OSError) as caught:
+            writer.wait()
+        assert isinstance(caught.value, ConnectionResetError | BrokenPipeError)
+        assert 0 < caught.value.sent < 50_000_000  # type: ignore[union-attr]
+
+    with_pair(body)
+
+
+# -- accept
+
+
+@each_poller
+def test_any_number_of_tasks_may_accept(poller: str):
+    def main() -> int:
+        with coop.listen("127.0.0.1:0") as listener:
+            acceptors = [coop.spawn(listener.accept) for _ in range(5)]
+            coop.pause()
+            clients = [coop.connect(listener.address) for _ in range(5)]
+            servers = [task.wait() for task in acceptors]
+            peers = {server.peer for server in servers}
+            assert peers == {client.address for client in clients}
+            for conn in (*clients, *servers):
+                conn.close()
+            return len(peers)
+
+    assert coop.run(main, poller=poller) == 5
+
+
+def test_iterating_over_a_listener_ends_when_it_is_closed():
+    def main() -> int:
+        listener = coop.listen("127.0.0.1:0")
+        served = 0
+
+        def serve() -> None:
+            nonlocal served
+            for conn in listener:
+                served += 1
+                conn.close()
+
+        task = coop.spawn(serve)
+        for _ in range(3):
+            with coop.connect(listener.address) as conn:
+                conn.recv()
+        listener.close()
+        task.wait()
+        return served
+
+    assert coop.run(main) == 3
+
+
+@pytest.mark.seed("T26")
+@each_poller
+def test_a_hundred_clients_at_once_each_get_their_own_bytes(poller: str):
+    def echo(conn: coop.Conn) -> None:
+        with conn:
+            while data := conn.recv():
+                conn.sendall(data)
+
+    def client(address: tuple[str, int], i: int) -> bool:
+        data = str(i).encode() * 500
+        with coop.connect(address) as conn:
+            for _ in range(3):
+                conn.sendall(data)
+                got = b""
+                while len(got) < len(data):
+                    got += conn.recv()
+                if got != data:
+                    return False
+        return True
+
+    def main() -> int:
+        with coop.listen("127.0.0.1:0") as listener, coop.TaskGroup() as group:
+
+            def serve() -> None:
+                for conn in listener:
+                    group.spawn(echo, conn)
+
+            group.spawn(serve)
+            clients = [group.spawn(client, listener.address, i) for i in range(100)]
+            right = sum(task.wait() for task in clients)
+            listener.close()
+            return right
+
+    assert coop.run(main, poller=poller) == 100
+
+
+@pytest.mark.slow
+@each_poller
+def test_two_thousand_connections_half_of_them_reset_leave_no_descriptor(poller: str):
+    def echo(conn: coop.Conn) -> None:
+        with conn:
+            try:
+                conn.sendall(conn.recv())
+                conn.recv()
+            except OSError:
+                pass
+
+    def main() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with coop.listen("127.0.0.1:0") as listener, coop.TaskGroup() as group:
+
+            def serve() -> None:
+                for conn in listener:
+                    group.spawn(echo, conn)
+
+            group.spawn(serve)
+            for i in range(2000):
+                conn = coop.connect(listener.address)
+                conn.sendall(b"x")
+                if i % 2:
+                    reset(conn)
+                else:
+                    assert conn.recv() == b"x"
+                    conn.close()
+            listener.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    coop.run(main, poller=poller)
+
+
+# -- deadlines
+
+
+@pytest.mark.seed("D8", "D9")
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_deadline_of_now_or_earlier_is_never_taken_for_none(seconds: float):
+    def body(client: coop.Conn, server: coop.Conn) -> None:
+        server.sendall(b"there to be read")
+        client.set_deadline(seconds)
+        with pytest.raises(coop.DeadlineExceeded):
+            client.recv()
+        with pytest.raises(coop.DeadlineExceeded):
+            client.sendall(b"x")
+
+    with_pair(body)
+
+
+@pytest.mark.seed("D8")
+@each_poller
+def test_a_deadline_ends_a_read_in_progress(poller: str):
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        client.set_deadline(0.001)
+        with pytest.raises(TimeoutError, match="i/o timeout"):
+            client.recv()
+
+    with_pair(body, poller)
+
+
+@pytest.mark.seed("D8", "T21")
+@each_poller
+def test_a_deadline_set_on_a_read_in_progress_ends_it(poller: str):
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        client.set_deadline(0)
+        with pytest.raises(coop.DeadlineExceeded):
+            reader.wait()
+
+    with_pair(body, poller)
+
+
+@pytest.mark.seed("D10", "T21")
+@each_poller
+def test_a_deadline_moved_away_lets_a_read_in_progress_go_on(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        client.set_deadline(0.002)
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        client.set_deadline(None)
+        coop.sleep(0.005)
+        server.sendall(b"late")
+        return bytes(reader.wait())
+
+    assert with_pair(body, poller) == b"late"
+
+
+@pytest.mark.seed("D10")
+def test_a_reader_woken_for_a_deadline_that_has_moved_waits_again():
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        client.set_deadline(0)  # wakes the reader
+        client.set_deadline(100)  # before it has looked
+        coop.pause()
+        assert not reader.is_done
+        server.sendall(b"after all")
+        return bytes(reader.wait())
+
+    assert with_pair(body) == b"after all"
+
+
+@pytest.mark.seed("D8")
+def test_read_and_write_deadlines_are_apart():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        client.set_read_deadline(0)
+        client.sendall(b"x")
+        with pytest.raises(coop.DeadlineExceeded):
+            client.recv()
+        client.set_read_deadline(None)
+        client.set_write_deadline(0)
+        with pytest.raises(coop.DeadlineExceeded):
+            client.sendall(b"x")
+
+    with_pair(body)
+
+
+@pytest.mark.seed("D8")
+def test_equal_deadlines_share_a_timer():
+    def body(client: coop.Conn, _server: coop.Conn) -> list[int]:
+        timers = scheduler().timers
+        before = len(timers)
+        counts = []
+        for step in (client.set_deadline, client.set_read_deadline):
+            step(100)
+            counts.append(len(timers) - before)
+        client.set_deadline(None)
+        counts.append(len(timers) - before)
+        return counts
+
+    assert with_pair(body) == [1, 2, 0]
+
+
+@pytest.mark.seed("D8")
+def test_a_deadline_beyond_the_end_of_time_is_the_end_of_time():
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        client.set_deadline(1e300)
+        server.sendall(b"x")
+        return client.recv()
+
+    assert with_pair(body) == b"x"
+
+
+@pytest.mark.seed("D8")
+def test_an_accept_has_a_deadline_too():
+    def main() -> None:
+        with coop.listen("127.0.0.1:0") as listener:
+            listener.set_deadline(0.001)
+            with pytest.raises(coop.DeadlineExceeded):
+                listener.accept()
+
+    coop.run(main)
+
+
+@pytest.mark.seed("D8")
+def test_a_deadline_set_after_closing_has_no_effect():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        timers = scheduler().timers
+        client.close()
+        before = len(timers)
+        client.set_deadline(1)
+        assert len(timers) == before
+
+    with_pair(body)
+
+
+# -- close
+
+
+@pytest.mark.seed("D6")
+@each_poller
+@pytest.mark.parametrize("call", ["recv", "sendall"])
+def test_closing_wakes_a_call_in_progress_with_closed(poller: str, call: str):
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        busy = coop.spawn(client.recv) if call == "recv" else coop.spawn(client.sendall, bytes(50_000_000))
+        coop.pause()
+        client.close()
+        with pytest.raises(coop.Closed, match="use of closed network connection"):
+            busy.wait()
+
+    with_pair(body, poller)
+
+
+@pytest.mark.seed("D6")
+@each_poller
+def test_closing_a_listener_wakes_every_acceptor_with_closed(poller: str):
+    def main() -> None:
+        listener = coop.listen("127.0.0.1:0")
+        acceptors = [coop.spawn(listener.accept) for _ in range(3)]
+        coop.pause()
+        listener.close()
+        for task in acceptors:
+            with pytest.raises(coop.Closed):
+                task.wait()
+
+    coop.run(main, poller=poller)
+
+
+@pytest.mark.seed("D13")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda conn: conn.close(),
+        lambda conn: conn.recv(),
+        lambda conn: conn.recv(0),
+        lambda conn: conn.sendall(b"x"),
+        lambda conn: conn.shutdown(),
+    ],
+)
+def test_using_or_closing_a_closed_connection_is_closed(use: Callable[[coop.Conn], object]):
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        client.close()
+        with pytest.raises(coop.Closed, match="use of closed network connection"):
+            use(client)
+
+    with_pair(body)
+
+
+def test_closing_sends_the_end_of_the_stream_though_another_process_holds_a_dup():
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        dup = os.dup(client.fileno())
+        client.close()
+        try:
+            return server.recv()
+        finally:
+            os.close(dup)
+
+    assert with_pair(body) == b""
+
+
+# -- connect, listen, and addresses
+
+
+@each_poller
+def test_connecting_to_a_port_nobody_listens_on_names_the_address(poller: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError, match=f"connect to 127.0.0.1:{port}"):
+            coop.run(coop.connect, f"127.0.0.1:{port}", poller=poller)
+
+
+def test_listening_on_an_address_in_use_names_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"listen on 127.0.0.1:{port}: Address already in use"):
+            coop.run(coop.listen, f"127.0.0.1:{port}")
+
+
+def test_a_name_is_resolved_without_holding_up_the_others():
+    def main() -> str:
+        with coop.listen("127.0.0.1:0") as listener:
+            with coop.connect(("localhost", listener.address[1])) as conn:
+                return str(conn.peer[0])
+
+    assert coop.run(main) == "127.0.0.1"
+
+
+def test_connecting_takes_no_longer_than_its_timeout():
+    # A listener whose backlog is full does not answer; nothing leaves this machine.
+    full = bind_listener("127.0.0.1:0", backlog=0)
+    with full, ExitStack() as stack:
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        with pytest.raises(coop.DeadlineExceeded):
+            coop.run(lambda: coop.connect(full.getsockname(), timeout=0.01))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_addresses_are_split_into_host_and_port(text: str, address: tuple[str, int]):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":80", "host", "host:", "host:x", "host:65536", "host:-1", "::1:80", "host:²"]
+)
+def test_what_is_no_address_is_refused_by_name(text: str):
+    with pytest.raises(ValueError, match="address"):
+        parse_address(text)
+
+
+def test_ipv6_works_where_the_machine_has_it():
+    def main() -> str:
+        try:
+            listener = coop.listen("[::1]:0")
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        with listener, coop.connect(listener.address[:2]) as conn, listener.accept() as server:
+            conn.sendall(b"x")
+            assert server.recv() == b"x"
+            return repr(server)
+
+    assert "[::1]:" in coop.run(main)
+
+
+# -- waiting is counted
+
+
+@pytest.mark.seed("D12")
+@each_poller
+def test_waits_count_themselves_in_and_out_however_they_end(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> list[int]:
+        counter = scheduler().poller
+        counts = [counter.waiters]
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        counts.append(counter.waiters)
+        server.sendall(b"x")
+        reader.wait()
+        counts.append(counter.waiters)
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        reader.cancel()
+        coop.pause()
+        counts.append(counter.waiters)
+        client.set_deadline(0.001)
+        with pytest.raises(coop.DeadlineExceeded):
+            client.recv()
+        counts.append(counter.waiters)
+        return counts
+
+    assert with_pair(body, poller) == [0, 1, 0, 0, 0]
+
+
+@pytest.mark.seed("D13")
+def test_reprs_name_the_ends():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        assert f"127.0.0.1:{client.peer[1]}" in repr(client)
+        client.close()
+        assert "closed" in repr(client)
+
+    with_pair(body)

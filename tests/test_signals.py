@@ -1,0 +1,388 @@
+"""Signals while a run lasts: ^C from every state, handlers of the user's, and what is restored."""
+
+import signal
+import socket
+import threading
+
+import pytest
+
+import coop
+from tests.children import run_child
+
+#: Presses ^C when the main thread waits in the kernel, which no flag could tell.
+ASLEEP = """
+    import coop, os, signal, sys, threading
+
+    WAITS = {7, 232, 271, 281, 441, 22, 73}  # poll, epoll_wait, ppoll, epoll_pwait, epoll_pwait2
+
+    def main_is_in_a_wait():
+        with open(f"/proc/self/task/{os.getpid()}/syscall") as file:
+            number = file.read().split()[0]
+        return number != "running" and int(number) in WAITS
+
+    def interrupt_when_asleep(number=signal.SIGINT):
+        def press():
+            while not main_is_in_a_wait():
+                pass
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=press, daemon=True).start()
+
+    def expect(error, main, **kwargs):
+        try:
+            coop.run(main, **kwargs)
+        except BaseException as raised:
+            assert type(raised) is error, repr(raised)
+            print("as expected")
+
+    def module(text):
+        return coop.Module.from_bytes(text, cache=False)
+"""
+
+
+def child(code: str) -> str:
+    done = run_child(f"{ASLEEP}\n{code}")
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+@pytest.mark.seed("B11")
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+def test_an_interrupt_ends_the_idle_wait_of_every_poller(poller: str):
+    code = f"""
+    def main():
+        interrupt_when_asleep()
+        coop.sleep(1000)
+
+    expect(KeyboardInterrupt, main, poller="{poller}")
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_ends_a_run_that_waits_for_a_descriptor():
+    code = """
+    def main():
+        with coop.listen("127.0.0.1:0") as listener:
+            interrupt_when_asleep()
+            listener.accept()
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_ends_a_guest_that_computes():
+    code = """
+    spin = module('(module (func (export "_start") (loop $l (br $l))))')
+
+    def main():
+        task = coop.spawn(coop.Guest(spin).run)
+        coop.pause()
+        coop.spawn(signal.raise_signal, signal.SIGINT)
+        task.wait()
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_ends_a_guest_that_computes_on_the_main_task():
+    code = """
+    spin = module('(module (func (export "_start") (loop $l (br $l))))')
+
+    def main():
+        coop.spawn(signal.raise_signal, signal.SIGINT)
+        coop.Guest(spin).run()
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_ends_a_guest_that_waits_in_an_import():
+    code = """
+    @coop.host_function("h", "sleep")
+    def sleep(caller):
+        interrupt_when_asleep()
+        coop.sleep(1000)
+
+    waits = module('(module (import "h" "sleep" (func $s)) (func (export "_start") (call $s)))')
+    expect(KeyboardInterrupt, lambda: coop.Guest(waits, imports=[sleep]).run())
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_in_a_host_call_that_does_not_park_is_not_lost():
+    code = """
+    @coop.host_function("h", "f", parks=False)
+    def f(caller):
+        if not calls:
+            signal.raise_signal(signal.SIGINT)
+        calls.append(1)
+
+    calls = []
+    loops = module('(module (import "h" "f" (func $f)) (func (export "_start") (loop $l (call $f) (br $l))))')
+    expect(KeyboardInterrupt, lambda: coop.Guest(loops, imports=[f]).run())
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_a_second_interrupt_ends_a_main_task_that_never_parks():
+    code = """
+    def main():
+        signal.raise_signal(signal.SIGINT)
+        print("the first waits for a park")
+        signal.raise_signal(signal.SIGINT)
+        print("never")
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "the first waits for a park\nas expected\n"
+
+
+def test_an_interrupt_that_comes_too_late_for_any_park_still_comes_out():
+    code = """
+    expect(KeyboardInterrupt, lambda: signal.raise_signal(signal.SIGINT))
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_that_main_had_no_park_left_for_still_comes_out():
+    code = """
+    def main():
+        me = coop.current()
+
+        def press():
+            signal.raise_signal(signal.SIGINT)
+            coop.pause()
+            me.wake()  # it has been given the interrupt by now
+
+        coop.spawn(press)
+        try:
+            me.park("the test")
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_that_main_took_is_over():
+    code = """
+    def main():
+        try:
+            coop.spawn(signal.raise_signal, signal.SIGINT)
+            coop.sleep(1000)
+        except KeyboardInterrupt:
+            coop.sleep(0.001)
+        return "went on"
+
+    print(coop.run(main))
+    """
+    assert child(code) == "went on\n"
+
+
+def test_an_interrupt_comes_out_as_itself_through_a_group_whose_task_fails_meanwhile():
+    code = """
+    def stubborn():
+        try:
+            coop.sleep(1000)
+        finally:
+            raise ValueError("cleanup")
+
+    def main():
+        with coop.TaskGroup() as group:
+            group.spawn(stubborn)
+            coop.spawn(signal.raise_signal, signal.SIGINT)
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_everything_is_cleaned_up_after_an_interrupt():
+    code = """
+    before = set(os.listdir("/proc/self/fd"))
+
+    def other():
+        with coop.listen("127.0.0.1:0") as listener:
+            listener.accept()
+
+    def main():
+        coop.spawn(other)
+        coop.spawn(signal.raise_signal, signal.SIGINT)
+        coop.sleep(1000)
+
+    expect(KeyboardInterrupt, main)
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """
+    assert child(code) == "as expected\n"
+
+
+# -- handlers of the user's
+
+
+@pytest.mark.parametrize("parks", [True, False])
+def test_a_handler_that_raises_is_never_lost_in_a_host_call_and_harms_nothing(parks: bool):
+    code = f"""
+    class Alarm(Exception):
+        pass
+
+    calls = caught = 0
+
+    def handler(number, frame):
+        raise Alarm
+
+    @coop.host_function("h", "f", params=["i32"], results=["i32"], parks={parks})
+    def f(caller, x):
+        global calls
+        calls += 1
+        if calls == 50:
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 + caught * 8e-6)
+        return 7
+
+    loops = module('''(module (import "h" "f" (func $f (param i32) (result i32)))
+      (func (export "go") (loop $again
+        (if (i32.ne (call $f (i32.const 1)) (i32.const 7)) (then unreachable))
+        (br $again))))''')
+
+    def main():
+        global calls, caught
+        for _ in range(40):
+            calls = 0
+            with coop.Guest(loops, imports=[f]) as guest:
+                try:
+                    guest.call("go")
+                except Alarm:
+                    caught += 1
+
+    signal.signal(signal.SIGALRM, handler)
+    coop.run(main)
+    assert caught == 40
+    assert signal.getsignal(signal.SIGALRM) is handler
+    """
+    child(code)
+
+
+def test_a_handler_that_raises_while_the_run_is_idle_ends_the_wait_of_main():
+    code = """
+    def handler(number, frame):
+        sys.exit(3)
+
+    def main():
+        interrupt_when_asleep(signal.SIGTERM)
+        coop.sleep(1000)
+
+    signal.signal(signal.SIGTERM, handler)
+    expect(SystemExit, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_a_handler_that_raises_in_host_code_raises_right_there():
+    code = """
+    def handler(number, frame):
+        raise ValueError("here")
+
+    def main():
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except ValueError:
+            print("at once")
+
+    signal.signal(signal.SIGUSR1, handler)
+    coop.run(main)
+    """
+    assert child(code) == "at once\n"
+
+
+def test_a_handler_that_does_not_raise_runs_as_ever():
+    code = """
+    def main():
+        coop.spawn(signal.raise_signal, signal.SIGUSR1)
+        coop.sleep(0.001)
+
+    signal.signal(signal.SIGUSR1, lambda number, frame: print("signal", number == signal.SIGUSR1))
+    coop.run(main)
+    """
+    assert child(code) == "signal True\n"
+
+
+def test_a_users_own_handler_for_interrupts_stays_in_charge():
+    code = """
+    def main():
+        coop.spawn(signal.raise_signal, signal.SIGINT)
+        coop.sleep(0.001)
+        print("went on")
+
+    signal.signal(signal.SIGINT, lambda number, frame: print("mine"))
+    coop.run(main)
+    """
+    assert child(code) == "mine\nwent on\n"
+
+
+def test_a_handler_installed_during_the_run_is_guarded_once_a_guest_starts():
+    code = """
+    def main():
+        signal.signal(signal.SIGUSR1, handler)
+        coop.Guest(empty).run()
+        guarded.append(signal.getsignal(signal.SIGUSR1))
+
+    def handler(number, frame):
+        pass
+
+    empty, guarded = module('(module (func (export "_start")))'), []
+    coop.run(main)
+    assert guarded[0] is not handler
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    """
+    child(code)
+
+
+# -- what is restored, and what is left alone
+
+
+def test_handler_and_wakeup_descriptor_are_restored():
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    with read, write:
+        before = signal.set_wakeup_fd(write.fileno())
+        try:
+            coop.run(lambda: None)
+            assert signal.set_wakeup_fd(before) == write.fileno()
+        finally:
+            signal.set_wakeup_fd(before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_they_are_restored_when_main_fails():
+    before = signal.set_wakeup_fd(-1)
+    with pytest.raises(ZeroDivisionError):
+        coop.run(lambda: 1 / 0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(before) == -1
+
+
+def test_a_handler_that_main_replaced_is_left_as_main_wants_it():
+    def mine(number: int, frame: object) -> None:
+        pass
+
+    try:
+        coop.run(lambda: signal.signal(signal.SIGINT, mine))
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_in_another_thread_no_handler_is_touched():
+    seen: list[object] = []
+
+    def main() -> None:
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=coop.run, args=(main,))
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]

@@ -1,0 +1,40 @@
+import pytest
+
+from coop.errors import Unsupported
+from coop.system import check_system
+from tests.children import run_child
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_linux_on_the_two_machines_is_right(machine):
+    check_system("Linux", machine, "cpython")
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "implementation", "words"),
+    [
+        ("Darwin", "x86_64", "cpython", "coop needs Linux .* this is Darwin"),
+        ("Linux", "riscv64", "cpython", "aarch64, x86_64; this is riscv64"),
+        ("Linux", "x86_64", "pypy", "CPython .* this is pypy"),
+        ("", "", "", "unknown system"),
+    ],
+)
+def test_anything_else_is_named(system, machine, implementation, words):
+    with pytest.raises(Unsupported, match=words):
+        check_system(system, machine, implementation)
+
+
+def test_importing_coop_elsewhere_says_so_before_anything_else_can_fail():
+    child = run_child(
+        "import platform\n"
+        "platform.system = lambda: 'Darwin'\n"
+        "import sys\n"
+        "try:\n"
+        "    import coop\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+        "print('wasmtime' in sys.modules)\n"
+    )
+    said = child.stdout.decode().splitlines()
+    assert said[0].startswith("Unsupported coop needs Linux")
+    assert said[1] == "False"

@@ -1,0 +1,321 @@
+"""One task: its states, how it is cancelled and interrupted, and how others learn of its end."""
+
+import pytest
+
+import coop
+from coop.task import LostHub, Task, TaskState, current_or_none
+from tests.fakes import MiniHub
+
+
+@pytest.fixture
+def hub():
+    hub = MiniHub()
+    yield hub
+    hub.close()
+
+
+def park() -> None:
+    coop.current().park("the test")
+
+
+def test_a_task_goes_through_its_states_in_order(hub: MiniHub):
+    seen: list[TaskState] = []
+    task = Task(hub, lambda: (seen.append(task.state), park()), "subject")
+    seen.append(task.state)
+    hub.runq.push(task)
+    seen.append(task.state)
+    hub.run()
+    seen.append(task.state)
+    task.wake()
+    hub.run()
+    seen.append(task.state)
+    assert seen == [
+        TaskState.NEW,
+        TaskState.READY,
+        TaskState.RUNNING,
+        TaskState.PARKED,
+        TaskState.DONE,
+    ]
+
+
+def test_a_parked_task_says_what_it_waits_for_and_a_running_one_does_not(hub: MiniHub):
+    task = hub.spawn(park)
+    hub.run()
+    assert task.reason == "the test"
+    task.wake()
+    hub.run()
+    assert task.reason is None
+
+
+def test_waking_a_task_that_is_not_parked_changes_nothing(hub: MiniHub):
+    task = hub.spawn(lambda: None)
+    task.wake()
+    assert hub.run() == ["task"]
+    task.wake()
+    assert hub.run() == []
+
+
+def test_waking_a_parked_task_twice_runs_it_once(hub: MiniHub):
+    task = hub.park()
+    task.wake()
+    task.wake()
+    assert hub.run() == ["parked"]
+
+
+def test_the_result_of_a_task_comes_out_of_wait():
+    assert coop.run(lambda: coop.spawn(lambda: 42).wait()) == 42
+
+
+def test_any_number_of_tasks_may_wait_for_one():
+    def main() -> list[int]:
+        one = coop.spawn(lambda: (coop.pause(), 7)[1])
+        return [task.wait() for task in [coop.spawn(one.wait) for _ in range(3)]]
+
+    assert coop.run(main) == [7, 7, 7]
+
+
+def test_a_task_cannot_wait_for_itself():
+    with pytest.raises(coop.BugError, match="cannot wait for itself"):
+        coop.run(lambda: coop.current().wait())
+
+
+def test_a_cancelled_waiter_leaves_the_queue_of_the_task_it_waited_for():
+    def main() -> str:
+        slow = coop.spawn(lambda: (coop.pause(), coop.pause(), coop.pause(), "end")[3])
+        waiter = coop.spawn(slow.wait)
+        coop.pause()
+        waiter.cancel()
+        result = slow.wait()
+        assert waiter.is_done
+        return str(result)
+
+    assert coop.run(main) == "end"
+
+
+# -- cancel, in every state
+
+
+def test_a_task_cancelled_before_its_start_never_runs(hub: MiniHub):
+    log: list[str] = []
+    task = hub.spawn(lambda: log.append("ran"))
+    task.cancel()
+    hub.run()
+    assert log == []
+    assert task.is_done
+
+
+def test_a_task_cancelled_while_parked_gets_it_there(hub: MiniHub):
+    task = hub.park()
+    task.cancel()
+    hub.run()
+    assert isinstance(task.error, coop.Cancelled)
+
+
+def test_a_task_cancelled_while_ready_gets_it_at_its_next_park(hub: MiniHub):
+    log: list[str] = []
+
+    def body() -> None:
+        park()
+        log.append("after the first park")
+        park()
+
+    task = hub.spawn(body)
+    hub.run()
+    task.wake()
+    task.cancel()
+    hub.run()
+    assert log == []
+    assert isinstance(task.error, coop.Cancelled)
+
+
+def test_a_task_that_cancels_itself_gets_it_at_its_next_park(hub: MiniHub):
+    log: list[str] = []
+
+    def body() -> None:
+        coop.current().cancel()
+        log.append("goes on")
+        park()
+        log.append("never")
+
+    task = hub.spawn(body)
+    hub.run()
+    assert log == ["goes on"]
+    assert task.is_cancelled
+
+
+def test_cancelling_a_task_that_has_ended_changes_nothing(hub: MiniHub):
+    task = hub.spawn(lambda: 5)
+    hub.run()
+    task.cancel()
+    assert not task.is_cancelled
+    assert task.outcome() == 5
+
+
+def test_a_cancelled_task_gets_cancelled_again_at_every_park_and_yield(hub: MiniHub):
+    count = 0
+
+    def body() -> None:
+        nonlocal count
+        for wait in (park, coop.pause, park):
+            try:
+                wait()
+            except coop.Cancelled:
+                count += 1
+
+    task = hub.spawn(body)
+    hub.run()
+    task.cancel()
+    hub.run()
+    assert count == 3
+    assert task.is_done
+
+
+def test_except_exception_does_not_swallow_a_cancel():
+    def other() -> None:
+        try:
+            coop.sleep(1000)
+        except Exception:
+            pytest.fail("swallowed")
+
+    def main() -> None:
+        task = coop.spawn(other)
+        coop.pause()
+        task.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+
+    coop.run(main)
+
+
+def test_a_task_that_ignores_its_cancel_may_still_return():
+    def other() -> str:
+        try:
+            coop.sleep(1000)
+        except coop.Cancelled:
+            return "anyway"
+        return "never"
+
+    def main() -> object:
+        task = coop.spawn(other)
+        coop.pause()
+        task.cancel()
+        return task.wait()
+
+    assert coop.run(main) == "anyway"
+
+
+# -- interrupts
+
+
+def test_an_interrupt_is_raised_once_at_the_park(hub: MiniHub):
+    log: list[str] = []
+
+    def body() -> None:
+        try:
+            park()
+        except ValueError:
+            log.append("interrupted")
+        park()
+        log.append("woken")
+
+    task = hub.spawn(body)
+    hub.run()
+    task.interrupt(ValueError())
+    hub.run()
+    assert log == ["interrupted"]
+    task.wake()
+    hub.run()
+    assert log == ["interrupted", "woken"]
+
+
+def test_interrupts_are_raised_one_by_one_and_none_is_lost(hub: MiniHub):
+    log: list[str] = []
+
+    def body() -> None:
+        for _ in range(2):
+            try:
+                park()
+            except (KeyError, ValueError) as error:
+                log.append(type(error).__name__)
+
+    task = hub.spawn(body)
+    hub.run()
+    task.interrupt(ValueError())
+    task.interrupt(KeyError())
+    hub.run()
+    assert log == ["ValueError", "KeyError"]
+
+
+def test_an_interrupt_taken_back_in_time_is_not_raised(hub: MiniHub):
+    task = hub.spawn(park)
+    error = ValueError()
+    task.interrupt(error)
+    assert task.forget_interrupt(error)
+    assert not task.forget_interrupt(error)
+    hub.run()
+    assert task.state is TaskState.PARKED
+
+
+def test_taking_an_interrupt_back_leaves_others_of_its_kind(hub: MiniHub):
+    task = hub.spawn(park)
+    mine, other = ValueError("mine"), ValueError("other")
+    task.interrupt(mine)
+    task.interrupt(other)
+    task.forget_interrupt(mine)
+    hub.run()
+    assert task.error is other
+
+
+def test_an_interrupt_of_a_task_that_has_ended_is_dropped(hub: MiniHub):
+    task = hub.spawn(lambda: 1)
+    hub.run()
+    task.interrupt(ValueError())
+    assert hub.run() == []
+
+
+# -- a task with a guest on its stack
+
+
+@pytest.mark.parametrize("wait", [park, coop.pause, lambda: coop.current().pause_uncancelled()])
+def test_a_pinned_task_must_neither_park_nor_yield(hub: MiniHub, wait):
+    def body() -> None:
+        coop.current().pinned = True
+        try:
+            with pytest.raises(coop.BugError, match="parks=False"):
+                wait()
+        finally:
+            coop.current().pinned = False
+
+    task = hub.spawn(body)
+    hub.run()
+    task.outcome()
+
+
+# -- what can be asked
+
+
+def test_a_task_is_named_after_its_function_unless_told():
+    def main() -> list[str]:
+        return [coop.spawn(park).name, coop.spawn(park, name="mine").name]
+
+    first, second = coop.run(main)
+    assert first.startswith("park-")
+    assert second == "mine"
+
+
+def test_the_stack_of_a_parked_task_can_be_shown(hub: MiniHub):
+    task = hub.spawn(park)
+    assert task.stack_text() == ""
+    hub.run()
+    assert "in park" in task.stack_text()
+
+
+def test_there_is_no_current_task_outside_a_run():
+    assert current_or_none() is None
+    with pytest.raises(coop.BugError, match="needs a task"):
+        coop.current()
+
+
+def test_the_hub_of_a_run_that_was_forked_away_refuses_to_be_switched_to():
+    with pytest.raises(coop.WrongThread, match="forked"):
+        LostHub().switch()

@@ -1,0 +1,101 @@
+"""A guest before it runs: what it may be given, what is refused, and that a failed start leaves nothing."""
+
+import os
+import socket
+
+import pytest
+
+import coop
+from tests.wasip1.script import Script, scripted
+
+EMPTY = '(module (memory (export "memory") 1) (func (export "_start")))'
+
+
+def guest(**options) -> coop.Guest:
+    return coop.Guest(coop.Module.from_bytes(EMPTY, name="empty.wat"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"args": ["a\0b"]}, "argument"),
+        ({"args": [b"a\0"]}, "argument"),
+        ({"env": {"": "x"}}, "environment"),
+        ({"env": {"A=B": "x"}}, "environment"),
+        ({"env": {"A": "x\0y"}}, "environment"),
+        ({"dirs": ["/tmp", coop.Dir("/", "/tmp")]}, "two directories"),
+    ],
+)
+def test_what_no_guest_could_understand_is_refused_when_it_is_given(options, message):
+    with pytest.raises(ValueError, match=message):
+        guest(**options)
+
+
+def test_nothing_is_granted_by_default():
+    def act(script: Script):
+        return (
+            script.guest.addresses,
+            [script.fd_prestat_get(fd, 0) for fd in range(8)],
+            script.environ_sizes_get(0, 4),
+        )
+
+    assert scripted(act) == ([], ["BADF"] * 8, "SUCCESS")
+
+
+@pytest.mark.parametrize("kind", ["directory", "address", "listener"])
+def test_a_start_that_fails_halfway_says_why_and_leaves_nothing_open(kind, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as mine:
+        busy = f"127.0.0.1:{taken.getsockname()[1]}"
+        bad = {
+            "directory": {"dirs": [tmp_path, tmp_path / "missing"]},
+            "address": {"listen": ["127.0.0.1:0", busy], "dirs": [tmp_path]},
+            "listener": {"listen": [mine, "127.0.0.1:not a port"]},
+        }[kind]
+        failing = guest(**bad)
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(
+            (OSError, ValueError), match={"directory": "missing", "address": busy, "listener": "port"}[kind]
+        ):
+            coop.run(failing.run)
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert os.get_blocking(mine.fileno())
+
+
+def test_addresses_are_known_in_the_order_of_the_listeners():
+    def act(script: Script):
+        return [address[1] for address in script.guest.addresses], script.fdstat(4)[0]
+
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        (first, second), filetype = scripted(act, listen=[mine, "127.0.0.1:0"])
+        assert (first, filetype) == (mine.getsockname()[1], 6)
+    assert second not in {0, first}
+
+
+def test_a_listener_of_host_code_serves_host_and_guest():
+    def main():
+        with coop.listen("127.0.0.1:0") as listener, Script(listen=[listener]) as script:
+            first, second = (coop.connect(listener.address[:2]) for _ in range(2))
+            with first, second, listener.accept() as served:
+                script.fd_fdstat_set_flags(3, 0)
+                fd = script.accept()
+                second.sendall(b"guest")
+                served.sendall(b"host")
+                return script.read(fd), first.recv()
+
+    assert coop.run(main) == (b"guest", b"host")
+
+
+def test_a_default_timeout_of_the_process_makes_nobody_wait_here():
+    left, right = socket.socketpair()
+    socket.setdefaulttimeout(30)
+    try:
+        with left, right:
+            left.settimeout(None)
+
+            def act(script: Script):
+                script.fd_fdstat_set_flags(3, 4)
+                return script.read(3), os.get_blocking(left.fileno())
+
+            assert scripted(act, connections=[left]) == ("AGAIN", True)
+    finally:
+        socket.setdefaulttimeout(None)

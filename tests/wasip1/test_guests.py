@@ -1,0 +1,144 @@
+"""What compilers make: programs of Go and C that start, look around, wait, and try to get out."""
+
+import io
+import os
+import re
+
+import pytest
+
+import coop
+from tests.children import ROOT
+from tests.guestbuild import ToolchainMissing, c_guest, go_guest, rust_guest, zig_guest
+from tests.wasip1.script import POLLERS, loaded
+
+GUESTS = ROOT / "tests" / "guests"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def guest_of():
+    """Builds and loads everything before the first test looks for leaks."""
+    names = (
+        "args_env.go",
+        "exitcode.go",
+        "files.go",
+        "files.c",
+        "hello.c",
+        "clock.c",
+        "poll_stdin.c",
+        "preopens.zig",
+        "stdin_cat.go",
+    )
+    build = {"go": go_guest, "c": c_guest, "zig": zig_guest}
+    modules = {name: loaded(build[name.rpartition(".")[2]](GUESTS / name)) for name in names}
+    return modules.__getitem__
+
+
+def run(module: coop.Module, *args: str, poller: str = "hostpoll", **options: object) -> tuple[int, str, str]:
+    """Run a guest to its end: exit code, stdout and stderr."""
+    out, err = bytearray(), bytearray()
+    guest = coop.Guest(module, args=args, stdout=out, stderr=err, **options)
+    code = coop.run(guest.run, poller=poller)
+    return code, out.decode(), err.decode()
+
+
+def test_go_sees_its_arguments_its_environment_and_no_directory(guest_of):
+    code, out, err = run(
+        guest_of("args_env.go"), "one", "two words", "ä", name="prog", env={"B": "2", "A": "x=y"}
+    )
+    expected = ['arg "prog"', 'arg "one"', 'arg "two words"', 'arg "ä"', 'env "A=x=y"', 'env "B=2"']
+    assert (code, out.splitlines()[:6], err) == (0, expected, "")
+    assert "HOME" not in out
+
+
+def test_go_ends_with_its_status_whatever_its_goroutines_do(guest_of):
+    assert run(guest_of("exitcode.go")) == (7, "leaving\n", "")
+
+
+def test_c_gets_its_arguments_and_writes_to_both_streams(guest_of):
+    code, out, err = run(guest_of("hello.c"), "a", "")
+    assert (code, out, err) == (0, "hello from c\narg a\narg \n", "hello on stderr\n")
+
+
+def test_rust_gets_its_arguments_and_writes_to_both_streams():
+    try:
+        module = loaded(rust_guest(GUESTS / "hello.rs"))
+    except ToolchainMissing as error:
+        pytest.skip(str(error))
+    assert run(module, "a", "") == (0, "hello from rust\narg a\narg \n", "hello on stderr\n")
+
+
+def test_c_finds_that_clocks_go_on_and_sleeps_last(guest_of):
+    code, out, _ = run(guest_of("clock.c"))
+    assert (code, re.findall("NO|errno", out)) == (0, [])
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A directory that guests get, with ways out of it, and what they must not see beside it."""
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "inside").write_text("treasure")
+    (tmp_path / "outside").write_text("secret")
+    (root / "link").symlink_to("..")
+    (root / "absolute").symlink_to(tmp_path / "outside")
+    return root
+
+
+@pytest.mark.parametrize("name", ["files.go", "files.c"])
+def test_a_program_reads_what_it_was_given_and_gets_out_by_no_way(name, guest_of, tree):
+    code, out, _ = run(guest_of(name), "/data", "inside", dirs=[coop.Dir(tree, "/data")])
+    assert code == 0
+    assert "treasure" in out
+    assert "8 bytes" in out
+    assert len(re.findall("outside .*: refused", out)) == 5
+    assert "ESCAPED" not in out
+    assert "secret" not in out
+
+
+@pytest.mark.parametrize("name", ["files.go", "files.c"])
+def test_a_program_finds_its_directory_behind_two_sockets(name, guest_of, tree):
+    listen = ["127.0.0.1:0", "127.0.0.1:0"]
+    code, out, _ = run(guest_of(name), "/data", "inside", listen=listen, dirs=[coop.Dir(tree, "/data")])
+    assert code == 0
+    assert "treasure" in out
+
+
+def test_zig_finds_sockets_and_directories_by_their_names(guest_of, tree):
+    code, out, err = run(
+        guest_of("preopens.zig"), listen=["127.0.0.1:0", "127.0.0.1:0"], dirs=[coop.Dir(tree, "/data")]
+    )
+    names = ["stdin", "stdout", "stderr", "socket:3", "socket:4", "/data"]
+    assert (code, out.splitlines(), err) == (0, [*names, "treasure"], "")
+
+
+@pytest.mark.parametrize("name", ["files.go", "files.c"])
+def test_a_program_without_directories_opens_nothing(name, guest_of, tree):
+    code, out, _ = run(guest_of(name), str(tree), "inside")
+    assert code == 1
+    assert "treasure" not in out
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("name", ["poll_stdin.c", "stdin_cat.go"])
+@pytest.mark.seed("S12")
+def test_a_program_that_waits_for_input_hears_time_pass_and_gets_every_byte(name, poller, guest_of):
+    """The input comes only when the guest has said that time passed, so it cannot have been held up."""
+    read_end, write_end = os.pipe()
+    out, err = bytearray(), bytearray()
+
+    def main():
+        guest = coop.Guest(guest_of(name), stdin=reader, stdout=out, stderr=err)
+        task = coop.spawn(guest.run)
+        said = b"timed out" if name.endswith(".c") else b"tick 2"
+        while said not in err:
+            coop.sleep(0.001)
+        os.write(write_end, b"late input\n")
+        while out != b"late input\n":
+            coop.sleep(0.001)
+        os.close(write_end)
+        return task.wait()
+
+    with io.FileIO(read_end) as reader:
+        assert coop.run(main, poller=poller) == 0

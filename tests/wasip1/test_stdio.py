@@ -1,0 +1,565 @@
+"""Standard streams of every kind: what the guest reads and writes, who waits, and what is left as it was."""
+
+import fcntl
+import io
+import os
+import pty
+import signal
+import socket
+import subprocess
+import termios
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+import coop
+from tests.children import command, run_child, start_child
+from tests.wasip1.script import DATA, OUT, POLLERS, Script, scripted
+
+NONBLOCK = 4
+CHARACTER_DEVICE, REGULAR, STREAM, UNKNOWN = 2, 4, 6, 0
+
+every_poller = pytest.mark.parametrize("poller", POLLERS)
+
+
+@contextmanager
+def pipe():
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb", buffering=0) as reader, open(write_end, "wb", buffering=0) as writer:
+        yield reader, writer
+
+
+def read_all(guest: Script, fd: int = 0, size: int = 4096) -> list[bytes]:
+    """Read to the end, and once more."""
+    found = []
+    while not found or found[-1]:
+        found.append(guest.read(fd, size))
+    assert guest.read(fd, size) == b""
+    return found[:-1]
+
+
+# -- what a guest reads
+
+
+def test_nothing_is_empty_and_swallows_everything():
+    def act(guest: Script):
+        return read_all(guest), guest.write(1, b"gone"), guest.write(2, b"gone"), guest.fdstat(0)[0]
+
+    assert scripted(act) == ([], 4, 4, UNKNOWN)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
+def test_bytes_are_read_to_their_end(kind):
+    assert scripted(lambda guest: read_all(guest, size=3), stdin=kind(b"abcdefgh")) == [b"abc", b"def", b"gh"]
+
+
+def test_bytes_are_those_of_the_start_whatever_becomes_of_them():
+    given = bytearray(b"before")
+
+    def act(guest: Script):
+        given[:] = b"after!"
+        return read_all(guest)
+
+    assert scripted(act, stdin=given) == [b"before"]
+
+
+def test_a_callable_is_asked_again_when_what_it_gave_is_used_up():
+    chunks = [b"", b"defg", b"abc"]
+    assert scripted(lambda guest: read_all(guest, size=3), stdin=chunks.pop) == [b"abc", b"def", b"g"]
+    assert chunks == []
+
+
+def test_a_callable_that_parks_holds_up_its_guest_alone():
+    def main():
+        order = []
+
+        def slow():
+            coop.sleep(0.002)
+            return b"" if order[-1] == "read" else b"slow"
+
+        with Script(stdin=slow) as guest, coop.TaskGroup() as group:
+            group.spawn(lambda: [order.append("tick") or coop.pause() for _ in range(3)])
+            order.append("reads")
+            assert guest.read(0) == b"slow"
+            order.append("read")
+            assert guest.read(0) == b""
+        return order
+
+    assert coop.run(main) == ["reads", "tick", "tick", "tick", "read"]
+
+
+def test_a_callable_is_not_asked_for_no_bytes():
+    def act(guest: Script):
+        return guest.fd_read(0, *guest.iovecs((DATA, 0)), OUT), guest.u32()
+
+    assert scripted(act, stdin=lambda: pytest.fail("asked")) == ("SUCCESS", 0)
+
+
+def test_what_a_callable_raises_comes_out_of_the_call_as_itself():
+    def broken():
+        raise ZeroDivisionError("on purpose")
+
+    def act(guest: Script):
+        with pytest.raises(ZeroDivisionError, match="on purpose"):
+            guest.read(0)
+
+    scripted(act, stdin=broken)
+
+
+def test_a_callable_that_returns_no_bytes_is_told_so():
+    def act(guest: Script):
+        with pytest.raises(TypeError, match="stdin: bytes wanted"):
+            guest.read(0)
+
+    scripted(act, stdin=lambda: "text")
+
+
+@every_poller
+@pytest.mark.parametrize("buffered", [False, True])
+def test_a_file_that_blocks_holds_up_its_guest_alone(buffered, poller):
+    with pipe() as (reader, writer):
+        stream = io.BufferedReader(reader) if buffered else reader
+
+        def act(guest: Script):
+            coop.spawn(lambda: (coop.pause(), writer.write(b"late"), coop.pause(), writer.close()))
+            return read_all(guest, size=3)
+
+        assert scripted(act, stdin=stream, poller=poller) == [b"lat", b"e"]
+
+
+def test_a_file_somebody_made_non_blocking_has_not_ended_while_it_has_nothing():
+    with pipe() as (reader, writer):
+        os.set_blocking(reader.fileno(), False)
+
+        def act(guest: Script):
+            coop.spawn(lambda: (coop.pause(), coop.pause(), writer.write(b"late"), writer.close()))
+            return read_all(guest)
+
+        assert scripted(act, stdin=reader) == [b"late"]
+
+
+def test_a_guest_that_never_waits_gets_what_a_helper_thread_reads():
+    with pipe() as (reader, writer):
+        writer.write(b"soon")
+
+        def act(guest: Script):
+            guest.fd_fdstat_set_flags(0, NONBLOCK)
+            answers = set()
+            while "AGAIN" in answers or not answers:
+                answers.discard("AGAIN")
+                answers.add(guest.read(0))
+                coop.sleep(0.0001)
+            return answers
+
+        assert scripted(act, stdin=reader) == {b"soon"}
+
+
+def test_an_error_of_a_file_is_the_guests_errno():
+    class Broken(io.RawIOBase):
+        def read(self, size=-1):
+            raise OSError(5, "on purpose")
+
+    def act(guest: Script):
+        return guest.read(0), guest.read(0)
+
+    assert scripted(act, stdin=Broken()) == ("IO", "IO")
+
+
+@pytest.mark.leaks_fds("the descriptor is closed when the helper thread has ended")
+def test_a_guest_that_is_cancelled_does_not_wait_for_its_reader():
+    with pipe() as (reader, writer):
+
+        def main():
+            with Script(stdin=reader) as guest:
+                task = coop.spawn(guest.read, 0)
+                coop.sleep(0.001)
+                task.cancel()
+                with pytest.raises(coop.WasCancelled):
+                    task.wait()
+
+        coop.run(main)
+        helpers = [thread for thread in threading.enumerate() if thread.name == "coop helper"]
+        writer.write(b"too late")
+        for thread in helpers:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in helpers)
+
+
+# -- where a guest writes
+
+
+def test_a_callable_gets_each_write_whole_before_the_guest_goes_on():
+    got = []
+
+    def act(guest: Script):
+        for data in (b"one", b"two"):
+            assert guest.write(1, data) == 3
+            got.append("guest")
+
+    scripted(act, stdout=lambda data: (coop.pause(), got.append(data)))
+    assert got == [b"one", "guest", b"two", "guest"]
+
+
+def test_a_callable_that_parks_for_long_makes_nothing_pile_up():
+    def main():
+        got = []
+
+        def slow(data):
+            coop.sleep(0.0005)
+            got.append(data)
+
+        with Script(stdout=slow) as guest:
+            for n in range(20):
+                guest.write(1, b"%d" % n)
+                assert len(got) == n + 1
+
+    coop.run(main)
+
+
+def test_what_a_writing_callable_raises_comes_out_of_the_call():
+    def broken(data):
+        raise ZeroDivisionError(data)
+
+    def act(guest: Script):
+        with pytest.raises(ZeroDivisionError):
+            guest.write(1, b"x")
+
+    scripted(act, stdout=broken)
+
+
+def test_stdout_and_stderr_may_be_one_file_and_are_flushed_in_order():
+    class Recorder(io.BytesIO):
+        flushes = 0
+
+        def flush(self):
+            self.flushes += 1
+
+    stream = Recorder()
+
+    def act(guest: Script):
+        guest.write(1, b"out ")
+        guest.write(2, b"err ")
+        guest.write(1, b"out")
+
+    scripted(act, stdout=stream, stderr=stream)
+    assert (stream.getvalue(), stream.flushes) == (b"out err out", 3)
+
+
+def test_a_file_that_takes_a_little_at_a_time_gets_all():
+    class Slow(io.RawIOBase):
+        taken = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.taken += bytes(data[:2])
+            return min(len(data), 2)
+
+    stream = Slow()
+    assert scripted(lambda guest: guest.write(1, b"abcde"), stdout=stream) == 5
+    assert stream.taken == b"abcde"
+
+
+def test_an_error_of_a_written_file_is_the_guests_errno():
+    with pipe() as (reader, writer):
+        reader.close()
+        assert scripted(lambda guest: (guest.write(1, b"x"), guest.write(1, b"y")), stdout=writer) == (
+            "PIPE",
+            "PIPE",
+        )
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_slow_reader_of_a_file_holds_up_its_guest_alone_and_gets_every_byte(buffered, blocking):
+    size = 400_000
+    got = bytearray()
+    with pipe() as (reader, writer):
+        os.set_blocking(writer.fileno(), blocking)
+        stream = io.BufferedWriter(writer) if buffered else writer
+
+        def main():
+            with Script(stdout=stream) as guest:
+                guest.guest.call("grow", 8)
+                guest.memory.write(DATA, bytes(range(250)) * (size // 250))
+                ticks = []
+
+                def write():
+                    assert guest.fd_write(1, *guest.iovecs((DATA, size)), OUT) == "SUCCESS"
+                    return guest.u32()
+
+                task = coop.spawn(write)
+                while len(got) < size:
+                    ticks.append(1)
+                    coop.sleep(0.0001)
+                    got.extend(reader.read(20_000))
+                return task.wait(), len(ticks)
+
+        count, ticks = coop.run(main)
+    assert (count, bytes(got)) == (size, bytes(range(250)) * (size // 250))
+    assert ticks > 10
+
+
+@pytest.mark.parametrize("which", ["stdin", "stdout", "stderr"])
+@pytest.mark.parametrize("wrong", [io.StringIO(), 7, "file"])
+def test_what_cannot_be_a_stream_is_refused_by_name(which, wrong):
+    with pytest.raises(TypeError, match=which):
+        scripted(lambda guest: None, **{which: wrong})
+
+
+# -- connections
+
+
+@every_poller
+def test_both_ends_on_one_connection_of_host_code(poller):
+    def main():
+        with coop.listen("127.0.0.1:0") as listener, coop.connect(listener.address[:2]) as client:
+            with listener.accept() as served, Script(stdin=served, stdout=served) as guest:
+                client.sendall(b"in")
+                assert guest.read(0) == b"in"
+                assert guest.write(1, b"out") == 3
+                assert client.recv() == b"out"
+                return guest.fdstat(0)[0], guest.fdstat(1)[0]
+
+    assert coop.run(main, poller=poller) == (STREAM, STREAM)
+
+
+# -- the process's own
+
+
+ACT = """
+    import coop, os, sys
+    from tests.wasip1.script import Script, scripted
+    def act(guest):
+        found = []
+        while not found or found[-1]:
+            found.append(guest.read(0))
+            if isinstance(found[-1], bytes):
+                guest.write(1, found[-1].upper())
+            else:
+                break
+        guest.write(2, repr((found, guest.fdstat(0)[0], guest.fdstat(1)[0])).encode())
+    scripted(act, stdin="inherit", stdout="inherit", stderr="inherit")
+"""
+
+
+def inherit(stdin, stdout, script: str = ACT) -> tuple[object, bytes]:
+    """Run a child on the given descriptors; what the guest said, and the child's stdout if that is a pipe."""
+    with start_child(script, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as child:
+        out, err = child.communicate(timeout=50)
+    assert child.returncode == 0, err.decode()
+    return eval(err), out
+
+
+def test_pipes_are_inherited():
+    with pipe() as (reader, writer):
+        writer.write(b"abc")
+        writer.close()
+        assert inherit(reader, subprocess.PIPE) == (([b"abc", b""], UNKNOWN, UNKNOWN), b"ABC")
+
+
+def test_files_are_inherited_with_their_positions(tmp_path):
+    (tmp_path / "in").write_bytes(b"0123456789")
+    (tmp_path / "out").write_bytes(b"before ")
+    with (
+        (tmp_path / "in").open("rb", buffering=0) as stdin,
+        (tmp_path / "out").open("r+b", buffering=0) as stdout,
+    ):
+        stdin.seek(7)
+        stdout.seek(7)
+        assert inherit(stdin, stdout)[0] == ([b"789", b""], REGULAR, REGULAR)
+        assert (stdin.tell(), stdout.tell()) == (10, 10)
+    assert (tmp_path / "out").read_bytes() == b"before 789"
+
+
+def test_a_file_inherited_for_appending_stays_so_whatever_the_guest_does(tmp_path):
+    script = """
+        from tests.wasip1.script import scripted
+        def act(guest):
+            flags = [guest.fdstat(1)[1]]
+            for change in (4, 1, 0):
+                assert guest.fd_fdstat_set_flags(1, change) == "SUCCESS"
+                flags.append(guest.fdstat(1)[1])
+                guest.write(1, b"x")
+            guest.write(2, repr(flags).encode())
+        scripted(act, stdout="inherit", stderr="inherit")
+    """
+    (tmp_path / "log").write_bytes(b"before")
+    with (tmp_path / "log").open("ab", buffering=0) as stdout:
+        before = fcntl.fcntl(stdout, fcntl.F_GETFL)
+        assert inherit(subprocess.DEVNULL, stdout, script)[0] == [1, 4, 1, 0]
+        assert fcntl.fcntl(stdout, fcntl.F_GETFL) == before
+    assert (tmp_path / "log").read_bytes() == b"beforexxx"
+
+
+def test_a_guest_may_append_to_an_inherited_file_that_was_not_opened_so(tmp_path):
+    script = """
+        from tests.wasip1.script import scripted
+        def act(guest):
+            guest.fd_fdstat_set_flags(1, 1)
+            guest.write(1, b"end")
+            guest.write(2, b"None")
+        scripted(act, stdout="inherit", stderr="inherit")
+    """
+    (tmp_path / "log").write_bytes(b"before")
+    with (tmp_path / "log").open("r+b", buffering=0) as stdout:
+        before = fcntl.fcntl(stdout, fcntl.F_GETFL)
+        inherit(subprocess.DEVNULL, stdout, script)
+        assert fcntl.fcntl(stdout, fcntl.F_GETFL) == before
+    assert (tmp_path / "log").read_bytes() == b"beforeend"
+
+
+def test_dev_null_is_inherited():
+    with open(os.devnull, "wb") as null:
+        assert inherit(subprocess.DEVNULL, null)[0] == ([b""], CHARACTER_DEVICE, CHARACTER_DEVICE)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_sockets_are_inherited_with_their_flags(blocking):
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(blocking)
+        right.send(b"abc")
+        right.shutdown(socket.SHUT_WR)
+        assert inherit(left, left)[0] == ([b"abc", b""], STREAM, STREAM)
+        assert (right.recv(9), os.get_blocking(left.fileno())) == (b"ABC", blocking)
+        left.send(b"still open")
+        assert right.recv(99) == b"still open"
+
+
+CLOSED = """
+from tests.wasip1.script import scripted
+def act(guest):
+    guest.write(2, repr((guest.read(0), guest.write(1, b"goes nowhere"))).encode())
+scripted(act, stdin="inherit", stdout="inherit", stderr="inherit")
+"""
+
+
+def test_streams_closed_from_the_start_are_empty_and_swallow_everything():
+    """Their numbers are given to whatever is opened first, which the guest must not get."""
+    script = f"""
+        import os, sys
+        os.close(0)
+        os.close(1)
+        os.execv(sys.executable, {command(CLOSED)!r})
+    """
+    assert run_child(script).stderr == b"(b'', 12)"
+
+
+def test_what_cannot_be_opened_a_second_time_is_read_and_written_by_a_helper_thread():
+    script = """
+        from tests.wasip1.script import scripted
+        def act(guest):
+            guest.write(2, repr((guest.read(0), guest.write(1, (7).to_bytes(8, "little")))).encode())
+        scripted(act, stdin="inherit", stdout="inherit", stderr="inherit")
+    """
+    one, two = os.eventfd(5), os.eventfd(0)
+    try:
+        assert inherit(one, two, script)[0] == ((5).to_bytes(8, "little"), 8)
+        assert os.eventfd_read(two) == 7
+    finally:
+        os.close(one)
+        os.close(two)
+
+
+def test_nobody_reads_an_inherited_pipe_any_more():
+    script = """
+        from tests.wasip1.script import scripted
+        def act(guest):
+            guest.write(2, repr(guest.write(1, b"x")).encode())
+        scripted(act, stdout="inherit", stderr="inherit")
+    """
+    with pipe() as (reader, writer):
+        reader.close()
+        assert inherit(subprocess.DEVNULL, writer, script)[0] == "PIPE"
+
+
+WAITS = """
+    import coop, os, sys
+    from tests.wasip1.script import scripted
+    def act(guest):
+        coop.spawn(lambda: (os.write(2, b"waits\\n"), coop.current().park("ever")))
+        guest.read(0)
+    scripted(act, stdin="inherit", stdout="inherit", stderr="inherit")
+"""
+
+
+@contextmanager
+def terminal():
+    master, slave = pty.openpty()
+    try:
+        yield master, slave
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, None])
+def test_the_flags_of_inherited_streams_are_untouched_during_the_run_and_after_it(kind, how):
+    with pipe() as (reader, writer), terminal() as (master, slave):
+        left, right = socket.socketpair()
+        with left, right:
+            fd = {"pipe": reader.fileno(), "socket": left.fileno(), "terminal": slave}[kind]
+            feed = {"pipe": writer.fileno(), "socket": right.fileno(), "terminal": master}[kind]
+            settings = termios.tcgetattr(slave)
+            with start_child(WAITS, stdin=fd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+                assert child.stderr.readline() == b"waits\n"
+                during = fcntl.fcntl(fd, fcntl.F_GETFL)
+                if how is None:
+                    os.write(feed, b"line\n")
+                else:
+                    child.send_signal(how)
+                child.wait(50)
+                child.stderr.read()
+            assert not during & os.O_NONBLOCK
+            assert fcntl.fcntl(fd, fcntl.F_GETFL) == during
+            assert termios.tcgetattr(slave) == settings
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, None])
+def test_cat_still_works_on_the_terminal_after_a_guest(how):
+    with terminal() as (master, slave):
+        with start_child(WAITS, stdin=slave, stdout=slave, stderr=subprocess.PIPE) as child:
+            assert child.stderr.readline() == b"waits\n"
+            if how is None:
+                os.write(master, b"first\n")
+            else:
+                child.send_signal(how)
+            child.wait(50)
+            child.stderr.read()
+        cat = subprocess.Popen(["cat"], stdin=slave, stdout=slave, stderr=subprocess.PIPE)
+        with cat:
+            os.write(master, b"second\n\x04")
+            assert cat.wait(50) == 0, cat.stderr.read()
+        seen = b""
+        while seen.count(b"second") < 2:  # once by echo, once by cat
+            seen += os.read(master, 4096)
+
+
+@every_poller
+def test_a_line_of_a_terminal_is_read_as_it_comes(poller):
+    script = ACT.replace('stderr="inherit")', f'stderr="inherit", poller="{poller}")')
+    with terminal() as (master, slave):
+        with start_child(script, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            for line in (b"one\n", b"two\n"):
+                os.write(master, line)
+                assert child.stdout.readline() == line.upper()
+            os.write(master, b"\x04")
+            assert child.wait(50) == 0
+            assert eval(child.stderr.read()) == ([b"one\n", b"two\n", b""], CHARACTER_DEVICE, UNKNOWN)
+
+
+def test_a_fifo_given_as_stdin_waits_for_more_than_its_first_writer(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    keep = os.open(tmp_path / "fifo", os.O_RDWR)
+    try:
+        with start_child(ACT, stdin=keep, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            for data in (b"a", b"b"):
+                with open(tmp_path / "fifo", "wb") as writer:
+                    writer.write(data)
+                assert child.stdout.read(1) == data.upper()
+    finally:
+        os.close(keep)
