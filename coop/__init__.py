@@ -34,13 +34,14 @@ from coop.errors import (
     WouldBlock,
     WrongThread,
 )
+from coop.fs import Dir
 from coop.group import TaskGroup
 from coop.net import Conn, Listener, connect, listen
 from coop.run import pause, run, sleep, spawn
 from coop.task import Task, current
 from coop.text import text
 from coop.threads import run_in_thread
-from coop.wasip1 import Dir, Guest
+from coop.wasip1 import Guest
 
 __version__ = "0.1.0"
 

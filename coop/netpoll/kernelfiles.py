@@ -1,4 +1,4 @@
-"""Open files that the kernel keeps: sockets, listeners, pipes and terminals, disk files.
+"""Open files that the kernel keeps and a poller watches: sockets, listeners, pipes and terminals.
 
 1. A descriptor that coop opened is non-blocking.  One that is lent to it is never
    changed: its flags belong to an open file that others share - a terminal's to the
@@ -13,7 +13,6 @@
    new writer makes no new event over it.  On sockets it is for ever.
 """
 
-import fcntl
 import os
 import socket
 import stat
@@ -305,39 +304,6 @@ class PipeFile(OpenFile):
         if self._proves and count < sum(map(len, buffers)):
             self.ready &= ~WRITE
         return count
-
-    def destroy(self) -> None:
-        os.close(self.fd)
-
-
-class DiskFile(OpenFile):
-    """A regular file, directory or device that is always ready.
-
-    lent -- somebody else has it too: O_APPEND, which lives on what dups share, is not ours to change.
-            A guest may ask for it all the same; a file that was opened with it keeps it
-    """
-
-    __slots__ = ("_appends", "_lent")
-
-    def __init__(self, fd: int, mode: int, what: str = "", *, lent: bool = False) -> None:
-        self._lent = lent
-        self._appends = False
-        super().__init__(fd, mode, what)
-
-    def set_append(self, append: bool) -> None:
-        if self._lent:
-            self._appends = append
-        elif stat.S_ISREG(self.mode):
-            flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
-            fcntl.fcntl(self.fd, fcntl.F_SETFL, flags | os.O_APPEND if append else flags & ~os.O_APPEND)
-
-    def try_read(self, buffers: Sequence[memoryview]) -> int:
-        return os.readv(self.fd, buffers)
-
-    def try_write(self, buffers: Sequence[memoryview]) -> int:
-        if self._appends:
-            return os.pwritev(self.fd, buffers, -1, os.RWF_APPEND)
-        return os.writev(self.fd, buffers)
 
     def destroy(self) -> None:
         os.close(self.fd)

@@ -4,8 +4,7 @@ Read `guest` for the life of one, `imports` for the table of its calls, `poll` f
 call everything turns on.
 """
 
-from coop.wasip1.files import Dir
 from coop.wasip1.guest import Guest, GuestState
 from coop.wasip1.sources import Clocks, RandomSource, SystemRandom
 
-__all__ = ["Clocks", "Dir", "Guest", "GuestState", "RandomSource", "SystemRandom"]
+__all__ = ["Clocks", "Guest", "GuestState", "RandomSource", "SystemRandom"]

@@ -15,6 +15,7 @@ from typing import Any
 from coop.clock import to_ns
 from coop.engine import Border, HostFunction, Instance, Limits, Module
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
+from coop.fs import Dir, Grant
 from coop.logs import Log, shown
 from coop.net import Conn, Listener
 from coop.scheduler import Scheduler, scheduler
@@ -23,8 +24,8 @@ from coop.text import text as text_stream
 from coop.timers import Timer
 from coop.wasip1.errno import WasiError
 from coop.wasip1.fdtable import Descriptor
-from coop.wasip1.files import Dir
 from coop.wasip1.imports import SNAPSHOT1
+from coop.wasip1.paths import preopened
 from coop.wasip1.poll import Poll
 from coop.wasip1.sources import Clocks, RandomSource, SystemRandom
 from coop.wasip1.state import Wasi
@@ -68,7 +69,7 @@ class Guest:
         args: Sequence[str | bytes] = (),
         name: str | None = None,
         env: Mapping[str, str] | None = None,
-        dirs: Sequence[Dir | str | os.PathLike[str]] = (),
+        dirs: Sequence[Grant | str | os.PathLike[str]] = (),
         listen: Sequence[str | socket.socket | Listener] = (),
         connections: Sequence[socket.socket | Conn] = (),
         stdin: Stdio = None,
@@ -87,7 +88,7 @@ class Guest:
         """The addresses of its listeners, in order; filled when it starts."""
         self._args = [self.name, *args]
         self._env = dict(env or {})
-        self._dirs = [entry if isinstance(entry, Dir) else Dir(entry) for entry in dirs]
+        self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
         self._listen, self._connections, self._imports = tuple(listen), tuple(connections), tuple(imports)
         self._stdio = (stdin, stdout, stderr)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
@@ -300,8 +301,8 @@ class Guest:
             self.addresses.append(address)
         for connection in self._connections:
             self._add_socket(wasi, open_connection(owner, connection))
-        for directory in self._dirs:
-            self._add(wasi, directory.open())
+        for grant in self._dirs:
+            self._add(wasi, preopened(grant.open(owner), grant.guest_name))
 
     def _add_socket(self, wasi: Wasi, entry: Descriptor) -> None:
         entry.preopen = b"socket:%d" % len(wasi.fds)

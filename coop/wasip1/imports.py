@@ -7,7 +7,7 @@ NOSYS, so that a guest which merely imports it can start.
 from collections.abc import Callable
 
 from coop.engine import ImportTable, RawImport
-from coop.wasip1 import files, io, poll, process, sock
+from coop.wasip1 import fds, files, io, paths, poll, process, sock
 from coop.wasip1.errno import Errno, errno_of
 
 MODULE = "wasi_snapshot_preview1"
@@ -65,7 +65,7 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 
 _PARKS = {"fd_read", "fd_write", "poll_oneoff", "sched_yield", "sock_accept", "sock_recv", "sock_send"}
 
-_ROOMS = (files, io, poll, process, sock)
+_ROOMS = (fds, files, io, paths, poll, process, sock)
 
 
 def _no_such_function(*_: object) -> int:

@@ -1,7 +1,7 @@
 """What the imports of one guest work on."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from coop.engine import AGAIN, AT_ONCE, Instance, Limits, Memory
@@ -12,6 +12,7 @@ from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import WaitReason
 from coop.scheduler import Scheduler
 from coop.task import READY, current
+from coop.threads import run_in_thread
 from coop.wasip1.abi import IOVEC
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.fdtable import FdTable
@@ -40,6 +41,7 @@ class Wasi:
     """
 
     __slots__ = (
+        "_done",
         "_told",
         "_wait",
         "args",
@@ -84,6 +86,7 @@ class Wasi:
         self.has_yielded = False
         self.received = 0
         self.waits_for: tuple[OpenFile, int] | None = None
+        self._done: Exception | bool = False
         self._told: set[str] = set()
         self._wait = self._wait_for_file
 
@@ -121,6 +124,28 @@ class Wasi:
             file.wait(mode)
         except (Closed, DeadlineExceeded, NotPollable):
             pass  # the try that follows meets the same and answers with its errno
+
+    def in_thread(self, work: Callable[[], None]) -> int:
+        """Have `work`, which may block, done in a helper thread while the guest is parked.
+
+        For an import that parks: it returns what this returns, and is asked again when the work is done;
+        then this returns 0, or raises what `work` raised.
+        """
+        done, self._done = self._done, False
+        if not done:
+            self.instance.pending = lambda: self._work(work)
+            return AGAIN
+        if isinstance(done, Exception):
+            raise done
+        return 0
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            run_in_thread(work)
+        except Exception as error:
+            self._done = error
+        else:
+            self._done = True
 
     def buffer(self, iovs: int) -> memoryview:
         """Return the one buffer of an iovec array of one; otherwise as `buffers`."""

@@ -24,8 +24,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from coop.fs.hostfile import DiskFile
 from coop.netpoll.contract import BOTH, READ, WRITE
-from coop.netpoll.kernelfiles import DiskFile, PipeFile
+from coop.netpoll.kernelfiles import PipeFile
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.scheduler import Scheduler
 from coop.threads import Job, run_in_thread

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coop.wasip1.contain import RESOLVE, Resolver, by_openat2, by_walk, open_beneath, parent_beneath
+from coop.fs.contain import RESOLVE, Resolver, by_openat2, by_walk, open_beneath, parent_beneath
 
 RESOLVERS = (by_openat2, by_walk) if RESOLVE is by_openat2 else (by_walk,)
 KINDS = (os.O_RDONLY, os.O_RDONLY | os.O_DIRECTORY, os.O_PATH, os.O_CREAT | os.O_EXCL | os.O_WRONLY)

@@ -34,11 +34,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-MAX_LINKS = 40
-"""How many symbolic links one path may go through, as on Linux."""
-
-MAX_PATH = 4096
-"""Bytes of a path with the NUL that ends it, as on Linux."""
+from coop.fs.paths import MAX_LINKS, check_path, path_error, relative, reversed_names, split_last
 
 Resolver = Callable[[int, bytes, int, int], int]
 """`(dirfd, path, flags, mode) -> fd`; flags are complete, O_NOFOLLOW among them is for the last component."""
@@ -86,7 +82,7 @@ def open_beneath(
     """
     _check(dirfd, path)
     if flags & os.O_CREAT and flags & os.O_DIRECTORY:
-        raise _error(errno.EINVAL, path)  # older kernels create a file and then fail
+        raise path_error(errno.EINVAL, path)  # older kernels create a file and then fail
     flags = (flags | _ALWAYS) & ~os.O_NOFOLLOW if follow else flags | _ALWAYS | os.O_NOFOLLOW
     if flags & os.O_PATH:
         flags &= _WITH_PATH
@@ -94,10 +90,10 @@ def open_beneath(
     try:
         return resolve(dirfd, path, flags, mode & 0o777 if flags & os.O_CREAT else 0)
     except BlockingIOError:
-        raise _error(errno.EBUSY, path) from None
+        raise path_error(errno.EBUSY, path) from None
     except NotADirectoryError:
         if flags & _NAME_ONLY == _NAME_ONLY and _is_link(dirfd, path, resolve):
-            raise _error(errno.ELOOP, path) from None
+            raise path_error(errno.ELOOP, path) from None
         raise
 
 
@@ -128,7 +124,7 @@ def parent_beneath(
     _check(dirfd, path)
     resolve = resolve or RESOLVE
     for _ in range(MAX_LINKS + 1):
-        head, name, slash = _split_last(path)
+        head, name, slash = split_last(path)
         fd = resolve(dirfd, head, _DIRECTORY, 0)
         try:
             target = _link_target(fd, name) if follow else None
@@ -137,8 +133,8 @@ def parent_beneath(
                 return
         finally:
             os.close(fd)
-        path = b"%b/%b%b" % (head, _relative(target), b"/" if slash else b"")
-    raise _error(errno.ELOOP, path)
+        path = b"%b/%b%b" % (head, relative(target), b"/" if slash else b"")
+    raise path_error(errno.ELOOP, path)
 
 
 def by_openat2(dirfd: int, path: bytes, flags: int, mode: int) -> int:
@@ -154,7 +150,7 @@ def by_openat2(dirfd: int, path: bytes, flags: int, mode: int) -> int:
     # A sandbox entered after the start may take the call away: then, too, the walk.
     if code in (errno.EAGAIN, errno.EINTR, errno.ENOSYS):
         return by_walk(dirfd, path, flags, mode)
-    raise _error(errno.EPERM if code == errno.EXDEV else code, path)
+    raise path_error(errno.EPERM if code == errno.EXDEV else code, path)
 
 
 def by_walk(dirfd: int, path: bytes, flags: int, mode: int) -> int:
@@ -173,7 +169,7 @@ class _Walk:
 
     def __init__(self, dirfd: int, path: bytes) -> None:
         self.path = path
-        self.names = _reversed_names(path)
+        self.names = reversed_names(path)
         self.links = 0
         self.here = os.open(b".", _DIRECTORY, dir_fd=dirfd)
         self.trail = [_identity(self.here)]
@@ -183,7 +179,7 @@ class _Walk:
         while fd is None:
             name = self.names.pop()
             if flags & os.O_CREAT and self.names == [b""] and name not in (b".", b".."):
-                raise _error(errno.EISDIR, self.path)  # no file is created with a slash at its end
+                raise path_error(errno.EISDIR, self.path)  # no file is created with a slash at its end
             if self.names:
                 self._enter(name)
                 continue
@@ -224,7 +220,7 @@ class _Walk:
             return fd
         try:
             if not stat.S_ISLNK(kind):
-                raise _error(errno.ENOTDIR, self.path)
+                raise path_error(errno.ENOTDIR, self.path)
             self._expand(os.readlink(b"", dir_fd=fd))
         finally:
             os.close(fd)
@@ -232,61 +228,26 @@ class _Walk:
 
     def _up(self) -> None:
         if len(self.trail) == 1:
-            raise _error(errno.EPERM, self.path)
+            raise path_error(errno.EPERM, self.path)
         above = os.open(b"..", _DIRECTORY, dir_fd=self.here)
         os.close(self.here)
         self.here = above
         self.trail.pop()
         if _identity(self.here) != self.trail[-1]:
-            raise _error(errno.EPERM, self.path)  # moved under the walk: it may be outside by now
+            raise path_error(errno.EPERM, self.path)  # moved under the walk: it may be outside by now
 
     def _expand(self, target: bytes) -> None:
         self.links += 1
         if self.links > MAX_LINKS:
-            raise _error(errno.ELOOP, self.path)
-        self.names += _reversed_names(_relative(target))
+            raise path_error(errno.ELOOP, self.path)
+        self.names += reversed_names(relative(target))
 
 
 def _check(dirfd: int, path: bytes) -> None:
     """Refuse what needs no look at the file system; a negative dirfd could mean the working directory."""
     if dirfd < 0:
-        raise _error(errno.EBADF, path)
-    if not path:
-        raise _error(errno.ENOENT, path)
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        raise _error(errno.EILSEQ, path) from None
-    if b"\0" in path:
-        raise _error(errno.EINVAL, path)
-    if len(path) >= MAX_PATH:
-        raise _error(errno.ENAMETOOLONG, path)
-    _relative(path)
-
-
-def _relative(path: bytes) -> bytes:
-    if path.startswith(b"/"):
-        raise _error(errno.EPERM, path)
-    if not path:
-        raise _error(errno.ENOENT, path)  # a link's target; only a strange file system has it
-    return path
-
-
-def _reversed_names(path: bytes) -> list[bytes]:
-    names = [name for name in path.split(b"/") if name]
-    if path.endswith(b"/"):
-        names.append(b"")
-    names.reverse()
-    return names
-
-
-def _split_last(path: bytes) -> tuple[bytes, bytes, bool]:
-    """Return the directory part, the last component and whether a slash followed it."""
-    bare = path.rstrip(b"/")
-    head, _, name = bare.rpartition(b"/")
-    if name == b"..":
-        head, name = bare, b"."
-    return head or b".", name, bare != path
+        raise path_error(errno.EBADF, path)
+    check_path(path)
 
 
 def _link_target(dirfd: int, name: bytes) -> bytes | None:
@@ -309,10 +270,6 @@ def _is_link(dirfd: int, path: bytes, resolve: Resolver) -> bool:
 def _identity(fd: int) -> tuple[int, int]:
     found = os.fstat(fd)
     return found.st_dev, found.st_ino
-
-
-def _error(code: int, path: bytes) -> OSError:
-    return OSError(code, os.strerror(code), path)
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coop.wasip1.contain import (
+from coop.fs.contain import (
     RESOLVE,
     Resolver,
     by_openat2,
@@ -571,7 +571,7 @@ SECCOMP = """
             sys.exit(os.strerror(ctypes.get_errno()))
     if how == "before":
         forbid()
-    from coop.wasip1 import contain
+    from coop.fs import contain
     print(contain.RESOLVE.__name__)
     if how == "after":
         forbid()
@@ -599,7 +599,7 @@ def test_a_sandbox_entered_later_is_survived(root):
 def test_a_deep_path_does_not_use_up_descriptors(root):
     code = """
         import os, resource, sys
-        from coop.wasip1 import contain
+        from coop.fs import contain
         fd = os.open(sys.argv[1], os.O_RDONLY)
         here = os.dup(fd)
         for _ in range(300):

@@ -1,0 +1,11 @@
+"""Files and directories as capabilities, for guests of every kind.
+
+`contract` says what a file system offers.  `hostdir` offers a directory of the
+host through it, `memdir` one that lives in memory.  A guest holds open
+directories, and reaches what lies below them and nothing else.
+"""
+
+from coop.fs.contract import NOW, Directory, Entry, RegularFile, Stat, to_stat
+from coop.fs.grants import Dir, Grant
+
+__all__ = ["NOW", "Dir", "Directory", "Entry", "Grant", "RegularFile", "Stat", "to_stat"]

@@ -1,0 +1,83 @@
+"""Descriptors as such: closing them, their flags, and what was pre-opened."""
+
+from coop.wasip1.abi import FDSTAT, PRESTAT, Fdflags, Filetype, Rights
+from coop.wasip1.errno import Errno, WasiError
+from coop.wasip1.fdtable import Descriptor
+from coop.wasip1.state import Wasi
+
+_NOTCAPABLE = int(Errno.NOTCAPABLE)
+_NONBLOCK = int(Fdflags.NONBLOCK)
+
+
+def fd_close(wasi: Wasi, fd: int) -> int:
+    """Close a descriptor, a pre-opened one too.
+
+    Errno: BADF no such descriptor; IO and NOSPC what a delayed write met.
+    """
+    entry = wasi.fds.take(fd)
+    wasi.poll.forget(entry.file)
+    entry.file.release()
+    return 0
+
+
+def fd_fdstat_get(wasi: Wasi, fd: int, out: int) -> int:
+    """Store the 24-byte fdstat of a descriptor at `out`.  Errno: BADF; FAULT."""
+    entry = wasi.fds[fd]
+    flags = entry.fdflags | (_NONBLOCK if entry.file.nonblock else 0)
+    wasi.memory.pack(FDSTAT, out, entry.filetype, flags, entry.rights, entry.inheriting)
+    return 0
+
+
+def fd_fdstat_set_flags(wasi: Wasi, fd: int, flags: int) -> int:
+    """Set a descriptor's flags; NONBLOCK belongs to the open file and shows through every dup.
+
+    Errno: BADF; INVAL a flag that does not exist; NOTSUP one that cannot be changed (DSYNC,
+    RSYNC, SYNC); NOTCAPABLE without the right to.
+    """
+    entry = wasi.fds[fd]
+    if flags & ~int(Fdflags.APPEND | Fdflags.DSYNC | Fdflags.NONBLOCK | Fdflags.RSYNC | Fdflags.SYNC):
+        return int(Errno.INVAL)
+    if not entry.rights & Rights.FD_FDSTAT_SET_FLAGS:
+        return _NOTCAPABLE
+    keep = int(Fdflags.DSYNC | Fdflags.RSYNC | Fdflags.SYNC)
+    if (flags ^ entry.fdflags) & keep:
+        return int(Errno.NOTSUP)
+    entry.file.set_append(bool(flags & Fdflags.APPEND))
+    entry.file.nonblock = bool(flags & _NONBLOCK)
+    entry.fdflags = flags & ~_NONBLOCK
+    return 0
+
+
+def fd_prestat_get(wasi: Wasi, fd: int, out: int) -> int:
+    """Store the prestat of a pre-opened descriptor at `out`: a tag and the length of its name.
+
+    Sockets have one too, with a tag and a name that no directory has.  BADF ends a
+    guest's scan, so a socket that answered BADF would hide the directories behind it.
+    Errno: BADF no such descriptor, or not pre-opened; FAULT.
+    """
+    entry = _preopened(wasi, fd)
+    assert entry.preopen is not None
+    tag = 0 if entry.filetype == Filetype.DIRECTORY else 1
+    wasi.memory.pack(PRESTAT, out, tag, len(entry.preopen))
+    return 0
+
+
+def fd_prestat_dir_name(wasi: Wasi, fd: int, out: int, length: int) -> int:
+    """Store a pre-opened descriptor's name at `out`, without a NUL.
+
+    Errno: BADF no such descriptor, or not pre-opened; NAMETOOLONG the name is longer than
+    `length`; FAULT.
+    """
+    name = _preopened(wasi, fd).preopen
+    assert name is not None
+    if len(name) > length:
+        return int(Errno.NAMETOOLONG)
+    wasi.memory.write(out, name)
+    return 0
+
+
+def _preopened(wasi: Wasi, fd: int) -> Descriptor:
+    entry = wasi.fds[fd]
+    if entry.preopen is None:
+        raise WasiError(Errno.BADF)
+    return entry
