@@ -178,8 +178,16 @@ class Task:
         if getcurrent() is not self.owner.hub:
             self.owner.check_owner(f"resume {self}")
             raise BugError(f"resume {self}: not called by the hub that owns it")
+        if self.state is DONE:
+            raise BugError(f"resume {self}: it is done")
         self.state = RUNNING
-        self._stack.switch()
+        try:
+            self._stack.switch()
+        except BaseException as error:
+            if self._stack or self.state is DONE:
+                raise
+            # There was no memory for its first step.  It has ended all the same, or the run never would.
+            self._end(error)
 
     # -- the task's side
 
@@ -193,9 +201,11 @@ class Task:
             raise BugError(
                 f"{self} wants to park for {reason}: a host function declared parks=False must not"
             )
-        if self._doom is not None:
-            raise self._doom
-        if not self._interrupts:
+        if self.state is READY:
+            # Woken before it could park.  It stays as it is, or whoever wakes it now would queue it a second
+            # time; and whatever is to be raised waits, or the task would go on and stand in the queue.
+            self.owner.hub.switch()
+        elif self._doom is None and not self._interrupts:
             self.state = PARKED
             self.reason = reason
             self.owner.hub.switch()
@@ -246,6 +256,10 @@ class Task:
         except BaseException as error:
             self.error = error
         call = None
+        self._end(self.error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.error = error
         self.state = DONE
         for joiner in self._joiners:
             joiner.wake()

@@ -319,3 +319,41 @@ def test_there_is_no_current_task_outside_a_run():
 def test_the_hub_of_a_run_that_was_forked_away_refuses_to_be_switched_to():
     with pytest.raises(coop.WrongThread, match="forked"):
         LostHub().switch()
+
+
+@pytest.mark.parametrize(
+    ("before", "raised"),
+    [(True, "interrupt"), (False, "interrupt"), (True, "cancel"), (False, "cancel")],
+    ids=["interrupted before it parks", "while it is parked", "cancelled before it parks", "while parked"],
+)
+def test_a_task_that_queued_up_before_it_parked_ends_once(hub: MiniHub, before: bool, raised: str):
+    ends: list[BaseException] = []
+
+    def act() -> None:
+        task.interrupt(KeyboardInterrupt()) if raised == "interrupt" else task.cancel()
+
+    def call() -> None:
+        hub.runq.push_running(task)
+        if before:
+            act()
+        else:
+            hub.spawn(act, "other")
+            # It goes first, while the task stands in the queue.
+            hub.runq._tasks.rotate()
+        try:
+            park()
+        except BaseException as error:
+            ends.append(error)
+            raise
+
+    task = hub.spawn(call)
+    assert hub.run() == ["task", *([] if before else ["other"]), "task"]
+    assert task.is_done
+    assert [task.error] == ends
+
+
+def test_a_task_that_is_done_is_not_resumed(hub: MiniHub):
+    task = hub.spawn(lambda: None)
+    hub.run()
+    with pytest.raises(coop.BugError, match="resume task task: it is done"):
+        task.resume()
