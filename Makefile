@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9999
 PYTEST_ARGS ?=
+PACKAGES ?=
 FUZZ_SECONDS ?= 120
 
 PY := $(VENV)/bin/python
@@ -15,18 +16,21 @@ LINT := $(VENV)/.stamp-lint
 BENCH := $(VENV)/.stamp-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cover lint bench fuzz venv clean
+.PHONY: help run test conformance cover lint bench fuzz gotest venv clean
 # Two pips must not write one environment at a time.
 .NOTPARALLEL:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(BASE) ## Serve the TCP echo guest on 127.0.0.1:9999 beside a ticker (PORT=0: any free port)
 	@exec $(PY) examples/tcpecho/host.py --port $(PORT)
 
 test: $(TEST) ## Run every test (PYTEST_ARGS="-k name" for some)
 	@$(PY) -m pytest -q -rs $(PYTEST_ARGS)
+
+conformance: $(TEST) ## State preview 1's facts on coop and beside native wasmtime, and run Go's tests of the host
+	@$(PY) -m pytest -q -rs tests/conformance $(PYTEST_ARGS)
 
 cover: $(TEST) ## Run every test and show the branches of coop/ that none took
 	@$(PY) -m coverage erase
@@ -41,6 +45,9 @@ lint: $(LINT) ## Check style, format and types
 
 fuzz: $(TEST) ## Call WASI and the public API at random, FUZZ_SECONDS each (default 120)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rs -s tests/fuzz
+
+gotest: $(TEST) $(BENCH) ## Run tests of Go's standard library, native wasmtime beside (PACKAGES="os net" for some)
+	@$(PY) -m tests.conformance.gostd $(PACKAGES)
 
 bench: $(BENCH) ## Measure against native wasmtime, wasmtime-py and gevent
 	@$(PY) -m bench

@@ -34,7 +34,7 @@ from coop.errors import (
     WouldBlock,
     WrongThread,
 )
-from coop.fs import Dir
+from coop.fs import Dir, MemDir
 from coop.group import TaskGroup
 from coop.net import Conn, Listener, connect, listen
 from coop.run import pause, run, sleep, spawn
@@ -65,6 +65,7 @@ __all__ = [
     "Limits",
     "LinkError",
     "Listener",
+    "MemDir",
     "Memory",
     "Module",
     "NoDeadline",

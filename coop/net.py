@@ -6,22 +6,30 @@ because what it would get is nobody's to say.  Any number may accept.
 
 Deadlines are moments, set in seconds from now, and live: moving one moves the
 call that waits.
+
+A guest may be given either.  A connection is the guest's alone while it has it: reading
+and writing raise `Busy` here, and go on when the guest has closed it or ended.  Its
+deadlines hold for the guest too.  A listener is shared: whoever accepts first gets the client.
 """
 
+import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from coop.address import Address, host_and_port, parse_address, shown, spelled, unix_name
+from coop.binding import AddressInfo, bind_tcp, bind_unix
 from coop.clock import to_ns
-from coop.errors import Busy, Closed, CoopError
+from coop.errors import Busy, Closed, CoopError, DeadlineExceeded
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.netpoll.openfile import BLOCKED
+from coop.resolve import resolve
 from coop.scheduler import Scheduler, scheduler
-from coop.threads import run_in_thread
 
-Address = tuple[str, int]
+__all__ = ["Address", "Conn", "Listener", "bind_listener", "connect", "listen", "parse_address"]
+
 _S = TypeVar("_S", bound="_Socket")
 
 
@@ -35,13 +43,13 @@ class _Socket:
 
     @property
     def openfile(self) -> SocketFile | ListenerFile:
-        """The open file, for a guest that is to share it."""
+        """The open file; for tests and tools."""
         return self._file
 
     @property
     def address(self) -> Any:
-        """The local address, as `socket.getsockname` gives it."""
-        return self._file.sock.getsockname()
+        """The local address: a tuple as `socket.getsockname` gives it, or "unix:..."."""
+        return spelled(self._file.sock.getsockname())
 
     def fileno(self) -> int:
         """Return the kernel's descriptor."""
@@ -67,6 +75,11 @@ class _Socket:
         if self._is_closed:
             raise Closed(f"{doing} {self._file.what}: use of closed network connection")
 
+    def _check_owner(self, owner: Scheduler) -> None:
+        self._check_open("give away")
+        if owner is not self._owner:
+            raise CoopError(f"give {self._file.what} to a guest: it belongs to another run")
+
     def __enter__(self: _S) -> _S:
         return self
 
@@ -89,8 +102,26 @@ class Conn(_Socket):
 
     @property
     def peer(self) -> Any:
-        """The other end's address, as `socket.getpeername` gives it."""
-        return self._file.sock.getpeername()
+        """The other end's address: as `socket.getpeername` gives it, "unix:...", or "" if it has no name."""
+        return spelled(self._file.sock.getpeername())
+
+    def lend(self, owner: Scheduler) -> SocketFile:
+        """Return the open file under one more name, for a guest of `owner`, which releases it.
+
+        Raises: Closed; Busy while a task reads or writes; CoopError for a connection of another run.
+        """
+        self._check_owner(owner)
+        if self._is_reading or self._is_writing:
+            raise Busy(f"give {self._file.what} to a guest: a task uses it")
+        if self._file.refs == 1:
+            self._file.nonblock = False  # what an earlier guest set is not for the next one
+        self._file.retain()
+        return self._file
+
+    def _check_free(self, doing: str) -> None:
+        self._check_open(doing)
+        if self._file.refs > 1:  # no name but ours and those of guests
+            raise Busy(f"{doing} {self._file.what}: a guest has it")
 
     def recv(self, size: int = 65536) -> bytes:
         """Receive up to `size` bytes; b"" is the end of the stream, or asked for by a size of 0.
@@ -104,7 +135,7 @@ class Conn(_Socket):
 
     def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Receive into `buffer` and return the number of bytes; 0 is the end of the stream."""
-        self._check_open("read")
+        self._check_free("read")
         view = memoryview(buffer)
         if not view.nbytes:
             return 0
@@ -126,7 +157,7 @@ class Conn(_Socket):
 
         Raises: Closed, DeadlineExceeded, Busy, OSError; the error's `sent` says how many bytes went out.
         """
-        self._check_open("write")
+        self._check_free("write")
         if self._is_writing:
             raise Busy(f"write {self._file.what}: another task writes it already")
         self._is_writing = True
@@ -167,6 +198,27 @@ class Listener(_Socket):
     def __repr__(self) -> str:
         return f"<Listener {self._file.what}{' closed' if self._is_closed else ''}>"
 
+    def lend(self, owner: Scheduler) -> ListenerFile:
+        """Return an open file of its own for a guest of `owner`, which releases it.
+
+        So the guest's NONBLOCK is not that of another guest, and the host's deadlines are not the guest's.
+        What is closed with this listener stays until the last of them has closed.
+        Raises: Closed; CoopError for a listener of another run; OSError.
+        """
+        self._check_owner(owner)
+        shared = self._file
+        old = shared.sock
+        sock = socket.socket(old.family, old.type, old.proto, os.dup(old.fileno()))
+        try:
+            file = ListenerFile(
+                sock, shared.what, poller=owner.poller, timers=owner.timers, on_close=shared.release
+            )
+        except BaseException:
+            sock.close()
+            raise
+        shared.retain()
+        return file
+
     def accept(self) -> Conn:
         """Accept the next connection.  Raises: Closed, DeadlineExceeded, OSError (say EMFILE)."""
         self._check_open("accept on")
@@ -186,100 +238,91 @@ class Listener(_Socket):
             yield connection
 
 
-def parse_address(text: str) -> Address:
-    """Split "HOST:PORT" ("[::1]:80" for IPv6).
-
-    Raises: ValueError that says what is wrong with it.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"address {text!r}: an IPv6 address stands in brackets")
-    if not colon or not host:
-        raise ValueError(f"address {text!r}: HOST:PORT wanted")
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"address {text!r}: the port is a number from 0 to 65535")
-    return host, int(port)
-
-
-def bind_listener(address: str | Address, backlog: int = 1024) -> socket.socket:
-    """Make a listening TCP socket.  Raises: OSError that names the address."""
-    host, port = parse_address(address) if isinstance(address, str) else address
+def bind_listener(address: Address, backlog: int = 1024) -> socket.socket:
+    """Make a listening TCP socket.  Raises: OSError that names the address; ValueError."""
+    host, port = host_and_port(address)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, where = found[0]
-        sock = socket.socket(family, kind, protocol)
+        return bind_tcp(resolve(host, port, flags=socket.AI_PASSIVE)[0], backlog)
     except OSError as error:
-        raise OSError(error.errno, f"listen on {host}:{port}: {error.strerror}") from None
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(where)
-        sock.listen(backlog)
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"listen on {host}:{port}: {error.strerror}") from None
-    return sock
+        raise _named(error, "listen on", (host, port)) from None
 
 
-def listen(address: str | Address, *, backlog: int = 1024) -> Listener:
-    """Listen on a TCP address: "HOST:PORT" or a pair; port 0 is any free one (see `Listener.address`).
+def listen(address: Address, *, backlog: int = 1024) -> Listener:
+    """Listen on "HOST:PORT", a pair of both, "unix:PATH" or "unix:@NAME".
 
-    Raises: OSError that names the address; ValueError for one that is none.
+    Port 0 is any free one (see `Listener.address`).  The file of a Unix socket is made with the
+    permissions that the umask leaves, and removed when the listener closes; one that a server left
+    which is gone is replaced.
+    Raises: OSError that names the address, for a path also if another file is there or somebody
+    listens on it; ValueError for an address that is none.
     """
     owner = scheduler()
-    sock = bind_listener(address, backlog)
-    file = ListenerFile(
-        sock, f"listener {_show(sock.getsockname())}", poller=owner.poller, timers=owner.timers
-    )
+    remove: Callable[[], object] | None = None
+    name = unix_name(address)
+    if name is None:
+        sock = bind_listener(address, backlog)
+    else:
+        try:
+            sock, remove = bind_unix(name, backlog)
+        except OSError as error:
+            raise _named(error, "listen on", address) from None
+    try:
+        what = f"listener {shown(spelled(sock.getsockname()))}"
+        file = ListenerFile(sock, what, poller=owner.poller, timers=owner.timers, on_close=remove)
+    except BaseException:
+        sock.close()
+        if remove is not None:
+            remove()
+        raise
     return Listener(owner, file)
 
 
-def connect(address: str | Address, *, timeout: float | None = None) -> Conn:
-    """Connect to a TCP address; with a name, the addresses it stands for are tried in order.
+def connect(address: Address, *, timeout: float | None = None) -> Conn:
+    """Connect to an address as `listen` takes it; the addresses a name stands for are tried in order.
 
     timeout -- seconds for the whole attempt
     Raises: OSError that names the address; DeadlineExceeded; ValueError.
     """
     owner = scheduler()
-    host, port = parse_address(address) if isinstance(address, str) else address
     until_ns = None if timeout is None else owner.now_ns() + to_ns(timeout)
-    error: OSError = CoopConnectError(f"connect to {host}:{port}: the name has no address")
-    for family, kind, protocol, _, where in _resolve(host, port):
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
-        try:
-            return _connect(owner, sock, where, until_ns)
-        except OSError as found:
-            sock.close()
-            error = found
-        except BaseException:
-            sock.close()
-            raise
+    name = unix_name(address)
+    found: list[AddressInfo] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", name)]
+    error: OSError = CoopConnectError(f"connect to {shown(address)}: the name has no address")
+    try:
+        if name is None:
+            found = resolve(*host_and_port(address), until_ns=until_ns)
+        for family, kind, protocol, _, where in found:
+            try:
+                return _connect(owner, socket.socket(family, kind, protocol), where, until_ns)
+            except OSError as failed:
+                error = failed
+    except OSError as failed:
+        error = failed
     if isinstance(error, CoopError):
         raise error
-    raise OSError(error.errno, f"connect to {host}:{port}: {error.strerror}") from None
+    raise _named(error, "connect to", address) from None
 
 
 class CoopConnectError(CoopError, OSError):
     """A connection that could not be tried at all."""
 
 
-def _resolve(host: str, port: int) -> list[Any]:
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        # A name: the C library's resolver blocks, so it runs in a helper thread.
-        return run_in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+def _named(error: OSError, doing: str, address: Address) -> OSError:
+    """Return the same error with a message that names the address."""
+    return OSError(error.errno, f"{doing} {shown(address)}: {error.strerror}")
 
 
 def _connect(owner: Scheduler, sock: socket.socket, where: Any, until_ns: int | None) -> Conn:
-    what = f"connection to {_show(where)}"
+    """Connect a new socket, which is closed if that fails."""
+    what = f"connection to {shown(spelled(where))}"
+    sock.setblocking(False)
     try:
-        sock.connect(where)
-    except BlockingIOError:
-        pass
-    # Registered only now: before connect() a socket reports a hangup.
-    file = SocketFile(sock, what, poller=owner.poller, timers=owner.timers)
+        _begin_to_connect(owner, sock, where, until_ns)
+        # Registered only now: before connect() a socket reports a hangup.
+        file = SocketFile(sock, what, poller=owner.poller, timers=owner.timers)
+    except BaseException:
+        sock.close()
+        raise
     try:
         file.ready = 0
         if until_ns is not None:
@@ -296,16 +339,28 @@ def _connect(owner: Scheduler, sock: socket.socket, where: Any, until_ns: int | 
     return Conn(owner, file)
 
 
+def _begin_to_connect(owner: Scheduler, sock: socket.socket, where: Any, until_ns: int | None) -> None:
+    pause_ns = 1_000_000
+    while True:
+        found = sock.connect_ex(where)
+        if found in (0, errno.EINPROGRESS):
+            return
+        if found != errno.EAGAIN or sock.family != socket.AF_UNIX:
+            raise OSError(found, os.strerror(found))
+        # The backlog of a Unix listener is full: it has to be tried again, and no event says when.
+        now_ns = owner.now_ns()
+        if until_ns is not None:
+            if now_ns >= until_ns:
+                raise DeadlineExceeded(f"connect to {shown(spelled(where))}: i/o timeout")
+            pause_ns = min(pause_ns, until_ns - now_ns)
+        owner.sleep_ns(pause_ns)
+        pause_ns = min(2 * pause_ns, 50_000_000)
+
+
 def _conn(owner: Scheduler, sock: socket.socket) -> Conn:
     try:
-        what = f"connection {_show(sock.getpeername())}"
+        # A client of a Unix socket rarely has a name; then the listener's is what tells it apart.
+        what = f"connection {shown(spelled(sock.getpeername() or sock.getsockname()))}"
     except OSError:
         what = "connection whose peer is gone"
     return Conn(owner, SocketFile(sock, what, poller=owner.poller, timers=owner.timers))
-
-
-def _show(address: Any) -> str:
-    if isinstance(address, tuple):
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{host}:{address[1]}"
-    return str(address)

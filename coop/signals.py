@@ -97,9 +97,14 @@ class Signals:
         if not self._is_main:
             return self
         read, self._write = socket.socketpair()
-        self._write.setblocking(False)
-        self._file = SocketFile(read, "signals", poller=self._owner.poller)
-        self._was_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        try:
+            self._write.setblocking(False)
+            self._file = SocketFile(read, "signals", poller=self._owner.poller)
+            self._was_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        except BaseException:
+            read.close()
+            self._write.close()
+            raise
         self._owner.spawn_internal(self._drain, "signals")
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._on_sigint)
@@ -143,12 +148,14 @@ class Signals:
     def _close(self) -> None:
         assert self._file is not None
         assert self._write is not None
-        if self._process == os.getpid():
-            self._file.release()
-        else:
-            # Shutting a socket down, or taking it from the poller, would reach the parent's as well.
-            self._file.sock.close()
-        self._write.close()
+        try:
+            if self._process == os.getpid():
+                self._file.release()
+            else:
+                # Shutting a socket down, or taking it from the poller, would reach the parent's as well.
+                self._file.sock.close()
+        finally:
+            self._write.close()
 
     def _drain(self) -> None:
         """Empty the socket pair whenever a signal came; a task of coop's own that waits uncounted."""
@@ -156,7 +163,11 @@ class Signals:
         assert file is not None
         buffer = memoryview(bytearray(64))
         while True:
-            if file.try_read([buffer]) < 0:
+            try:
+                got = file.try_read([buffer])
+            except OSError:
+                got = -1  # short of memory: what is left there is read after the next signal
+            if got < 0:
                 waiter = file.add_wait(READ, task)
                 try:
                     task.park("signals")

@@ -10,6 +10,7 @@ for one call; the task, or whoever asked, hears of the result on the hub.
    is left to end with the process: Python has no way to stop it.
 """
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -38,6 +39,10 @@ class Job:
         owner.outside_jobs += 1
         try:
             self._thread.start()
+        except RuntimeError as error:
+            # The kernel's own word, EAGAIN, would pass for "would block".
+            owner.outside_jobs -= 1
+            raise OSError(errno.ENOMEM, f"start a helper thread: {error}") from None
         except BaseException:
             owner.outside_jobs -= 1
             raise
@@ -60,7 +65,7 @@ def run_in_thread(call: Callable[..., T], *args: Any) -> T:
     """Run `call(*args)` in a helper thread, park until it has ended, and return its result.
 
     A cancelled task stops waiting at once; the thread goes on to its end, and its result is dropped.
-    Raises: what `call` raised.
+    Raises: what `call` raised; OSError(ENOMEM) if no thread can be had.
     """
     task = current()
     job = Job(scheduler(), lambda: call(*args), lambda _: task.wake())

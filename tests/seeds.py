@@ -36,7 +36,7 @@ REQUIRED = [
     *_section("B"),
     *_section("N"),
     *_section("S"),
-    *_section("F", last=5),
+    *_section("F"),
     *_section("T", last=6),
     "T6a",
 ]

@@ -215,15 +215,17 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     ".c": guestbuild.c_guest,
     ".zig": guestbuild.zig_guest,
     ".rs": guestbuild.rust_guest,
+    ".ts": guestbuild.as_guest,
 }
+NOT_ON_PYPI = (".rs", ".ts")
 
 
 def built(source: Path) -> Path:
-    """Build a guest; Rust's, which no package of PyPI brings, is skipped where it cannot be built."""
+    """Build a guest; one whose compiler no package of PyPI brings is skipped where it cannot be built."""
     try:
         return BUILDERS[source.suffix](source)
     except ToolchainMissing as missing:
-        if source.suffix != ".rs":
+        if source.suffix not in NOT_ON_PYPI:
             raise
         pytest.skip(str(missing))
 
@@ -246,11 +248,11 @@ def test_every_guest_in_text_is_a_valid_module_that_starts_and_has_memory(source
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", ["go", "c", "zig", "rs"])
+@pytest.mark.parametrize("language", ["go", "c", "zig", "rs", "ts"])
 def test_hello_says_hello_on_another_host(language: str) -> None:
     guest = built(ROOT / "tests" / "guests" / f"hello.{language}")
     done = run_child(["-c", RUN, str(guest)])
-    name = {"rs": "rust"}.get(language, language)
+    name = {"rs": "rust", "ts": "assemblyscript"}.get(language, language)
     assert done.stdout == f"hello from {name}\n".encode()
 
 

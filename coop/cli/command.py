@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -10,7 +11,11 @@ import click
 
 import coop
 from coop import logs
+from coop.address import UNIX
+from coop.cli.doctor import examine
 from coop.cli.guestrun import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, Plan, UsageError, run_plan
+from coop.cli.passed import OPTION as PASSED
+from coop.cli.passed import Passed, take_passed
 from coop.cli.settings import TABLES, Settings, list_help, read_list
 
 POLLERS = ("hostpoll", "oneoff", "pollset")
@@ -30,8 +35,9 @@ _EPILOG = """\b
 Examples:
   coop run hello.wasm one two            arguments after the file are the guest's
   coop run --dir . --env HOME tool.wasm  a directory and a variable
-  coop run --dir data::/in tool.wasm     ./data, which the guest sees as /in
+  coop run --dir data::/in::ro tool.wasm ./data, which the guest sees as /in and cannot change
   coop run --tcplisten 127.0.0.1:9999 server.wasm
+  coop run --unixlisten /run/app.sock --tcpconnect localhost:5432 server.wasm
   coop run --invoke add sum.wat 1 2      call an export, print what it returns
   coop run -W timeout=2s,max-memory-size=67108864 untrusted.wasm
   coop run -Spreview2=false -Stcplisten=127.0.0.1:0 server.wasm
@@ -52,6 +58,19 @@ Environment:
 
 A guest may run for an hour and compute for ten minutes; -W timeout=... sets another time for both, and one
 that listens has no such limit. A guest gets nothing that is not named: no variable, no directory, no socket.
+"""
+
+
+_DOCTOR_EPILOG = """\b
+Examples:
+  coop doctor server.wasm
+  coop doctor --tcplisten 127.0.0.1:9999 --dir . server.wasm
+
+\b
+Exit status:
+  0  it will run
+  1  something is missing, or it will dead-lock, spin or fail; or the file cannot be read
+  2  bad usage
 """
 
 
@@ -85,7 +104,13 @@ def program(ctx: click.Context) -> int:
     context_settings={**_HELP, "allow_interspersed_args": False, "max_content_width": 110},
     epilog=_EPILOG,
 )
-@click.option("--dir", "dirs", metavar="HOST[::GUEST]", multiple=True, help="Let the guest use a directory.")
+@click.option(
+    "--dir",
+    "dirs",
+    metavar="HOST[::GUEST[::ro]]",
+    multiple=True,
+    help="Let the guest use a directory, under another name if one follows; with ::ro it may only read.",
+)
 @click.option(
     "--env", metavar="NAME[=VALUE]", multiple=True, help="Give the guest a variable; without a value, ours."
 )
@@ -94,6 +119,29 @@ def program(ctx: click.Context) -> int:
     metavar="HOST:PORT",
     multiple=True,
     help="Listen, and give the guest the socket: fd 3 on, before directories. Port 0 is any, and is printed.",
+)
+@click.option(
+    "--unixlisten",
+    metavar="PATH",
+    multiple=True,
+    help="Listen on a Unix socket; its file goes with the guest. @NAME has no file. Numbered as --tcplisten.",
+)
+@click.option(
+    "--listen-fds",
+    is_flag=True,
+    help="Give the guest the sockets that the service manager passed (LISTEN_FDS), before the other ones.",
+)
+@click.option(
+    "--tcpconnect",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Connect before the guest starts, and give it the connection: numbered after those that listen.",
+)
+@click.option(
+    "--unixconnect",
+    metavar="PATH",
+    multiple=True,
+    help="Connect to a Unix socket; @NAME is one without a file. Numbered as --tcpconnect.",
 )
 @click.option("--invoke", metavar="NAME", help="Call this export with the arguments, and print its results.")
 @click.option("--argv0", metavar="NAME", help="What the guest is told is its own name.")
@@ -121,12 +169,9 @@ def run(ctx: click.Context, /, **given: Any) -> int:
     """Run GUEST, a .wasm or .wat file, with ARGS until it ends."""
     if given["verbose"]:
         logs.show(given["verbose"])
-    settings = _settings(ctx.meta["coop.order"], given)
     name = given["guest"]
-    if name is None:
-        raise UsageError("no guest is named (coop run --help tells more)")
     try:
-        code = run_plan(_plan(given, settings))
+        code = _with_plan(ctx, given, run_plan)
     except KeyboardInterrupt:
         return INTERRUPTED  # click would write a line break for it
     except coop.GuestTrap as trap:
@@ -140,16 +185,40 @@ def run(ctx: click.Context, /, **given: Any) -> int:
     return code if code < 256 else _say(f"{name}: the guest's exit code {code} is above 255", 1)
 
 
+@program.command(
+    "doctor",
+    cls=RunCommand,
+    params=list(run.params),
+    context_settings=run.context_settings,
+    epilog=_DOCTOR_EPILOG,
+)
+@click.pass_context
+def doctor(ctx: click.Context, /, **given: Any) -> int:
+    """Say in words what GUEST imports, what of it these options give, and what is missing.
+
+    Takes the options of `coop run`. Nothing is run, opened for the guest or listened on.
+    """
+    return _with_plan(ctx, given, examine)
+
+
 _LISTS = {"wasm": "-W", "wasi": "-S", "codegen": "-C", "optimize": "-O", "debug": "-D"}
+_SOCKETS = {
+    "tcplisten": ("listen", ""),
+    "unixlisten": ("listen", UNIX),
+    "tcpconnect": ("connect", ""),
+    "unixconnect": ("connect", UNIX),
+}
+"""Options for sockets: the setting they add to, and what makes their value an address."""
 
 
 def _settings(order: Sequence[str | None], given: Mapping[str, Any]) -> Settings:
     """Read every list in the order in which they stand; --tcplisten counts as -S tcplisten."""
-    settings = Settings()
-    values = {name: iter(given[name]) for name in (*_LISTS, "tcplisten")}
+    settings = Settings(listen_fds=given["listen_fds"])
+    values = {name: iter(given[name]) for name in (*_LISTS, *_SOCKETS)}
     for name in order:
-        if name == "tcplisten":
-            settings.listen.append(next(values[name]))
+        if name in _SOCKETS:
+            settings_field, prefix = _SOCKETS[name]
+            getattr(settings, settings_field).append(prefix + next(values[name]))
         elif name in _LISTS:
             flag, text = _LISTS[name], next(values[name])
             if text == "help":
@@ -164,15 +233,28 @@ def _settings(order: Sequence[str | None], given: Mapping[str, Any]) -> Settings
     return settings
 
 
-def _plan(given: Mapping[str, Any], settings: Settings) -> Plan:
+def _with_plan(ctx: click.Context, given: Mapping[str, Any], act: Callable[[Plan], int]) -> int:
+    settings = _settings(ctx.meta["coop.order"], given)
+    if given["guest"] is None:
+        raise UsageError(f"no guest is named (coop {ctx.info_name} --help tells more)")
+    passed = take_passed(os.environ, os.getpid()) if settings.listen_fds else Passed()
+    if passed.connected and settings.listen:
+        # Those that were passed come first, as the guest is told, and those that listen do.
+        raise UsageError(f"{PASSED}: a connection was passed, and cannot stand beside sockets that listen")
+    with closing(passed):
+        return act(_plan(given, settings, passed))
+
+
+def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
     return Plan(
         path=given["guest"],
         args=given["args"],
         argv0=given["argv0"],
         dirs=_dirs(given["dirs"]),
-        env=_env(given["env"], settings.inherit_env),
-        listen=settings.listen,
-        limits=_limits(settings),
+        env=passed.env | _env(given["env"], settings.inherit_env),
+        listen=[*passed.listening, *settings.listen],
+        connect=[*passed.connected, *settings.connect],
+        limits=_limits(settings, is_server=bool(passed.listening or settings.listen)),
         max_wasm_stack=settings.max_wasm_stack,
         use_cache=settings.use_cache,
         invoke=given["invoke"],
@@ -184,10 +266,10 @@ def _plan(given: Mapping[str, Any], settings: Settings) -> Plan:
 def _dirs(texts: Sequence[str]) -> list[coop.Dir]:
     found: dict[str, coop.Dir] = {}
     for text in texts:
-        host, colons, guest = text.partition("::")
-        if not host or (colons and not guest):
-            raise UsageError(f"--dir {text}: HOST or HOST::GUEST wanted")
-        directory = coop.Dir(host, guest if colons else None)
+        host, *more = text.split("::")
+        if not host or "" in more or len(more) > 2 or more[1:] not in ([], ["ro"]):
+            raise UsageError(f"--dir {text}: HOST, HOST::GUEST or HOST::GUEST::ro wanted")
+        directory = coop.Dir(host, more[0] if more else None, read_only=len(more) == 2)
         if directory.guest_name in found:
             raise UsageError(
                 f"--dir {text}: another directory has the guest name {directory.guest_name!r} already"
@@ -213,8 +295,8 @@ def _env(texts: Sequence[str], inherit: bool) -> dict[str, str]:
     return found
 
 
-def _limits(settings: Settings) -> coop.Limits:
-    limits = coop.Limits.for_server() if settings.listen else coop.Limits()
+def _limits(settings: Settings, *, is_server: bool) -> coop.Limits:
+    limits = coop.Limits.for_server() if is_server else coop.Limits()
     if settings.timeout is not None:
         # Whoever names a time has decided how long the guest may compute as well.
         limits = replace(limits, wall_time=settings.timeout, cpu_time=None)
@@ -233,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_status(sys.argv[1:] if argv is None else argv))
 
 
-_OF_PROGRAM = {"run", "-h", "--help", "-V", "--version"}
+_OF_PROGRAM = {"run", "doctor", "-h", "--help", "-V", "--version"}
 
 
 def _status(argv: Sequence[str]) -> int:

@@ -7,17 +7,19 @@ SIGTERM ends the program at once.
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import click
 
 import coop
+from coop.address import shown as shown_address
 from coop.cli.values import argument, shown
 from coop.logs import Log
 from coop.scheduler import Scheduler, scheduler
@@ -36,6 +38,7 @@ class Plan:
     """All that a command line asked for.
 
     argv0   -- the guest's own name; None: its file's
+    listen, connect -- addresses, or sockets that were passed to us
     invoke  -- the export to call with `args`; None: the guest's `_start`
     trace   -- whether every park and wait is logged
     """
@@ -45,7 +48,8 @@ class Plan:
     argv0: str | None
     dirs: Sequence[coop.Dir]
     env: Mapping[str, str]
-    listen: Sequence[str]
+    listen: Sequence[str | socket.socket]
+    connect: Sequence[str | socket.socket]
     limits: coop.Limits
     max_wasm_stack: int | None
     use_cache: bool
@@ -179,39 +183,41 @@ def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
 
 
 def _main(plan: Plan, module: coop.Module, arguments: Sequence[Any], termination: Termination) -> int:
-    with ExitStack() as listeners:
-        guest = coop.Guest(
-            module,
-            args=() if plan.invoke is not None else plan.args,
-            name=plan.argv0,
-            env=plan.env,
-            dirs=plan.dirs,
-            listen=[cast(Any, _listen(address, 3 + i, listeners)) for i, address in enumerate(plan.listen)],
-            stdin="inherit",
-            stdout="inherit",
-            stderr="inherit",
-            limits=plan.limits,
-        )
-        termination.will_end(scheduler(), guest)
+    guest = coop.Guest(
+        module,
+        args=() if plan.invoke is not None else plan.args,
+        name=plan.argv0,
+        env=plan.env,
+        dirs=plan.dirs,
+        listen=plan.listen,
+        connections=plan.connect,
+        stdin="inherit",
+        stdout="inherit",
+        stderr="inherit",
+        limits=plan.limits,
+    )
+    termination.will_end(scheduler(), guest)
+    with guest:
+        guest.start()
+        _tell_sockets(plan, guest.addresses)
         if plan.invoke is None:
             return guest.run()
         try:
-            with guest:
-                _print_results(module, plan.invoke, guest.call(plan.invoke, *arguments))
+            _print_results(module, plan.invoke, guest.call(plan.invoke, *arguments))
         except coop.GuestExit as error:
             return error.code
         return 0
 
 
-def _listen(address: str, fd: int, listeners: ExitStack) -> coop.Listener:
-    listener = listeners.enter_context(coop.listen(address))
-    host, port = listener.address[:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if address.endswith(":0"):
-        click.echo(f"listening on {where} (fd {fd})", err=True)
-    else:
-        log.info("listening", address=where, fd=fd)
-    return listener
+def _tell_sockets(plan: Plan, addresses: Sequence[Any]) -> None:
+    """Log the guest's sockets; say where it listens if nobody could know, so that clients find it."""
+    for fd, (asked, address) in enumerate(zip(plan.listen, addresses, strict=True), 3):
+        if isinstance(asked, str) and asked.endswith(":0") and isinstance(address, tuple):
+            click.echo(f"listening on {shown_address(address)} (fd {fd})", err=True)
+        else:
+            log.info("listening", address=shown_address(address), fd=fd)
+    for fd, asked in enumerate(plan.connect, 3 + len(addresses)):
+        log.info("connected", address=asked if isinstance(asked, str) else "passed to us", fd=fd)
 
 
 def _print_results(module: coop.Module, name: str, result: Any) -> None:

@@ -25,7 +25,8 @@ class Settings:
     timeout                -- seconds
     inherit_env            -- whether the guest gets coop's own environment
     use_cache              -- whether compiled modules are kept
-    listen                 -- addresses, in order
+    listen, connect        -- addresses, in order
+    listen_fds             -- whether the guest gets the sockets that were passed to coop
     unused                 -- what was asked for and changes nothing, as it was spelled
     """
 
@@ -36,6 +37,8 @@ class Settings:
     inherit_env: bool = False
     use_cache: bool = True
     listen: list[str] = field(default_factory=list)
+    connect: list[str] = field(default_factory=list)
+    listen_fds: bool = False
     unused: list[str] = field(default_factory=list)
 
 
@@ -109,13 +112,16 @@ TABLES: dict[str, dict[str, Setting]] = {
     },
     "-S": {
         "tcplisten": Setting("HOST:PORT to listen on, as --tcplisten", "listen", _address),
+        "listenfd": Setting(
+            "give the guest the sockets the service manager passed, as --listen-fds", "listen_fds", boolean
+        ),
         "inherit-env": Setting("give the guest the whole environment", "inherit_env", boolean),
         **_all(
             _ANY,
             "allow-ip-name-lookup cli cli-exit-with-code common inherit-network network-error-code"
             " preview0 preview2 tcp udp",
         ),
-        **_all(_NO, "config http keyvalue listenfd nn threads tls"),
+        **_all(_NO, "config http keyvalue nn threads tls"),
     },
     "-C": {
         "cache": Setting("keep compiled modules on disk (default y)", "use_cache", boolean),

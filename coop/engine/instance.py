@@ -66,6 +66,7 @@ class Instance:
 
     __slots__ = (
         "__weakref__",
+        "_begin_ns",
         "_border",
         "_context",
         "_handle",
@@ -96,7 +97,7 @@ class Instance:
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
         self.failure: BaseException | None = None
-        self.cpu_ns = 0
+        self.cpu_ns = self._begin_ns = 0
         self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
@@ -132,6 +133,10 @@ class Instance:
     def is_dead(self) -> bool:
         """Whether the store is gone."""
         return not self._store
+
+    def cpu_now_ns(self) -> int:
+        """Return how long it has computed, up to now; for a host call of its own."""
+        return self.cpu_ns + now_ns() - self._begin_ns
 
     def wait_here(self, until_ns: int) -> bool:
         """Wait in the hub's place, if nobody else can run; True if the guest may go on at once.
@@ -329,7 +334,7 @@ class Instance:
                     border.instance, border.state, border.caller = self, self.state, self.caller
                 flag[0] = 1
                 border.called = False
-                begin = now_ns()
+                self._begin_ns = begin = now_ns()
                 if is_busy:
                     ticker.repeat()
                 elif begin >= ticker.due_ns:

@@ -16,7 +16,7 @@ class Limits:
     cpu_time       -- seconds it may compute
     fds            -- open file descriptors; beyond it the guest gets EMFILE
     subscriptions  -- entries of one poll; beyond it the guest gets EINVAL
-    bytes_per_call -- bytes one read, write or random call moves; a longer one is cut short
+    bytes_per_call -- bytes one read or write moves; a longer one is cut short
     table_elements -- elements of its tables, 8 bytes each
 
     `Limits()` suits a function that is called and ends.  A guest that is given

@@ -12,24 +12,22 @@ reaches the guest.  Where nobody else could run, Python has waited by the time i
 answers, and the shim tries again at once.
 """
 
-from collections.abc import Iterable
-
-from coop.engine.hostfunc import AGAIN, AT_ONCE, RawImport
+from coop.engine.hostfunc import AGAIN, AT_ONCE, ImportTable, RawImport
 from coop.engine.marshal import WASM_TYPE
 
-TRY_MODULE = "coop try"
-"""The module under which the shim finds the functions that never block."""
+TRY_MODULE = "coop try "
+"""Before a table's module, the module under which its shim finds the functions that never block."""
 
 PARK = ("coop", "park")
 """The import that suspends the guest until its task has waited."""
 
 
-def shim_text(imports: Iterable[RawImport]) -> str:
-    """Return the WAT of the shim for those of `imports` that park."""
-    functions = [(raw, *_types(raw)) for raw in imports if raw.parks]
+def shim_text(table: ImportTable) -> str:
+    """Return the WAT of the shim for those imports of `table` that park."""
+    functions = [(raw, *_types(raw)) for raw in table.imports if raw.parks]
     lines = ["(module", f'  (import "{PARK[0]}" "{PARK[1]}" (func $park))']
     lines += [
-        f'  (import "{TRY_MODULE}" "{raw.name}" (func $try_{raw.name} {params} {results}))'
+        f'  (import "{TRY_MODULE}{table.module}" "{raw.name}" (func $try_{raw.name} {params} {results}))'
         for raw, params, results in functions
     ]
     for raw, params, results in functions:

@@ -22,12 +22,13 @@ from coop.netpoll.openfile import OpenFile
 NOW = -1
 """A time to set that stands for the moment of the call."""
 
-_CHANGES = os.O_TRUNC | os.O_CREAT
 _WRITES = os.O_WRONLY | os.O_RDWR
+_CREATE_NEW = os.O_CREAT | os.O_EXCL
+_LAST_NS = (1 << 64) - 1  # in the year 2554
 
 
 class Stat(NamedTuple):
-    """What is known of a file; times in nanoseconds since 1970."""
+    """What is known of a file; times in nanoseconds since 1970, all numbers below 1 << 64."""
 
     dev: int
     ino: int
@@ -42,17 +43,23 @@ class Stat(NamedTuple):
 
 
 def to_stat(found: os.stat_result) -> Stat:
-    """Take what the contract names out of the host's answer; times before 1970 count as 1970."""
+    """Take what the contract names out of the host's answer; times out of range as the nearest in it."""
     return Stat(
         found.st_dev,
         found.st_ino,
         found.st_mode,
         found.st_nlink,
         found.st_size,
-        max(found.st_atime_ns, 0),
-        max(found.st_mtime_ns, 0),
-        max(found.st_ctime_ns, 0),
+        min(max(found.st_atime_ns, 0), _LAST_NS),
+        min(max(found.st_mtime_ns, 0), _LAST_NS),
+        min(max(found.st_ctime_ns, 0), _LAST_NS),
     )
+
+
+def _check_times(*times_ns: int | None) -> None:
+    for time_ns in times_ns:
+        if time_ns is not None and time_ns != NOW and not 0 <= time_ns <= _LAST_NS:
+            raise OSError(errno.EINVAL, f"set a time to {time_ns} ns")
 
 
 class Entry(NamedTuple):
@@ -66,7 +73,7 @@ class Entry(NamedTuple):
     name: bytes
 
 
-class _FileOrDirectory(OpenFile):
+class FileOrDirectory(OpenFile):
     """What both kinds share.
 
     read_only -- nothing may be changed through it
@@ -87,8 +94,12 @@ class _FileOrDirectory(OpenFile):
         raise NotImplementedError
 
     def set_times(self, atime_ns: int | None, mtime_ns: int | None) -> None:
-        """Set its times: since 1970, `NOW`, or None to leave one as it is."""
+        """Set its times: since 1970, `NOW`, or None to leave one as it is.
+
+        Raises: OSError(EINVAL) for a time before 1970 or of more than 64 bits.
+        """
         self.require_writable()
+        _check_times(atime_ns, mtime_ns)
         self._set_times(atime_ns, mtime_ns)
 
     def require_writable(self) -> None:
@@ -100,8 +111,12 @@ class _FileOrDirectory(OpenFile):
         raise NotImplementedError
 
 
-class RegularFile(_FileOrDirectory):
-    """An open file with a position; `try_read` and `try_write` begin there."""
+class RegularFile(FileOrDirectory):
+    """An open file with a position; `try_read` and `try_write` begin there.
+
+    It is always ready.  A read may answer BLOCKED all the same, where the disk is slow: then `wait`, on
+    the task's greenlet, brings in what it missed, and the next read is made whatever it takes.
+    """
 
     __slots__ = ()
 
@@ -113,7 +128,7 @@ class RegularFile(_FileOrDirectory):
         raise NotImplementedError
 
     def pread(self, buffers: Sequence[memoryview], offset: int) -> int:
-        """Read into `buffers` from `offset` and return how many bytes; the position stays."""
+        """Read into `buffers` from `offset` and return how many bytes, or BLOCKED; the position stays."""
         raise NotImplementedError
 
     def pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
@@ -130,7 +145,11 @@ class RegularFile(_FileOrDirectory):
         self._set_size(size)
 
     def allocate(self, offset: int, length: int) -> None:
-        """Have room for a range, and the file at least as long as its end."""
+        """Have room for a range, and the file at least as long as its end; callable from a helper thread.
+
+        Where a file system cannot keep room free, only the length is sure.
+        Raises: OSError(EINVAL) for no bytes, or an end that no file has; ENOSPC, EDQUOT, EFBIG.
+        """
         self.require_writable()
         self._allocate(offset, length)
 
@@ -141,7 +160,7 @@ class RegularFile(_FileOrDirectory):
         raise NotImplementedError
 
 
-class Directory(_FileOrDirectory):
+class Directory(FileOrDirectory):
     """An open directory.  `path` is a guest's: bytes, relative, checked and resolved below this directory."""
 
     __slots__ = ()
@@ -157,12 +176,26 @@ class Directory(_FileOrDirectory):
             return self._open(path, flags, follow=follow)
         if flags & (_WRITES | os.O_TRUNC):
             raise path_error(errno.EROFS, path)
+        if flags & os.O_CREAT:
+            return self._open_existing(path, flags, follow=follow)
+        return self._open(path, flags, follow=follow)
+
+    def _open_existing(self, path: bytes, flags: int, *, follow: bool) -> OpenFile:
+        """Open what might be created if anything could be; what is there gives the same answer as ever."""
+        if flags & os.O_DIRECTORY:
+            raise path_error(errno.EINVAL, path)
+        is_new = flags & _CREATE_NEW == _CREATE_NEW
         try:
-            return self._open(path, flags & ~_CHANGES, follow=follow)
+            if is_new:
+                self.stat_at(path, follow=False)
+                raise path_error(errno.EEXIST, path)
+            opened = self._open(path, flags & ~os.O_CREAT, follow=follow)
         except FileNotFoundError:
-            if flags & os.O_CREAT:
-                raise path_error(errno.EROFS, path) from None
-            raise
+            raise path_error(errno.EROFS, path) from None
+        if isinstance(opened, Directory):
+            opened.release()
+            raise path_error(errno.EISDIR, path)
+        return opened
 
     def stat_at(self, path: bytes, *, follow: bool) -> Stat:
         """Return what is known of what `path` names."""
@@ -184,6 +217,7 @@ class Directory(_FileOrDirectory):
     def set_times_at(self, path: bytes, atime_ns: int | None, mtime_ns: int | None, *, follow: bool) -> None:
         """Set the times of what `path` names, as `set_times`."""
         self.require_writable()
+        _check_times(atime_ns, mtime_ns)
         self._set_times_at(path, atime_ns, mtime_ns, follow=follow)
 
     def make_directory(self, path: bytes) -> None:

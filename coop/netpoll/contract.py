@@ -42,6 +42,9 @@ HANGUP = 4
 FAILED = 8
 """The kernel reported an error condition (ERR)."""
 
+URGENT = 64
+"""TCP's urgent data has been seen: a read stops in front of it, though more may follow."""
+
 STALE_SHIFT = 4
 """A mode's bit shifted by this marks its readiness as one to be verified before anyone is told."""
 

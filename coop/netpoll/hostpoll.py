@@ -28,15 +28,16 @@ from threading import get_ident
 from time import monotonic_ns
 
 from coop.errors import BugError, NotPollable, WrongThread
-from coop.netpoll.contract import FAILED, HANGUP, READ, WRITE
+from coop.netpoll.contract import FAILED, HANGUP, READ, URGENT, WRITE
 from coop.netpoll.epollsys import BATCH, ET, EVENT, Epoll
 from coop.netpoll.polldesc import PollDesc
-from coop.netpoll.pollsys import ERR, HUP, IN, OUT, RDHUP
+from coop.netpoll.pollsys import ERR, HUP, IN, OUT, PRI, RDHUP
 from coop.netpoll.wakeup import Wakeup
 from coop.task import Task
 
 _MEANING = {  # event -> bits of PollDesc.ready (as Go's runtime/netpoll_epoll.go)
     IN: READ,
+    PRI: READ | URGENT,
     OUT: WRITE,
     RDHUP: READ | HANGUP,
     HUP: READ | WRITE | HANGUP,
@@ -57,9 +58,9 @@ def _bits_of_every_mask() -> dict[int, int]:
 
 
 _BITS = _bits_of_every_mask()
-"""All 32 masks, so that an event costs one look-up; no other can be reported."""
+"""All 64 masks, so that an event costs one look-up; no other can be reported."""
 
-_WATCHED = IN | OUT | RDHUP | ET
+_WATCHED = IN | PRI | OUT | RDHUP | ET
 
 _WAKEUP = 0
 
@@ -89,11 +90,15 @@ class HostPoller:
         self._pds: dict[int, PollDesc] = {}
         self._epoll = epoll = Epoll(nanoseconds=nanoseconds)
         try:
-            self._wakeup = Wakeup()
+            self._wakeup = wakeup = Wakeup()
+            try:
+                epoll.add(wakeup.fd, IN, _WAKEUP)
+            except BaseException:
+                wakeup.close()
+                raise
         except BaseException:
             epoll.close()
             raise
-        epoll.add(self._wakeup.fd, IN, _WAKEUP)
         self._look = epoll.look
         self._wait = epoll.wait
         self._only_event = partial(EVENT.unpack_from, epoll.buffer)
@@ -209,8 +214,10 @@ class HostPoller:
     def shutdown(self) -> None:
         """Close both descriptors; twice changes nothing."""
         self._pds.clear()
-        self._wakeup.close()
-        self._epoll.close()
+        try:
+            self._wakeup.close()
+        finally:
+            self._epoll.close()
 
     def _check_owner(self, pd: PollDesc) -> None:
         if get_ident() != self._owner:

@@ -13,6 +13,16 @@ from coop.netpoll.pollsys import ASK, IN, event_errno, is_hit, noted, poll_fds
 from coop.netpoll.wakeup import Wakeup
 
 
+def _poll(asked: dict[int, int], delay_ns: int) -> dict[int, int]:
+    """Call poll(2).  Raises: InterruptedError; BugError for the rest, which is no errno of anybody's call."""
+    try:
+        return poll_fds(asked, delay_ns)
+    except InterruptedError:
+        raise
+    except OSError as error:
+        raise BugError(str(error)) from error
+
+
 class _HostPollable:
     """What all pollables of this host share."""
 
@@ -33,7 +43,7 @@ class _HostPollable:
     def ready(self) -> bool:
         """Say whether it is ready now; asks the kernel."""
         self.check()
-        return self.take(poll_fds({self.fd: self.asks}, 0).get(self.fd, 0) if self.asks else 0)
+        return self.take(_poll({self.fd: self.asks}, 0).get(self.fd, 0) if self.asks else 0)
 
     def drop(self) -> None:
         """End its life."""
@@ -134,7 +144,7 @@ class HostPollset:
                 asked[each.fd] = asked.get(each.fd, 0) | each.asks
         due = [each.due_ns for each in ours if each.due_ns is not None]
         try:
-            seen = poll_fds(asked, max(min(due) - monotonic_ns(), 0) if due else -1)
+            seen = _poll(asked, max(min(due) - monotonic_ns(), 0) if due else -1)
         except InterruptedError:
             return []
         ready = [index for index, each in enumerate(ours) if each.take(seen.get(each.fd, 0))]

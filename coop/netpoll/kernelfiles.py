@@ -5,8 +5,10 @@
    user's shell.  A lent connection is read and written with MSG_DONTWAIT instead.
    Accepting knows no such flag, so a lent listener is the exception: it is
    non-blocking until the last of those it was lent to gives it back.
-2. A short transfer clears the bit only where it proves something: on connected
-   stream sockets and pipes.  A terminal hands out a line at a time.
+2. A short transfer clears the bit only where it proves something: a read on a TCP connection
+   or a pipe, a write on any stream.  A terminal hands out a line at a time, a Unix socket
+   stops where a message came with descriptors or from another sender, and a TCP connection
+   in front of urgent data.
 3. With a hangup seen, the readable bit stays: data and the end of the stream
    arrive as one event, and the end must be found by a read.
 4. On pipes, FIFOs and terminals a hangup is a hint that "would block" takes back: a
@@ -19,11 +21,13 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 
-from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, WRITE, Poller
+from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.timers import Timers
 
 STALE_READ = READ << STALE_SHIFT
+_MORE = HANGUP | URGENT
+"""What may follow bytes that were all there was, and is found by another read only."""
 
 _DONTWAIT = socket.MSG_DONTWAIT
 
@@ -35,7 +39,17 @@ class SocketFile(OpenFile):
     lent -- somebody else has it too: neither its flags nor its connection are ours to change
     """
 
-    __slots__ = ("_flags", "_is_stream", "_lent", "_recv_into", "_send", "is_connected", "sock")
+    __slots__ = (
+        "_flags",
+        "_is_stream",
+        "_lent",
+        "_proves",
+        "_recv_into",
+        "_send",
+        "_send_flags",
+        "is_connected",
+        "sock",
+    )
 
     def __init__(
         self,
@@ -49,14 +63,16 @@ class SocketFile(OpenFile):
         self.sock = sock
         self.is_connected = True
         self._is_stream = sock.type == socket.SOCK_STREAM
+        self._proves = self._is_stream and sock.family != socket.AF_UNIX
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
-        self._send: Callable[[memoryview], int] = sock.send
+        self._send = sock.send
         self._lent = lent
         self._flags = 0
+        self._send_flags: int = socket.MSG_NOSIGNAL
         if lent:
             self._flags = _DONTWAIT
+            self._send_flags |= _DONTWAIT
             self._recv_into = lambda buffer: sock.recv_into(buffer, 0, _DONTWAIT)
-            self._send = lambda buffer: sock.send(buffer, _DONTWAIT)
         else:
             sock.setblocking(False)
         super().__init__(
@@ -80,7 +96,7 @@ class SocketFile(OpenFile):
         except BlockingIOError:
             self.ready &= ~READ
             return BLOCKED
-        if count < len(buffer) and self._is_stream and not self.ready & HANGUP:
+        if count < len(buffer) and self._proves and not self.ready & _MORE:
             self.ready &= ~READ
         else:
             self.ready |= STALE_READ
@@ -96,7 +112,7 @@ class SocketFile(OpenFile):
         except BlockingIOError:
             self.ready &= ~READ
             return BLOCKED
-        if count < sum(map(len, buffers)) and self._is_stream and not self.ready & HANGUP:
+        if count < sum(map(len, buffers)) and self._proves and not self.ready & _MORE:
             self.ready &= ~READ
         else:
             self.ready |= STALE_READ
@@ -121,7 +137,7 @@ class SocketFile(OpenFile):
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
-            count = self._send(buffer)
+            count = self._send(buffer, self._send_flags)
         except BlockingIOError:
             self.ready &= ~WRITE
             return BLOCKED
@@ -135,7 +151,7 @@ class SocketFile(OpenFile):
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
-            count = self.sock.sendmsg(buffers, (), self._flags)
+            count = self.sock.sendmsg(buffers, (), self._send_flags)
         except BlockingIOError:
             self.ready &= ~WRITE
             return BLOCKED
@@ -192,10 +208,11 @@ _LENT = _LentListeners()
 class ListenerFile(OpenFile):
     """A listening stream socket; `try_accept` takes the next connection.
 
-    lent -- somebody else has it too: its flags are restored
+    lent     -- somebody else has it too: its flags are restored
+    on_close -- called when it is closed, for what goes with it
     """
 
-    __slots__ = ("_lent", "sock")
+    __slots__ = ("_lent", "_on_close", "sock")
 
     def __init__(
         self,
@@ -205,8 +222,10 @@ class ListenerFile(OpenFile):
         poller: Poller | None = None,
         timers: Timers | None = None,
         lent: bool = False,
+        on_close: Callable[[], object] | None = None,
     ) -> None:
         self.sock = sock
+        self._on_close = on_close
         super().__init__(
             sock.fileno(), stat.S_IFSOCK, what or f"listener {sock.fileno()}", poller=poller, timers=timers
         )
@@ -246,6 +265,8 @@ class ListenerFile(OpenFile):
         if self._lent is not None:
             _LENT.give_back(self._lent, self.sock)
         self.sock.close()
+        if self._on_close is not None:
+            self._on_close()
 
 
 class PipeFile(OpenFile):

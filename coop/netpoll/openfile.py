@@ -173,8 +173,10 @@ class OpenFile(PollDesc):
         self.refs -= 1
         if self.refs == 0:
             self.unblock()
-            self.close()
-            self.destroy()
+            try:
+                self.close()
+            finally:
+                self.destroy()
 
     def destroy(self) -> None:
         """Give the kernel's descriptor back; called once, after the poller forgot it."""

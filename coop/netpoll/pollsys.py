@@ -21,6 +21,7 @@ from coop.netpoll.contract import FAILED, HANGUP, READ, WRITE
 
 # epoll(7) has the same numbers for these.
 IN = 0x1
+PRI = 0x2
 OUT = 0x4
 ERR = 0x8
 HUP = 0x10

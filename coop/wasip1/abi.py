@@ -10,11 +10,15 @@ Source: `wasi_snapshot_preview1.witx`.  All little-endian; offsets in bytes.
     filestat     64   dev 0, ino 8, filetype 16 u8, nlink 24, size 32, atim 40, mtim 48, ctim 56, all u64
     prestat       8   tag 0 u8, name length 4 u32
     iovec         8   address 0 u32, length 4 u32
+    dirent       24   next 0 u64, ino 8 u64, name length 16 u32, filetype 20 u8; the name follows
 """
 
 import stat
 import struct
+from collections.abc import Callable
 from enum import IntEnum, IntFlag
+from functools import lru_cache
+from typing import NamedTuple
 
 U8 = struct.Struct("<B")
 U16 = struct.Struct("<H")
@@ -24,12 +28,39 @@ IOVEC = struct.Struct("<II")
 PRESTAT = struct.Struct("<B3xI")
 FDSTAT = struct.Struct("<BxH4xQQ")
 FILESTAT = struct.Struct("<QQB7xQQQQQ")
+DIRENT = struct.Struct("<QQIB3x")
 EVENT = struct.Struct("<QHB5xQH6x")
 SUBSCRIPTION = struct.Struct("<QB7xI4xQ8xH6x")
 """userdata, tag, clock id or fd, timeout, flags."""
 
 SUBSCRIPTION_SIZE = SUBSCRIPTION.size
 EVENT_SIZE = EVENT.size
+
+MAX_OFFSET = (1 << 63) - 1
+"""The last position in a file, and the last time that can be set."""
+
+
+@lru_cache(maxsize=64)
+def subscriptions_layout(count: int) -> struct.Struct:
+    """Return one layout for a whole array of userdata, tag and number: faster than one for each entry."""
+    return struct.Struct("<" + "QB7xI28x" * count)
+
+
+@lru_cache(maxsize=64)
+def events_layout(count: int) -> struct.Struct:
+    """Return the same for events."""
+    return struct.Struct("<" + EVENT.format[1:] * count)
+
+
+class OlderArray(NamedTuple):
+    """Another layout of subscriptions.
+
+    size      -- bytes of one
+    translate -- makes an array of preview 1's of them
+    """
+
+    size: int
+    translate: Callable[[memoryview], bytes]
 
 
 class EventType(IntEnum):
@@ -98,6 +129,15 @@ class Oflags(IntFlag):
     DIRECTORY = 2
     EXCL = 4
     TRUNC = 8
+
+
+class Fstflags(IntFlag):
+    """Which times are set, and to what."""
+
+    ATIM = 1
+    ATIM_NOW = 2
+    MTIM = 4
+    MTIM_NOW = 8
 
 
 LOOKUP_SYMLINK_FOLLOW = 1

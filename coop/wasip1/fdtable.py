@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from coop.engine import Limits
 from coop.logs import Log
 from coop.netpoll import FdPool
+from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import ALL_RIGHTS, Filetype, Rights
 from coop.wasip1.errno import Errno, WasiError
@@ -29,8 +30,8 @@ class Descriptor:
     inheriting -- what may be done with descriptors opened through it
     fdflags    -- flags besides NONBLOCK, which lives on the file
     preopen    -- the name a pre-opened directory or socket has for the guest
-    reads, writes, polls -- the file if the rights allow to read, write or poll it, else None:
-                  so that the calls made most often look once
+    reads, writes, polls -- the file if the rights allow to read it, to write it, or to poll it in both
+                  directions, else None: so that the calls made most often look once
     """
 
     file: OpenFile
@@ -51,8 +52,13 @@ class Descriptor:
         self.rights, self.inheriting = rights, inheriting
         self.reads = self.file if rights & _FD_READ else None
         self.writes = self.file if rights & _FD_WRITE else None
-        may_poll = rights & _POLL and self.filetype is not Filetype.DIRECTORY
+        may_poll = self.may_poll(READ) and self.may_poll(WRITE) and self.filetype is not Filetype.DIRECTORY
         self.polls = self.file if may_poll else None
+
+    def may_poll(self, mode: int) -> bool:
+        """Whether the rights allow to wait until the file can be read, or written."""
+        needed = _POLL | (_FD_READ if mode == READ else _FD_WRITE)
+        return self.rights & needed == needed
 
 
 class FdTable:
@@ -108,6 +114,26 @@ class FdTable:
         self._pool.deallocate(fd)
         self.version += 1
         return found
+
+    def move(self, fd: int, to: int) -> Descriptor | None:
+        """Let the number `to` name what `fd` names, and free `fd`; return the entry that `to` named.
+
+        The caller releases that one's file; None if both are the same.  Raises: WasiError(BADF) if either
+        names nothing.
+        """
+        entry, displaced = self[fd], self[to]
+        if fd == to:
+            return None
+        self._entries[to] = entry
+        del self._entries[fd]
+        self._pool.deallocate(fd)
+        self.version += 1
+        return displaced
+
+    def narrow(self, fd: int, rights: int, inheriting: int) -> None:
+        """Set the rights of `fd`.  Raises: WasiError(BADF)."""
+        self[fd].narrow(rights, inheriting)
+        self.version += 1
 
     def close_all(self) -> None:
         """Give back every file; one that fails does not keep the others."""

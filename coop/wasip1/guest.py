@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from coop.address import Address
 from coop.clock import to_ns
-from coop.engine import Border, HostFunction, Instance, Limits, Module
+from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.fs import Dir, Grant
 from coop.logs import Log, shown
@@ -27,14 +28,22 @@ from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.imports import SNAPSHOT1
 from coop.wasip1.paths import preopened
 from coop.wasip1.poll import Poll
+from coop.wasip1.pystreams import AsksAhead
+from coop.wasip1.snapshot0 import SNAPSHOT0
 from coop.wasip1.sources import Clocks, RandomSource, SystemRandom
 from coop.wasip1.state import Wasi
 from coop.wasip1.stdio import Stdio, open_stdio
-from coop.wasip1.streams import open_connection, open_listener
+from coop.wasip1.streams import checked_sockets, open_connection, open_listener
 
 log = Log("coop.wasip1")
 
-_TABLES = (SNAPSHOT1,)
+_TABLES, _BOTH_TABLES = (SNAPSHOT1,), (SNAPSHOT1, SNAPSHOT0)
+
+
+def _tables(module: Module) -> tuple[ImportTable, ...]:
+    """Return what a module is offered: each table costs the start of its shim, and few want the older."""
+    wants_old = any(wanted.module == SNAPSHOT0.module for wanted in module.imports)
+    return _BOTH_TABLES if wants_old else _TABLES
 
 
 class GuestState(Enum):
@@ -52,14 +61,17 @@ class Guest:
     name    -- argv[0], and its name in messages
     env     -- its environment
     dirs    -- the directories it may use, as `Dir` values or host paths; numbered after the sockets
-    listen  -- listeners it gets, from fd 3: "HOST:PORT" (port 0: any), listening sockets or `coop.Listener`s
-    connections -- connected sockets or `coop.Conn`s it gets, after the listeners
+    listen  -- listeners it gets, from fd 3: addresses as `coop.listen` takes them (port 0: any free one),
+               listening sockets or `coop.Listener`s
+    connections -- connections it gets, after the listeners: addresses as `coop.connect` takes them,
+               sockets, for datagrams too, or `coop.Conn`s
     stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
                returns bytes (b"" at the end), or a socket
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
                callable that takes bytes, or a socket
     limits  -- what it may use; see `Limits`
     imports -- host functions it may import besides WASI
+    clocks, random -- where its time and its randomness come from; see `coop.wasip1.Clocks`, `RandomSource`
     """
 
     def __init__(
@@ -70,8 +82,8 @@ class Guest:
         name: str | None = None,
         env: Mapping[str, str] | None = None,
         dirs: Sequence[Grant | str | os.PathLike[str]] = (),
-        listen: Sequence[str | socket.socket | Listener] = (),
-        connections: Sequence[socket.socket | Conn] = (),
+        listen: Sequence[Address | socket.socket | Listener] = (),
+        connections: Sequence[Address | socket.socket | Conn] = (),
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
@@ -84,20 +96,20 @@ class Guest:
         self.name = name or os.path.basename(module.name)
         self.limits = limits or (Limits.for_server() if listen else Limits())
         self.state = GuestState.CONFIGURED
-        self.addresses: list[Any] = []
-        """The addresses of its listeners, in order; filled when it starts."""
+        self.addresses: list[Any] = []  # of its listeners, in order; filled when it starts
         self._args = [self.name, *args]
         self._env = dict(env or {})
         self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
-        self._listen, self._connections, self._imports = tuple(listen), tuple(connections), tuple(imports)
-        self._stdio = (stdin, stdout, stderr)
+        self._listen, self._connections = checked_sockets(listen, connections)
+        self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
         self._instance: Instance | None = None
         self._owner: Scheduler | None = None
         self._wasi: Wasi | None = None
         self._timer: Timer | None = None
         self._cancel: Cancelled | None = None
-        self._is_busy, self._cpu_ns = False, 0
+        self._opener: Task | None = None
+        self._is_busy, self._is_new, self._cpu_ns = False, True, 0
         self._waiters: list[Task] = []
         self._code: int | None = None
         self._error: BaseException | None = None
@@ -122,16 +134,31 @@ class Guest:
 
     # -- life
 
+    def start(self) -> None:
+        """Open what the guest is given and make it; then `addresses` are known, and `run` or `call` go on.
+
+        Nothing of the guest runs but its start section and its `_initialize`.  Connecting may park.
+        Raises: as `call`.
+        """
+        self._raise_if_cancelled()
+        if self.state is not GuestState.CONFIGURED:
+            raise CoopError(f"start {self.name}: it is {self.state.value}")
+        self._attempt(lambda _: None)
+
     def run(self) -> int:
         """Run the guest's `_start` in the current task until it ends, and return its exit code.
 
         Raises: GuestTrap; LimitExceeded; LinkError; WasCancelled if somebody cancelled the guest; OSError
-        for a directory or listener that cannot be had; whatever a host function raised.
+        for a directory, listener or connection that cannot be had; ValueError for one that is none;
+        whatever a host function raised.
         """
         self._raise_if_cancelled()
-        if self.state is not GuestState.CONFIGURED:
+        if self._opener is not None:
+            raise Busy(f"run {self.name}: it is being started")
+        if self.state is GuestState.ENDED or not self._is_new:
             raise CoopError(f"run {self.name}: it is {self.state.value}; a guest runs once")
         try:
+            self._is_new = False
             self._use(lambda instance: instance.call("_start", ()))
         except GuestExit as error:
             self._code = error.code
@@ -157,12 +184,18 @@ class Guest:
         self._raise_if_cancelled()
         if self.state is GuestState.ENDED:
             raise CoopError(f"call {name}: guest {self.name} has ended")
+        self._is_new = False
+        return self._attempt(lambda instance: instance.call(name, args))
+
+    def _attempt(self, act: Callable[[Instance], Any]) -> Any:
+        """Do something with the guest, which ends if that leaves nothing to go on with."""
         try:
-            return self._use(lambda instance: instance.call(name, args))
+            return self._use(act)
         except BaseException as error:
             if not self._is_busy and (self._instance is None or self._instance.is_dead):
                 self._error = error
                 self._end()
+                self._give_last_lines()
             if error is self._cancel:
                 self._raise_if_cancelled()
             raise
@@ -205,7 +238,9 @@ class Guest:
         if self.state is GuestState.ENDED or self._cancel is not None:
             return
         self._cancel = Cancelled(f"guest {self.name} was cancelled")
-        if not (self._instance is not None and self._instance.stop(self._cancel)) and not self._is_busy:
+        if self._opener is not None:
+            self._opener.interrupt(self._cancel)
+        elif not (self._instance is not None and self._instance.stop(self._cancel)) and not self._is_busy:
             self._error = self._cancel
             self._end()
 
@@ -218,7 +253,7 @@ class Guest:
         if self.state is not GuestState.ENDED:
             self._code = self._code or 0
             self._end()
-            self._give_last_lines()
+        self._give_last_lines()
 
     def __enter__(self) -> "Guest":
         return self
@@ -271,7 +306,7 @@ class Guest:
             self._random,
         )
         wasi.poll = Poll(wasi)
-        linkage = border.linkage(self.module.engine, _TABLES, self._imports)
+        linkage = border.linkage(self.module.engine, _tables(self.module), self._imports)
         linkage.require(self.module)
         self._open_descriptors(owner, wasi)
         instance = self._instance = Instance(border, self.module, linkage, self.limits, wasi, self)
@@ -292,15 +327,25 @@ class Guest:
             instance.call("_initialize", ())
 
     def _open_descriptors(self, owner: Scheduler, wasi: Wasi) -> None:
-        """Fill the table: standard streams, then sockets from 3, then directories."""
+        """Fill the table; a connection that takes long to make can be cancelled."""
+        self._opener = current()
+        try:
+            self._fill_table(owner, wasi)
+        finally:
+            self._opener = None
+
+    def _fill_table(self, owner: Scheduler, wasi: Wasi) -> None:
+        """Open what the guest is given: standard streams, then sockets from 3, then directories."""
         for number, (stream, what) in enumerate(zip(self._stdio, ("stdin", "stdout", "stderr"), strict=True)):
             self._add(wasi, open_stdio(owner, stream, number, what))
-        for listener in self._listen:
-            entry, address = open_listener(owner, listener)
+        stdin = wasi.fds[0].file
+        wasi.poll.stdin = stdin if isinstance(stdin, AsksAhead) else None
+        for place, listener in enumerate(self._listen):
+            entry, address = open_listener(owner, listener, f"listen[{place}]")
             self._add_socket(wasi, entry)
             self.addresses.append(address)
-        for connection in self._connections:
-            self._add_socket(wasi, open_connection(owner, connection))
+        for place, connection in enumerate(self._connections):
+            self._add_socket(wasi, open_connection(owner, connection, f"connections[{place}]"))
         for grant in self._dirs:
             self._add(wasi, preopened(grant.open(owner), grant.guest_name))
 

@@ -1,14 +1,17 @@
 """The table of all 46 functions of `wasi_snapshot_preview1`, with their types.
 
-Source: `wasi_snapshot_preview1.witx`.  A function that is not written yet answers
-NOSYS, so that a guest which merely imports it can start.
+Each function lists in its text what it may answer.  Besides, a host whose memory,
+descriptors or disk fail may answer NOMEM, MFILE, NFILE or IO to any call that needs
+them.
+
+Source: `wasi_snapshot_preview1.witx`.
 """
 
 from collections.abc import Callable
 
 from coop.engine import ImportTable, RawImport
-from coop.wasip1 import fds, files, io, paths, poll, process, sock
-from coop.wasip1.errno import Errno, errno_of
+from coop.wasip1 import dirents, fds, files, io, names, paths, poll, process, sock
+from coop.wasip1.errno import errno_of
 
 MODULE = "wasi_snapshot_preview1"
 
@@ -63,21 +66,19 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "sock_shutdown": (_A, _A),
 }
 
-_PARKS = {"fd_read", "fd_write", "poll_oneoff", "sched_yield", "sock_accept", "sock_recv", "sock_send"}
+_PARKS = {
+    *("fd_allocate", "fd_datasync", "fd_pread", "fd_read", "fd_readdir", "fd_sync", "fd_write"),
+    *("poll_oneoff", "random_get", "sched_yield"),
+    *("sock_accept", "sock_recv", "sock_send"),
+}
 
-_ROOMS = (fds, files, io, paths, poll, process, sock)
-
-
-def _no_such_function(*_: object) -> int:
-    return int(Errno.NOSYS)
+_ROOMS = (dirents, fds, files, io, names, paths, poll, process, sock)
 
 
 def _find(name: str) -> Callable[..., int | None]:
-    for room in _ROOMS:
-        found: Callable[..., int | None] | None = getattr(room, name, None)
-        if found is not None:
-            return found
-    return _no_such_function
+    (found,) = [getattr(room, name) for room in _ROOMS if hasattr(room, name)]
+    call: Callable[..., int | None] = found
+    return call
 
 
 SNAPSHOT1 = ImportTable(

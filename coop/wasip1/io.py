@@ -4,10 +4,12 @@ Every pointer is checked before anything has an effect, so a call that fails wit
 FAULT has changed nothing.
 """
 
+from coop.fs import RegularFile
 from coop.netpoll.contract import READ, WRITE
-from coop.netpoll.openfile import BLOCKED
-from coop.wasip1.abi import U32
-from coop.wasip1.errno import Errno
+from coop.netpoll.openfile import BLOCKED, OpenFile
+from coop.wasip1.abi import MAX_OFFSET, U32, Filetype, Rights
+from coop.wasip1.errno import Errno, WasiError
+from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.state import Wasi
 
 _BADF, _AGAIN = int(Errno.BADF), int(Errno.AGAIN)
@@ -17,9 +19,10 @@ _pack_u32 = U32.pack_into
 def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
     """Read into the buffers `iovs[0:count]`; stores the number of bytes at `nread`, 0 at the end.
 
-    Errno: BADF no such descriptor, or one that is not open for reading, as a directory never is;
+    iovs -- an array of `count` addresses and lengths; those behind the 1024th are left alone
+    Errno: BADF no such descriptor, or one without the right to read, as a directory always is;
     FAULT an address outside memory; AGAIN nothing yet and the file is non-blocking; NOTCONN a
-    listener; CONNRESET the peer reset the connection; IO.
+    listener; CONNRESET the peer reset the connection; IO the host could not read.
     """
     entry = wasi.get_fd(fd)
     if entry is None:
@@ -49,9 +52,11 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
 def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
     """Write the buffers `iovs[0:count]`; stores the number of bytes taken at `nwritten`.
 
-    Errno: BADF no such descriptor, or one that is not open for writing; FAULT an address outside
-    memory; AGAIN no room and the file is non-blocking; PIPE nobody reads any more; NOTCONN a
-    listener; CONNRESET; NOSPC, DQUOT, FBIG the disk's limits; IO.
+    iovs -- an array of `count` addresses and lengths; those behind the 1024th are left alone
+    Errno: BADF no such descriptor, or one without the right to write; FAULT an address outside memory;
+    AGAIN no room and the file is non-blocking; PIPE nobody reads any more; NOTCONN a listener;
+    CONNRESET the peer reset the connection; NOSPC the disk is full; DQUOT a quota is; FBIG the file
+    would be larger than one may be; IO the host could not write.
     """
     entry = wasi.get_fd(fd)
     if entry is None:
@@ -74,3 +79,64 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
         return wasi.block_on(file, WRITE)
     _pack_u32(memory.view, nwritten, put)
     return 0
+
+
+def fd_pread(wasi: Wasi, fd: int, iovs: int, count: int, offset: int, nread: int) -> int:
+    """Read a file from `offset` on, and leave its position; otherwise as `fd_read`.
+
+    offset -- in bytes from the start
+    Errno: BADF no such descriptor, or one without the right to read, as a directory always is; SPIPE
+    a stream has no positions; NOTCAPABLE no right to seek; INVAL an offset that no file has; FAULT an
+    address outside memory; IO the host could not read.
+    """
+    entry = wasi.fds[fd]
+    file = _positioned(entry, entry.reads)
+    wasi.memory.check(nread, 4)
+    buffers = wasi.buffers(iovs, count)
+    _require_offset(offset, buffers)
+    got = file.pread(buffers, offset) if buffers else 0
+    if got == BLOCKED:
+        return wasi.block_on(file, READ)
+    _pack_u32(wasi.memory.view, nread, got)
+    return 0
+
+
+def fd_pwrite(wasi: Wasi, fd: int, iovs: int, count: int, offset: int, nwritten: int) -> int:
+    """Write a file from `offset` on, and leave its position; otherwise as `fd_write`.
+
+    A file that appends is written at its end wherever `offset` is, as on Linux.
+
+    offset -- in bytes from the start
+    Errno: BADF no such descriptor, or one without the right to write; SPIPE a stream has no
+    positions; NOTCAPABLE no right to seek; INVAL an offset that no file has; FAULT an address outside
+    memory; NOSPC the disk is full; DQUOT a quota is; FBIG the file would be larger than one may be;
+    IO the host could not write.
+    """
+    entry = wasi.fds[fd]
+    file = _positioned(entry, entry.writes)
+    wasi.memory.check(nwritten, 4)
+    buffers = wasi.buffers(iovs, count)
+    _require_offset(offset, buffers)
+    put = file.pwrite(buffers, offset) if buffers else 0
+    _pack_u32(wasi.memory.view, nwritten, put)
+    return 0
+
+
+def _positioned(entry: Descriptor, file: OpenFile | None) -> RegularFile:
+    """Return `file`, which the entry may read or write, if it may do so at any position.
+
+    Raises: WasiError(BADF, SPIPE, NOTCAPABLE).
+    """
+    if file is None:
+        raise WasiError(Errno.BADF)
+    if not isinstance(file, RegularFile):
+        raise WasiError(Errno.BADF if entry.filetype == Filetype.DIRECTORY else Errno.SPIPE)
+    if not entry.rights & Rights.FD_SEEK:
+        raise WasiError(Errno.NOTCAPABLE)
+    return file
+
+
+def _require_offset(offset: int, buffers: list[memoryview]) -> None:
+    """Refuse a range whose end no file has.  Raises: WasiError(INVAL)."""
+    if offset + sum(map(len, buffers)) > MAX_OFFSET:
+        raise WasiError(Errno.INVAL)

@@ -31,7 +31,6 @@ import fcntl
 import struct
 import termios
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from coop.clock import NEVER_NS
@@ -51,6 +50,9 @@ from coop.wasip1.abi import (
     ClockId,
     EventType,
     Filetype,
+    OlderArray,
+    events_layout,
+    subscriptions_layout,
 )
 from coop.wasip1.errno import Errno
 from coop.wasip1.state import Wasi
@@ -62,25 +64,11 @@ _REALTIME, _MONOTONIC = int(ClockId.REALTIME), int(ClockId.MONOTONIC)
 _INVAL, _BADF, _NOTCAPABLE = int(Errno.INVAL), int(Errno.BADF), int(Errno.NOTCAPABLE)
 _FIONREAD = termios.FIONREAD
 _LAYOUT_UP_TO = 512
+"""The guest chooses how long its arrays are, so only small ones have a layout of their own."""
 _pack_u32 = U32.pack_into
 
 ClockSub = tuple[int, int]
 """A parsed subscription for a moment on the scheduler's clock: userdata, nanoseconds."""
-
-
-@lru_cache(maxsize=64)
-def _subscriptions(count: int) -> struct.Struct:
-    """One layout for a whole array of userdata, tag and number: faster than one for each entry.
-
-    The guest chooses the count, so only few and only small layouts are kept.
-    """
-    return struct.Struct("<" + "QB7xI28x" * count)
-
-
-@lru_cache(maxsize=64)
-def _events(count: int) -> struct.Struct:
-    """The same for events."""
-    return struct.Struct("<" + EVENT.format[1:] * count)
 
 
 class _Refused:
@@ -95,11 +83,14 @@ class _Refused:
 
 
 class Poll:
-    """One guest's `poll_oneoff`, between its calls and during a park."""
+    """One guest's `poll_oneoff`, between its calls and during a park.
+
+    stdin -- an open file that has to be told that somebody polls it, if the guest has one
+    """
 
     __slots__ = (
         "_userdata _modes _files _raw _version _clocks _bad_clocks _due_ns "
-        "_wasi _limit _waiter _watched _queued _polled _inside _parked"
+        "_wasi _limit _waiter _watched _queued _polled _inside _parked stdin"
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
@@ -122,11 +113,17 @@ class Poll:
         self._polled = 0
         self._inside = 0
         self._parked = False
+        self.stdin: OpenFile | None = None
 
     # -- one call
 
-    def call(self, subscriptions: int, events: int, count: int, out: int) -> int:
-        """Do what `poll_oneoff` says below; AGAIN when the guest has to wait."""
+    def call(
+        self, subscriptions: int, events: int, count: int, out: int, older: OlderArray | None = None
+    ) -> int:
+        """Do what `poll_oneoff` says below; AGAIN when the guest has to wait.
+
+        older -- how the array is laid out, if not as preview 1 has it
+        """
         if not self._parked:
             if count == 0:
                 return _INVAL
@@ -135,12 +132,20 @@ class Poll:
                 return _INVAL
             memory = self._wasi.memory
             memory.check(out, 4)
-            memory.check(subscriptions, count * SUBSCRIPTION_SIZE)
+            size = count * (SUBSCRIPTION_SIZE if older is None else older.size)
+            memory.check(subscriptions, size)
             memory.check(events, count * EVENT_SIZE)
-            self._parse(subscriptions, count)
+            if older is None:
+                self._parse(memory.view, subscriptions, count)
+            else:
+                array = older.translate(memory.view[subscriptions : subscriptions + size])
+                self._parse(memoryview(array), 0, count)
         found = self._look()
         if not found or (self._clocks and self._should_ask(found)):
             found = self._look() if self._wait_here() else []
+        elif self.stdin is not None and self.stdin in self._files:
+            # Something else is ready, perhaps each time: it must not keep this one from reading ahead.
+            self.stdin.on_wait(READ)
         if not found:
             self._parked = True
             self._wasi.instance.pending = self._wait
@@ -149,7 +154,7 @@ class Poll:
         nevents = len(found) // 5
         view = self._wasi.memory.view
         if nevents <= _LAYOUT_UP_TO:
-            _events(nevents).pack_into(view, events, *found)
+            events_layout(nevents).pack_into(view, events, *found)
         else:
             for i in range(nevents):
                 EVENT.pack_into(view, events + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
@@ -158,8 +163,7 @@ class Poll:
 
     # -- parse
 
-    def _parse(self, subscriptions: int, count: int) -> None:
-        view = self._wasi.memory.view
+    def _parse(self, view: memoryview, subscriptions: int, count: int) -> None:
         if self._clocks or self._bad_clocks:
             self._clocks, self._bad_clocks = [], []
             self._due_ns = NEVER_NS
@@ -174,7 +178,7 @@ class Poll:
             return
         self._version, self._raw = version, bytes(raw) if count <= _LAYOUT_UP_TO else None
         if count <= _LAYOUT_UP_TO:
-            flat: Sequence[int] = _subscriptions(count).unpack(raw)
+            flat: Sequence[int] = subscriptions_layout(count).unpack(raw)
         else:
             flat = [value for entry in struct.iter_unpack("<QB7xI28x", raw) for value in entry]
         userdata, kinds, numbers = flat[0::3], flat[1::3], flat[2::3]
@@ -183,7 +187,7 @@ class Poll:
             self._raw = None  # a clock must be looked at again each time
         self._userdata, self._modes = userdata, kinds
         files: Any = [entry and entry.polls for entry in map(self._wasi.get_fd, numbers)]
-        self._files = self._refuse(files, numbers) if None in files else files
+        self._files = self._look_closer(numbers) if None in files else files
 
     def _take_out_clocks(
         self,
@@ -214,16 +218,15 @@ class Poll:
         self._clocks.append((userdata, due_ns))
         self._due_ns = min(self._due_ns, due_ns)
 
-    def _refuse(self, files: list[OpenFile | None], numbers: Sequence[int]) -> list[OpenFile | _Refused]:
-        """Put in place of each missing file the errno of why it is missing."""
+    def _look_closer(self, numbers: Sequence[int]) -> list[OpenFile | _Refused]:
+        """Return the file of each subscription, or the errno of why it may not be polled in that mode."""
         found: list[OpenFile | _Refused] = []
-        for file, number in zip(files, numbers, strict=True):
-            if file is None:
-                entry = self._wasi.get_fd(number)
-                is_bad = entry is None or entry.filetype == Filetype.DIRECTORY
-                found.append(_Refused(_BADF if is_bad else _NOTCAPABLE))
+        for number, mode in zip(numbers, self._modes, strict=True):
+            entry = self._wasi.get_fd(number)
+            if entry is None or entry.filetype == Filetype.DIRECTORY:
+                found.append(_Refused(_BADF))
             else:
-                found.append(file)
+                found.append(entry.file if entry.may_poll(mode) else _Refused(_NOTCAPABLE))
         return found
 
     # -- look
@@ -240,7 +243,7 @@ class Poll:
             elif file.ready & mode and (not file.ready & mode << STALE_SHIFT or file.level(mode)):
                 hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
                 flags = EVENT_FD_READWRITE_HANGUP if hangup else 0
-                nbytes = _available(file, mode) if len(files) == 1 else 1
+                nbytes = _available(file, mode) if hangup or len(files) == 1 else 1
                 found += (self._userdata[i], 0, mode, nbytes, flags)
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
@@ -367,8 +370,8 @@ class Poll:
 def _available(file: OpenFile, mode: int) -> int:
     """Count the bytes that can be read now; 1 where the kernel does not say, or for a write.
 
-    Asked for only when one descriptor is polled, as FIONREAD does it; in a longer list 1
-    stands for "some", because a system call for each would cost more than the poll.
+    Asked for only at a hangup, where 0 is the end, and when one descriptor is polled, as FIONREAD does
+    it; in a longer list 1 stands for "some", because a system call for each would cost more than the poll.
     """
     if mode == READ and file.fd >= 0:
         try:
@@ -381,8 +384,9 @@ def _available(file: OpenFile, mode: int) -> int:
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:
     """Wait until one of `count` subscriptions has an event; stores the events and how many.
 
+    A clock's precision allows to be late; no use is made of it.
     Errno: INVAL no subscription, or more than the limit; FAULT an address outside memory.
     In an event: BADF no such descriptor, or a directory; INVAL a clock or a type that does
-    not exist; NOTCAPABLE no right to poll.
+    not exist; NOTCAPABLE no right to poll, or none to read or write what is polled for that.
     """
     return wasi.poll.call(subscriptions, events, count, out)

@@ -27,12 +27,12 @@ _HOW = {SHUT_RD: socket.SHUT_RD, SHUT_WR: socket.SHUT_WR, SHUT_RD | SHUT_WR: soc
 
 
 def sock_accept(wasi: Wasi, fd: int, flags: int, out: int) -> int:
-    """Accept a connection on a listener and store its descriptor at `out`.
+    """Accept a connection on a listener and store its descriptor at `out`; parks until a client comes.
 
     flags -- NONBLOCK makes the new connection non-blocking
-    Errno: BADF; NOTSOCK no socket; INVAL not a listener, or another flag; AGAIN nobody
-    waits and the listener is non-blocking; MFILE the guest's or the host's table is
-    full; NOTCAPABLE; FAULT.
+    Errno: BADF no such descriptor; NOTSOCK no socket; INVAL not a listener, or another flag; AGAIN
+    nobody waits and the listener is non-blocking; MFILE the guest's or the host's table is full, and
+    the client can still be accepted; NOTCAPABLE no right to accept; FAULT `out` is outside memory.
     """
     entry = wasi.fds[fd]
     listener = entry.file
@@ -62,12 +62,14 @@ def sock_accept(wasi: Wasi, fd: int, flags: int, out: int) -> int:
 
 
 def sock_recv(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nread: int, out_flags: int) -> int:
-    """Receive into the buffers; stores the number of bytes at `nread` and flags at `out_flags`.
+    """Receive into the buffers; stores the number of bytes, 0 at the end, and flags; parks if there is none.
 
     flags     -- PEEK leaves the bytes in place; WAITALL, without PEEK, waits until the buffers are full
     out flags -- DATA_TRUNCATED a datagram was longer than the buffers
-    Errno: BADF; NOTSOCK; NOTCONN a listener; INVAL another flag; AGAIN nothing yet and the
-    socket is non-blocking; CONNRESET; NOTCAPABLE; FAULT.
+    Errno: BADF no such descriptor; NOTSOCK no socket; NOTCONN a listener, or never connected; INVAL
+    another flag; AGAIN nothing yet and the socket is non-blocking; CONNRESET the peer reset the
+    connection; CONNREFUSED nobody received an earlier datagram; TIMEDOUT the host set a deadline;
+    NOTCAPABLE no right to read; FAULT an address outside memory.
     """
     file = _connection(wasi, fd, Rights.FD_READ)
     if flags & ~(RECV_PEEK | RECV_WAITALL):
@@ -78,7 +80,7 @@ def sock_recv(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nread: int
     got, message_flags = 0, 0
     if buffers and file.is_stream and not flags & RECV_PEEK:
         got = _receive_all(wasi, file, buffers) if flags & RECV_WAITALL else file.try_read(buffers)
-    elif buffers:
+    elif buffers or not file.is_stream:  # a datagram is taken whole, room or not
         got, message_flags = file.try_recv(buffers, socket.MSG_PEEK if flags & RECV_PEEK else 0)
     if got == BLOCKED:
         if file.nonblock:
@@ -121,11 +123,13 @@ def _rest(buffers: list[memoryview], done: int) -> list[memoryview]:
 
 
 def sock_send(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nwritten: int) -> int:
-    """Send the buffers; stores the number of bytes taken at `nwritten`.
+    """Send the buffers; stores the number of bytes taken at `nwritten`; parks while there is no room.
 
-    Errno: BADF; NOTSOCK; NOTCONN a listener; INVAL any flag; AGAIN no room and the socket is
-    non-blocking; PIPE, CONNRESET the peer is gone; MSGSIZE a datagram that is too long;
-    NOTCAPABLE; FAULT.
+    Errno: BADF no such descriptor; NOTSOCK no socket; NOTCONN a listener; INVAL any flag; AGAIN no room
+    and the socket is non-blocking; PIPE, CONNRESET the peer is gone, or never was there; MSGSIZE a
+    datagram that is too long; DESTADDRREQ a datagram socket that is not connected; CONNREFUSED nobody
+    received an earlier datagram; TIMEDOUT the host set a deadline; NOTCAPABLE no right to write;
+    FAULT an address outside memory.
     """
     file = _connection(wasi, fd, Rights.FD_WRITE)
     if flags:
@@ -145,7 +149,9 @@ def sock_send(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nwritten: 
 def sock_shutdown(wasi: Wasi, fd: int, how: int) -> int:
     """Shut down receiving (1), sending (2) or both (3).
 
-    Errno: BADF; NOTSOCK; NOTCONN not connected, or a listener; INVAL another `how`; NOTCAPABLE.
+    A connection that is shared with host code is shut down for both.
+    Errno: BADF no such descriptor; NOTSOCK no socket; NOTCONN not connected, or a listener; INVAL
+    another `how`; NOTCAPABLE no right to shut down.
     """
     file = _connection(wasi, fd, Rights.SOCK_SHUTDOWN)
     if how not in _HOW:

@@ -37,7 +37,7 @@ class Wasi:
     args, env -- what it is told of its command line and environment, without the closing NUL
     clocks, random -- where time and randomness come from
     poll      -- its `poll_oneoff`
-    has_yielded, received -- what the call that is asked again after a park has done so far
+    has_yielded, received, filled, listed -- what the call that is asked again after a park has done so far
     """
 
     __slots__ = (
@@ -49,10 +49,12 @@ class Wasi:
         "clocks",
         "env",
         "fds",
+        "filled",
         "get_fd",
         "has_yielded",
         "instance",
         "limits",
+        "listed",
         "memory",
         "poll",
         "random",
@@ -84,7 +86,8 @@ class Wasi:
         self.random = random
         self.bytes_per_call = (1 << 32) - 1 if limits.bytes_per_call is None else limits.bytes_per_call
         self.has_yielded = False
-        self.received = 0
+        self.received = self.filled = 0
+        self.listed: tuple[int, int] | None = None
         self.waits_for: tuple[OpenFile, int] | None = None
         self._done: Exception | bool = False
         self._told: set[str] = set()
@@ -123,7 +126,10 @@ class Wasi:
         try:
             file.wait(mode)
         except (Closed, DeadlineExceeded, NotPollable):
-            pass  # the try that follows meets the same and answers with its errno
+            # The try that follows meets the same and answers with its errno; but an error of the user's
+            # Python would be met again and again.
+            if file.runs_user_code:
+                raise
 
     def in_thread(self, work: Callable[[], None]) -> int:
         """Have `work`, which may block, done in a helper thread while the guest is parked.

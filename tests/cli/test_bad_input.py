@@ -118,7 +118,10 @@ def test_a_wrong_export_or_signature(tmp_path, args, status, says):
         (["run", "--poller", "bogus", TRAP], "'bogus' is not one of"),
         (["run", "--env"], "requires an argument"),
         (["run", "--env", "=x", TRAP], "--env =x: NAME or NAME=VALUE wanted"),
-        (["run", "--dir", "::x", TRAP], "--dir ::x: HOST or HOST::GUEST wanted"),
+        *[
+            (["run", "--dir", text, TRAP], f"--dir {text}: HOST, HOST::GUEST or HOST::GUEST::ro wanted")
+            for text in ("::x", ".::", "", ".::x::", ".::x::rw", ".::::ro", ".::x::ro::ro", ".::x::RO")
+        ],
         (
             ["run", "--dir", ".", "--dir", "/tmp::.", TRAP],
             "--dir /tmp::.: another directory has the guest name '.'",
@@ -127,6 +130,13 @@ def test_a_wrong_export_or_signature(tmp_path, args, status, says):
         (["run", "--tcplisten", "127.0.0.1:http", TRAP], "the port is a number from 0 to 65535"),
         (["run", "-Stcplisten=127.0.0.1:65536", TRAP], "the port is a number from 0 to 65535"),
         (["run", "--tcplisten", "::1:80", TRAP], "an IPv6 address stands in brackets"),
+        (["run", "--unixlisten", "", TICKER], "address 'unix:': unix:PATH or unix:@NAME wanted"),
+        (["run", "--unixlisten", "@", TICKER], "unix:PATH or unix:@NAME wanted"),
+        (["run", "--unixlisten", "x" * 108, TICKER], "the name of a Unix socket has 107 bytes at most"),
+        (["run", "--tcpconnect", "localhost", TICKER], "'localhost': HOST:PORT wanted"),
+        (["run", "--tcpconnect", "::1:80", TICKER], "an IPv6 address stands in brackets"),
+        (["run", "--tcpconnect", "a..b:80", TICKER], "'a..b' is no host's name"),
+        (["run", "--unixconnect", "", TICKER], "unix:PATH or unix:@NAME wanted"),
     ],
 )
 def test_bad_usage_is_named(args, says):

@@ -228,7 +228,8 @@ def test_v_shows_the_life_of_the_guest_and_settings_that_change_nothing(tmp_path
 
 @pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
 def test_vv_shows_every_park_and_wake_and_each_combined_wait_with_its_list(poller):
-    log = coop("run", "-vv", "--poller", poller, TICKER, "1", "1").stderr.decode().splitlines()
+    # Long enough to be waited for on a machine that is busy.
+    log = coop("run", "-vv", "--poller", poller, TICKER, "200", "1").stderr.decode().splitlines()
     waits = [line for line in log if "combined wait" in line]
     assert all("clock=" in line and "waits=[" in line for line in waits)
     assert any("'main: poll_oneoff(the clock" in line for line in waits)

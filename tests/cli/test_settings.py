@@ -76,7 +76,6 @@ def test_what_changes_nothing_here_is_accepted_and_kept_for_the_log(flag, text):
         ("-W", "trap-on-grow-failure=y"),
         ("-W", "fuel=100"),
         ("-S", "http"),
-        ("-S", "listenfd=y"),
         ("-S", "inherit-env=maybe"),
         ("-S", "tcplisten"),
         ("-S", "tcplisten="),
@@ -111,12 +110,20 @@ def test_the_defaults_told_in_the_help_are_those_of_the_limits():
 
 
 def test_a_guest_with_a_listener_has_the_limits_of_a_server():
-    assert _limits(Settings(listen=["127.0.0.1:0"])) == coop.Limits.for_server()
-    assert _limits(Settings()) == coop.Limits()
+    assert _limits(Settings(), is_server=True) == coop.Limits.for_server()
+    assert _limits(Settings(), is_server=False) == coop.Limits()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("listenfd", True), ("listenfd=y", True), ("listenfd=n", False)]
+)
+def test_sockets_that_were_passed_are_taken_only_when_asked_for(text, wanted):
+    assert read(("-S", text)).listen_fds is wanted
+    assert read().listen_fds is False
 
 
 def test_a_time_that_was_named_is_the_only_one():
-    limits = _limits(Settings(timeout=7200.0))
+    limits = _limits(Settings(timeout=7200.0), is_server=True)
     assert (limits.wall_time, limits.cpu_time) == (7200.0, None)
 
 

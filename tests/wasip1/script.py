@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import coop
+from coop.engine import ImportTable
 from coop.wasip1.abi import EVENT, SUBSCRIPTION
 from coop.wasip1.errno import Errno
 from coop.wasip1.imports import SNAPSHOT1
@@ -31,16 +32,14 @@ OUT, IOVS, DATA, SUBS, EVENTS = 0x40, 0x100, 0x1000, 0x8000, 0x10000
 POLLERS = ("hostpoll", "oneoff", "pollset")
 
 
-def wat() -> str:
+def wat(table: ImportTable = SNAPSHOT1) -> str:
     """The module's text: every function imported, and exported again under its own name."""
     imports, wrappers = [], []
-    for raw in SNAPSHOT1.imports:
+    for raw in table.imports:
         params = " ".join(WASM_TYPE[kind] for kind in raw.params)
         result = "(result i32)" if raw.results else ""
         given = " ".join(f"(local.get {i})" for i in range(len(raw.params)))
-        imports.append(
-            f'(import "wasi_snapshot_preview1" "{raw.name}" (func ${raw.name} (param {params}) {result}))'
-        )
+        imports.append(f'(import "{table.module}" "{raw.name}" (func ${raw.name} (param {params}) {result}))')
         wrappers.append(f'(func (export "{raw.name}") (param {params}) {result} (call ${raw.name} {given}))')
     return "\n".join(
         [
@@ -60,8 +59,8 @@ def wat() -> str:
 class Script:
     """One such guest.  Calls return the errno by its name; `call` gives the bare number."""
 
-    def __init__(self, **options: Any) -> None:
-        self.guest = coop.Guest(MODULE(), imports=[meet], **options)
+    def __init__(self, *, module: coop.Module | None = None, **options: Any) -> None:
+        self.guest = coop.Guest(module or MODULE(), imports=[meet], **options)
         self.guest.call("meet")
         self.memory = _met.pop().memory
         self.memory.write(0, GUARD * END)

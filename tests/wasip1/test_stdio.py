@@ -9,15 +9,18 @@ import socket
 import subprocess
 import termios
 import threading
-from contextlib import contextmanager
+import tty
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 import coop
 from tests.children import command, run_child, start_child
-from tests.wasip1.script import DATA, OUT, POLLERS, Script, scripted
+from tests.wasip1.script import DATA, OUT, POLLERS, Script, clock_sub, fd_sub, scripted
 
+CLOCK, READ, WRITE = 0, 1, 2
 NONBLOCK = 4
+SEEK, TELL = 1 << 2, 1 << 5
 CHARACTER_DEVICE, REGULAR, STREAM, UNKNOWN = 2, 4, 6, 0
 
 every_poller = pytest.mark.parametrize("poller", POLLERS)
@@ -113,6 +116,128 @@ def test_a_callable_that_returns_no_bytes_is_told_so():
             guest.read(0)
 
     scripted(act, stdin=lambda: "text")
+
+
+@every_poller
+def test_a_callable_that_parks_is_polled_beside_other_things(poller):
+    """The function is called beside, so the clock goes on; what it gave is there for the read."""
+    news = []
+
+    def slow():
+        while not news:
+            coop.sleep(0.0005)
+        return news.pop()
+
+    def act(guest: Script):
+        first = guest.poll(clock_sub(1, 2_000_000), fd_sub(2, READ, 0))
+        look = guest.poll(clock_sub(1, 0), fd_sub(2, READ, 0))
+        news.append(b"news")
+        told = guest.poll(fd_sub(2, READ, 0))
+        rest = [guest.read(0, 3), guest.poll(clock_sub(1, 0), fd_sub(2, READ, 0)), guest.read(0)]
+        return [first, look], told, rest
+
+    told = [(2, "SUCCESS", READ, 1, 0)]
+    time_out = [(1, "SUCCESS", CLOCK, 0, 0)]
+    expected = [time_out] * 2, told, [b"new", [*told, *time_out], b"s"]
+    found = scripted(act, stdin=slow, poller=poller)
+    assert found[:2] == expected[:2]
+    assert (found[2][0], found[2][1][0][:3], found[2][2]) == (b"new", told[0][:3], b"s")
+
+
+def test_a_callable_is_asked_once_however_often_a_guest_polls_and_reads():
+    calls = []
+
+    def slow():
+        calls.append(1)
+        coop.sleep(0.002)
+        return b"x" if len(calls) == 1 else b""
+
+    def act(guest: Script):
+        for _ in range(3):
+            guest.poll(clock_sub(1, 0), fd_sub(2, READ, 0))
+        found = guest.read(0), guest.read(0), guest.read(0)
+        return found, guest.poll(fd_sub(2, READ, 0))
+
+    found, end = scripted(act, stdin=slow)
+    assert (found, end[0][:3], len(calls)) == ((b"x", b"", b""), (2, "SUCCESS", READ), 2)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, coop.Closed, coop.DeadlineExceeded, OSError])
+@pytest.mark.parametrize("polls", [False, True])
+@pytest.mark.parametrize("flags", [0, NONBLOCK])
+def test_what_a_callable_raises_ends_the_guest_whoever_it_was_called_for(error, polls, flags):
+    def broken():
+        coop.pause()
+        raise error("on purpose")
+
+    def act(guest: Script):
+        guest.fd_fdstat_set_flags(0, flags)
+        if polls or flags:
+            assert flags == 0 or guest.read(0) == "AGAIN"
+            assert guest.poll(fd_sub(2, READ, 0))[0][:3] == (2, "SUCCESS", READ)
+        with pytest.raises(error, match="on purpose"):
+            guest.read(0)
+
+    scripted(act, stdin=broken)
+
+
+def test_a_guest_that_never_waits_is_told_to_come_again_while_a_callable_runs():
+    def slow():
+        coop.sleep(0.001)
+        return b"here"
+
+    def act(guest: Script):
+        guest.fd_fdstat_set_flags(0, NONBLOCK)
+        early = guest.read(0), guest.read(0)
+        guest.poll(fd_sub(1, READ, 0))
+        return early, guest.read(0)
+
+    assert scripted(act, stdin=slow) == (("AGAIN", "AGAIN"), b"here")
+
+
+def test_a_callable_in_progress_ends_with_the_guest_that_polled_it():
+    ended = []
+
+    def endless():
+        try:
+            coop.sleep(1000)
+        finally:
+            ended.append(True)
+
+    def main():
+        with Script(stdin=endless) as guest:
+            guest.poll(clock_sub(1, 1_000_000), fd_sub(2, READ, 0))
+            assert not ended
+        coop.pause()
+        return list(ended)  # the end of the run would end it too
+
+    assert coop.run(main) == [True]
+
+
+@pytest.mark.parametrize("kind", ["callable", "file"])
+def test_a_guest_that_always_finds_something_else_ready_hears_of_its_input_too(kind):
+    """Its output is always ready, so its poll never waits."""
+    with pipe() as (reader, writer):
+        writer.write(b"input")
+
+        def act(guest: Script):
+            found = []
+            while len(found) < 2:
+                found = guest.poll(fd_sub(1, READ, 0), fd_sub(2, WRITE, 1))
+                coop.pause()
+            return guest.read(0)
+
+        stdin = reader if kind == "file" else iter([b"input"]).__next__
+        assert scripted(act, stdin=stdin, stdout=bytearray()) == b"input"
+
+
+def test_what_a_guest_has_not_read_of_a_bytesio_stays_in_it():
+    stream = io.BytesIO(b"abcdef")
+    stream.seek(1)
+    assert (
+        scripted(lambda guest: (guest.read(0, 3), guest.poll(fd_sub(1, READ, 0))), stdin=stream)[0] == b"bcd"
+    )
+    assert stream.read() == b"ef"
 
 
 @every_poller
@@ -302,6 +427,143 @@ def test_a_slow_reader_of_a_file_holds_up_its_guest_alone_and_gets_every_byte(bu
     assert ticks > 10
 
 
+TRAPS = """(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\0b\\00\\00\\00")
+  (data (i32.const 16) "line\\0apart \\c3")
+  (func $say (export "say") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64))))
+  (func (export "fail") (call $say) unreachable)
+  (func (export "_start") (call $say) unreachable))"""
+
+
+@pytest.fixture(scope="module")
+def traps():
+    """Instantiated before a test looks for leaks: wasmtime keeps an image of its memory."""
+    module = coop.Module.from_bytes(TRAPS)
+    coop.run(lambda: coop.Guest(module).call("say"))
+    return module
+
+
+@pytest.mark.parametrize("how", ["run", "call", "later call", "cancel", "close"])
+def test_a_part_of_a_line_is_not_lost_with_the_guest_that_wrote_it(how, traps):
+    lines, half = [], "part \ufffd"
+
+    def main():
+        guest = coop.Guest(traps, stdout=coop.text(lines.append))
+        if how not in {"run", "call"}:
+            guest.call("say")
+            assert lines == ["line"]
+        if how == "cancel":
+            guest.cancel()
+        if how in {"cancel", "close"}:
+            guest.close()
+        else:
+            with pytest.raises(coop.GuestTrap):
+                guest.run() if how == "run" else guest.call("fail")
+        return list(lines)
+
+    again = [f"{half}line"] if how == "later call" else []
+    assert coop.run(main) == ["line", *again, half]
+
+
+@pytest.mark.parametrize("kind", ["bytearray", "callable", "BytesIO", "r", "b", "pipe", "socket"])
+def test_what_a_guest_wrote_before_it_trapped_is_there_whatever_it_wrote_to(kind, traps, tmp_path):
+    """`r` is a raw file, `b` a buffered one."""
+    left, right = socket.socketpair()
+    with (
+        pipe() as (reader, writer),
+        open(tmp_path / "r", "wb", buffering=0) as raw,
+        open(tmp_path / "b", "wb") as buffered,
+        left,
+        right,
+    ):
+        got, stream = bytearray(), io.BytesIO()
+        stdout = {"bytearray": got, "callable": got.extend, "BytesIO": stream, "r": raw, "b": buffered}
+        stdout |= {"pipe": writer, "socket": left}
+        with pytest.raises(coop.GuestTrap):
+            coop.run(coop.Guest(traps, stdout=stdout[kind]).run)
+        found = {
+            "BytesIO": stream.getvalue,
+            "r": (tmp_path / "r").read_bytes,
+            "b": (tmp_path / "b").read_bytes,
+            "pipe": lambda: reader.read(99),
+            "socket": lambda: right.recv(99),
+        }.get(kind, lambda: bytes(got))()
+    assert found == b"line\npart \xc3"
+
+
+# -- files of Python
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_regular_file_that_python_opened_is_read_where_it_stands_and_has_a_position(buffering, tmp_path):
+    (tmp_path / "f").write_bytes(b"0123456789")
+    with (tmp_path / "f").open("rb", buffering=buffering) as stream:
+        stream.seek(2)
+
+        def act(guest: Script):
+            first = guest.read(0, 3)
+            assert guest.fd_pread(0, *guest.iovecs((DATA, 2)), 8, OUT) == "SUCCESS"
+            second = guest.got(DATA, 2)
+            assert guest.fd_seek(0, 1, 1, OUT) == "SUCCESS"
+            return guest.fdstat(0)[0], first, second, guest.u64(), guest.read(0, 1)
+
+        assert scripted(act, stdin=stream) == (REGULAR, b"234", b"89", 6, b"6")
+        assert stream.read() == b"789"
+
+
+def test_what_python_has_read_ahead_is_not_lost_to_the_guest(tmp_path):
+    (tmp_path / "f").write_bytes(b"first\nsecond\n")
+    with (tmp_path / "f").open("rb") as stream:
+        assert stream.readline() == b"first\n"
+        assert scripted(lambda guest: (guest.read(0), guest.fdstat(0)[0]), stdin=stream) == (
+            b"second\n",
+            UNKNOWN,
+        )
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_a_regular_file_that_python_writes_to_goes_on_where_python_stands(mode, tmp_path):
+    (tmp_path / "f").write_bytes(b"old ")
+    with (tmp_path / "f").open(mode) as stream:
+        stream.write(b"before ")
+        flags = scripted(lambda guest: (guest.write(1, b"guest "), guest.fdstat(1)[:2]), stdout=stream)[1]
+        stream.write(b"after")
+    assert flags == (REGULAR, 1 if mode == "ab" else 0)
+    assert (tmp_path / "f").read_bytes() == (b"old " if mode == "ab" else b"") + b"before guest after"
+
+
+def test_a_file_of_a_class_of_its_own_is_used_by_its_methods(tmp_path):
+    class Shouting(io.FileIO):
+        def write(self, data):
+            return super().write(bytes(data).upper())
+
+    with Shouting(tmp_path / "f", "wb") as stream:
+        scripted(lambda guest: guest.write(1, b"quiet"), stdout=stream)
+    assert (tmp_path / "f").read_bytes() == b"QUIET"
+
+
+def is_terminal(guest: Script, fd: int) -> bool:
+    """What wasi-libc's isatty looks at."""
+    filetype, _, rights, _ = guest.fdstat(fd)
+    return filetype == CHARACTER_DEVICE and not rights & (SEEK | TELL)
+
+
+def test_a_file_of_python_is_a_terminal_if_what_is_behind_it_is_one():
+    with (
+        terminal() as (_, slave),
+        pipe() as (reader, _),
+        open(slave, "r+b", buffering=0, closefd=False) as both,
+    ):
+
+        def act(guest: Script):
+            return [is_terminal(guest, fd) for fd in range(3)]
+
+        assert scripted(act, stdin=both, stdout=both, stderr=b"".join) == [True, True, False]
+        assert scripted(act, stdin=reader, stdout=io.BytesIO(), stderr=both) == [False, False, True]
+
+
 @pytest.mark.parametrize("which", ["stdin", "stdout", "stderr"])
 @pytest.mark.parametrize("wrong", [io.StringIO(), 7, "file"])
 def test_what_cannot_be_a_stream_is_refused_by_name(which, wrong):
@@ -351,6 +613,135 @@ def inherit(stdin, stdout, script: str = ACT) -> tuple[object, bytes]:
         out, err = child.communicate(timeout=50)
     assert child.returncode == 0, err.decode()
     return eval(err), out
+
+
+FACTS = """
+    from tests.wasip1.script import DATA, OUT, clock_sub, fd_sub, scripted
+    def facts(guest, fd, kind):
+        filetype, _, rights, _ = guest.fdstat(fd)
+        is_terminal = filetype == 2 and not rights & (1 << 2 | 1 << 5)
+        guest.fd_filestat_get(fd, DATA)
+        of_stat = guest.got(DATA + 16, 1)[0]
+        polled = [event[:2] for event in guest.poll(clock_sub(1, 10_000_000), fd_sub(2, kind, fd))]
+        seek = guest.fd_seek(fd, 0, 1, OUT)
+        pread = guest.fd_pread(fd, *guest.iovecs((DATA, 2)), 1, OUT)
+        return filetype, of_stat, is_terminal, polled, seek, pread, guest.got(DATA, guest.u32())
+    def act(guest):
+        guest.write(2, repr((facts(guest, 0, 1), facts(guest, 1, 2)[:-2])).encode())
+    scripted(act, stdin="inherit", stdout="inherit", stderr="inherit")
+"""
+
+
+@contextmanager
+def streams(kind: str, path):
+    """A stdin and a stdout of one kind; there is nothing to read but from the file."""
+    with ExitStack() as stack:
+        if kind == "pipe":
+            reader, _writer = stack.enter_context(pipe())
+            _, out = stack.enter_context(pipe())
+            yield reader, out
+        elif kind == "terminal":
+            _, slave = stack.enter_context(terminal())
+            yield slave, slave
+        elif kind == "socket":
+            left, right = socket.socketpair()
+            with left, right:
+                yield left, left
+        elif kind == "null":
+            null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
+            yield null, null
+        else:
+            path.write_bytes(b"0123456789")
+            file = stack.enter_context(path.open("r+b", buffering=0))
+            yield file, file
+
+
+@pytest.mark.parametrize(
+    ("kind", "filetype", "is_terminal", "readable", "seek", "pread", "read"),
+    [
+        ("pipe", UNKNOWN, False, False, "SPIPE", "SPIPE", None),
+        ("terminal", CHARACTER_DEVICE, True, False, "SPIPE", "SPIPE", None),
+        ("socket", STREAM, False, False, "SPIPE", "SPIPE", None),
+        ("null", CHARACTER_DEVICE, False, True, "SPIPE", "SPIPE", None),
+        ("file", REGULAR, False, True, "SUCCESS", "SUCCESS", b"12"),
+    ],
+)
+def test_a_guest_is_told_the_truth_about_what_it_inherits(
+    kind, filetype, is_terminal, readable, seek, pread, read, tmp_path
+):
+    with streams(kind, tmp_path / "f") as (stdin, stdout):
+        (of_stdin, of_stdout), _ = inherit(stdin, stdout, FACTS)
+    *facts, data = of_stdin
+    ready = (2, "SUCCESS")
+    assert facts == [filetype, filetype, is_terminal, [ready if readable else (1, "SUCCESS")], seek, pread]
+    assert read is None or data == read
+    assert of_stdout == (filetype, filetype, is_terminal, [ready], seek)
+
+
+def test_a_directory_as_stdin_is_no_way_into_it(tmp_path):
+    script = f"""
+        import os
+        from tests.wasip1.script import DATA, OUT, scripted
+        os.dup2(os.open({str(tmp_path)!r}, os.O_RDONLY), 0)
+        def act(guest):
+            found = guest.open(0, b"f"), guest.read(0), guest.fd_readdir(0, DATA, 100, 0, OUT)
+            guest.write(2, repr((guest.fdstat(0)[0], *found)).encode())
+        scripted(act, stdin="inherit", stderr="inherit")
+    """
+    (tmp_path / "f").touch()
+    *found, listed = inherit(subprocess.DEVNULL, subprocess.DEVNULL, script)[0]
+    assert (found, listed in {"BADF", "NOTDIR"}) == ([3, "NOTDIR", "ISDIR"], True)
+
+
+SLOW = """
+    import coop, os, resource
+    from tests.wasip1.script import DATA, OUT, scripted
+    def act(guest):
+        guest.guest.call("grow", 256)
+        guest.memory.write(DATA, bytes(range(250)) * 64_000)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        done = []
+        def write():
+            at = 0
+            while at < SIZE:
+                assert guest.fd_write(1, *guest.iovecs((DATA + at, SIZE - at)), OUT) == "SUCCESS"
+                at += guest.u32()
+            done.append(at)
+        task = coop.spawn(write)
+        while not done:
+            coop.sleep(0.001)
+            os.write(2, b".")
+        task.wait()
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        guest.write(2, b" %d" % grown)
+    scripted(act, stdout="inherit", stderr="inherit")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("pipe", 4_000_000), ("terminal", 100_000), ("socket", 4_000_000)]
+)
+def test_a_slow_reader_of_an_inherited_stream_makes_the_guest_wait_and_nothing_grow(kind, size):
+    """The reader takes the next piece only when it has heard another task of the child tick."""
+    with pipe() as (reader, writer), terminal() as (master, slave):
+        left, right = socket.socketpair()
+        with left, right:
+            tty.setraw(slave)
+            out = {"pipe": writer, "terminal": slave, "socket": left}[kind]
+            source = {"pipe": reader.fileno(), "terminal": master, "socket": right.fileno()}[kind]
+            script = SLOW.replace("SIZE", str(size))
+            with start_child(script, stdout=out, stderr=subprocess.PIPE) as child:
+                got, said = bytearray(), b"."
+                while len(got) < size:
+                    if said.endswith(b"."):
+                        said += child.stderr.read(1)
+                    got += os.read(source, size // 30)
+                said += child.stderr.read()
+                assert child.wait(50) == 0, said
+    assert got == (bytes(range(250)) * (size // 250))
+    ticks, grown = said.split()
+    assert len(ticks) > 10
+    assert int(grown) < 2_000  # KiB
 
 
 def test_pipes_are_inherited():

@@ -1,0 +1,167 @@
+"""`coop doctor`: what a guest imports, what of it is given, what is missing, in words; nothing is run.
+
+The report is plain text, coloured on a terminal.  Names in a file are whatever its
+maker wrote: none reaches a terminal before its control characters are made visible.
+"""
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from coop.address import parse_address, unix_name
+from coop.address import shown as shown_address
+from coop.cli.findings import OFFERED, WASI, Finding, Level, Patient, findings
+from coop.cli.guestrun import Plan
+from coop.cli.imports import GROUPS, MEANINGS, group_of, some
+from coop.engine.anatomy import Anatomy, read_anatomy
+
+WIDTH = 100
+_LONGEST_WORD = 200
+_LABEL = 30
+
+_COLOURS = {Level.MISSING: "red", Level.TROUBLE: "red", Level.NOTE: "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the report: a label, what it says, and how it looks on a terminal."""
+
+    label: str
+    text: str = ""
+    colour: str | None = None
+    is_heading: bool = False
+
+
+def examine(plan: Plan) -> int:
+    """Print the report on the guest of `plan`; return 0 if it will run, 1 if something is missing.
+
+    Raises: OSError if the file cannot be read; BadModule if it is neither wasm nor its text; ValueError
+    for an address that is none.
+    """
+    for address in (*plan.listen, *plan.connect):
+        if isinstance(address, str) and unix_name(address) is None:
+            parse_address(address)
+    patient = Patient(read_anatomy(Path(plan.path).read_bytes(), plan.path), plan)
+    found = findings(patient)
+    for line in _report(patient, found):
+        _print(line)
+    return 1 if any(finding.level is not Level.NOTE for finding in found) else 0
+
+
+def _report(patient: Patient, found: list[Finding]) -> Iterator[Line]:
+    yield Line(f"{patient.plan.path}: {_what(patient)}", is_heading=True)
+    yield Line("imports", is_heading=True)
+    yield from _imports(patient.anatomy)
+    if not patient.anatomy.is_component:
+        yield Line("exports", is_heading=True)
+        yield from _exports(patient.anatomy)
+    yield Line("given", is_heading=True)
+    yield from _given(patient.plan)
+    if found:
+        yield Line("findings", is_heading=True)
+    for finding in found:
+        yield Line(f"  {finding.level.value}", finding.text, _COLOURS[finding.level])
+    yield _verdict(found)
+
+
+def _what(patient: Patient) -> str:
+    kind = "a component" if patient.anatomy.is_component else "a module"
+    made_by = f"made by {patient.made_by}" if patient.made_by else "its maker is not said in it"
+    return f"{kind} of {len(patient.anatomy.wasm):,} bytes, {made_by}"
+
+
+def _imports(anatomy: Anatomy) -> Iterator[Line]:
+    modules: dict[str, list[str]] = {}
+    for wanted in anatomy.imports:
+        names = modules.setdefault(wanted.module, [])
+        if wanted.name not in names[-1:]:  # some linkers import one function twice
+            names.append(wanted.name)
+    if anatomy.is_component:
+        yield Line("  interfaces", some(list(modules)) or "none")
+    elif not modules:
+        yield Line("  nothing")
+    else:
+        for module, names in modules.items():
+            yield from _module(module, list(dict.fromkeys(names)))
+
+
+def _module(module: str, names: list[str]) -> Iterator[Line]:
+    count = f"{len(names)} {'import' if len(names) == 1 else 'imports'}"
+    if module not in WASI:
+        yield Line(f"  {module}", f"{count}, not offered here: {some(names)}", "red")
+        return
+    yield Line(f"  {module}", f"{MEANINGS[module]}, {count}")
+    for words in dict.fromkeys([*(words for words, _ in GROUPS), "unknown"]):
+        members = [name for name in names if group_of(name) == words]
+        here = [name for name in members if (module, name) in OFFERED]
+        if here:
+            yield Line(f"    {words}", ", ".join(here))
+        if absent := [name for name in members if name not in here]:
+            yield Line(f"    {words}", f"not offered here: {some(absent)}", "red")
+
+
+def _exports(anatomy: Anatomy) -> Iterator[Line]:
+    words = {"_start": "_start (a program)", "_initialize": "_initialize (a library)"}
+    starts = [words[name] for name in anatomy.exports if name in words]
+    others = [
+        name if kind in {"function", name} else f"{name} ({kind})"
+        for name, kind in anatomy.exports.items()
+        if name not in words
+    ]
+    yield Line("  names", some([*starts, *others]) or "none")
+
+
+def _given(plan: Plan) -> Iterator[Line]:
+    yield Line("  standard streams", "those of this command")
+    yield Line("  arguments", f"{len(plan.args)}" if plan.args else "none")
+    yield Line("  variables", some(sorted(plan.env)) or "none (--env NAME gives one)")
+    numbered = enumerate((*plan.listen, *plan.connect), 3)
+    for fd, asked in numbered:
+        verb = "listens, non-blocking" if fd < 3 + len(plan.listen) else "is connected"
+        where = asked if isinstance(asked, str) else shown_address(asked.getsockname())
+        yield Line("  sockets", f"fd {fd}: {where}, {verb}")
+    if not plan.listen and not plan.connect:
+        yield Line("  sockets", "none (--tcplisten HOST:PORT gives one)")
+    for fd, entry in enumerate(plan.dirs, 3 + len(plan.listen) + len(plan.connect)):
+        how = " (read-only)" if entry.read_only else ""
+        yield Line("  directories", f"fd {fd}: {os.fspath(entry.host)}, as {entry.guest_name}{how}")
+    if not plan.dirs:
+        yield Line("  directories", "none (--dir PATH gives one)")
+
+
+def _verdict(found: list[Finding]) -> Line:
+    levels = {finding.level for finding in found}
+    if Level.MISSING in levels:
+        return Line("verdict", "it will not run like this: see what is missing", "red")
+    if Level.TROUBLE in levels:
+        return Line("verdict", "it will start, and then not work: see the trouble", "red")
+    return Line("verdict", "it will run", "green")
+
+
+def _print(line: Line) -> None:
+    label, text = _visible(line.label), _visible(line.text)
+    if not text:
+        click.secho(_encodable(label), bold=line.is_heading)
+        return
+    wide = textwrap.wrap(text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
+    first = click.style(_encodable(f"{label:<{_LABEL - 1}} "), fg=line.colour)
+    click.echo(first + _encodable(wide[0]))
+    for more in wide[1:]:
+        click.echo(" " * _LABEL + _encodable(more))
+
+
+def _visible(text: str) -> str:
+    """Return a text in which nothing commands a terminal, and no word is endless."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:_LONGEST_WORD]}...", shown)
+
+
+def _encodable(text: str) -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,317 @@
+"""What is wrong, or may surprise, when a guest meets what it is given: rules over the file's bytes.
+
+Each rule takes the anatomy of the file and what the command line gives, and yields
+findings.  Nothing is compiled or run, so a rule says no more than the file shows:
+
+    MISSING   the guest cannot start, or lacks what it is plainly for
+    TROUBLE   it starts, and then dead-locks, spins or fails
+    NOTE      worth knowing; it runs
+
+Sources of the rules: Go's net_fake.go and its linker's build modes, TinyGo's schedulers,
+the WASI application ABI (commands and reactors).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from coop.cli.guestrun import Plan
+from coop.cli.imports import foreign
+from coop.cli.toolchain import ASYNCIFY, GO, TINYGO, Toolchain, toolchain_of
+from coop.engine.anatomy import PAGE, Anatomy, objection, offered
+from coop.engine.binary import FuncType
+from coop.wasip1.imports import SNAPSHOT1
+from coop.wasip1.snapshot0 import SNAPSHOT0
+
+OFFERED = offered((SNAPSHOT1, SNAPSHOT0))
+"""What a guest may import."""
+
+WASI = (SNAPSHOT1.module, SNAPSHOT0.module)
+
+
+class Level(Enum):
+    """How bad a finding is; the value is how it is called."""
+
+    MISSING = "missing"
+    TROUBLE = "trouble"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to tell."""
+
+    level: Level
+    text: str
+
+
+@dataclass
+class Patient:
+    """A file and what the command line gives to it."""
+
+    anatomy: Anatomy
+    plan: Plan
+    made_by: Toolchain | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.made_by = toolchain_of(self.anatomy)
+
+    def is_by(self, name: str) -> bool:
+        """Whether a toolchain made it."""
+        return self.made_by is not None and self.made_by.name == name
+
+    @cached_property
+    def objection(self) -> str | None:
+        """Why the engine refuses the module, in its words."""
+        return objection(self.anatomy.wasm)
+
+    @cached_property
+    def is_readable(self) -> bool:
+        """Whether enough of it was read to say more."""
+        return not self.anatomy.is_component and not (self.anatomy.trouble and self.objection)
+
+    @cached_property
+    def wasi(self) -> set[str]:
+        """The names of the WASI functions it imports."""
+        return {wanted.name for wanted in self.anatomy.imports if wanted.module in WASI}
+
+    @property
+    def sockets(self) -> int:
+        """How many sockets it is given."""
+        return len(self.plan.listen) + len(self.plan.connect)
+
+    def functions(self) -> list[str]:
+        """The functions it exports, but for those that start it."""
+        starts = ("_start", "_initialize")
+        return sorted(n for n, kind in self.anatomy.exports.items() if kind == "function" and n not in starts)
+
+
+Rule = Callable[[Patient], Iterator[Finding]]
+
+
+def findings(patient: Patient) -> list[Finding]:
+    """Return all that is to be told of a guest, the worst first."""
+    rules = _RULES if patient.is_readable else _UNREADABLE
+    found = [finding for rule in rules for finding in rule(patient)]
+    order = list(Level)
+    return sorted(found, key=lambda finding: order.index(finding.level))
+
+
+def _missing(text: str) -> Finding:
+    return Finding(Level.MISSING, text)
+
+
+def _trouble(text: str) -> Finding:
+    return Finding(Level.TROUBLE, text)
+
+
+def _note(text: str) -> Finding:
+    return Finding(Level.NOTE, text)
+
+
+# -- the file
+
+
+def _is_cut(patient: Patient) -> Iterator[Finding]:
+    if patient.anatomy.trouble:
+        yield _missing(patient.anatomy.trouble)
+
+
+def _component(patient: Patient) -> Iterator[Finding]:
+    if patient.anatomy.is_component:
+        yield _missing(
+            "it is a component, for WASI 0.2 or newer. coop runs core modules for WASI preview 1: build it"
+            " for wasm32-wasip1 (Rust, C), or with GOOS=wasip1 (Go) or -target=wasip1 (TinyGo)"
+        )
+
+
+def _validity(patient: Patient) -> Iterator[Finding]:
+    anatomy = patient.anatomy
+    if any(memory.is_shared for memory in anatomy.memories):
+        yield _missing(
+            "its memory is shared between threads, which coop does not have: build it without threads (for"
+            " C and Rust: wasm32-wasip1 instead of wasm32-wasip1-threads)"
+        )
+    elif reason := patient.objection:
+        yield _missing(f"the engine refuses it: {reason}")
+
+
+def _memory(patient: Patient) -> Iterator[Finding]:
+    memories, limits = patient.anatomy.memories, patient.plan.limits
+    least = sum(memory.minimum for memory in memories) * PAGE
+    if limits.memory is not None and least > limits.memory:
+        yield _missing(
+            f"its memory has {least} bytes from the start, and the limit is {limits.memory}:"
+            f" -W max-memory-size={least} or more"
+        )
+    least = sum(table.minimum for table in patient.anatomy.tables)
+    if limits.table_elements is not None and least > limits.table_elements:
+        yield _missing(
+            f"its tables have {least} elements from the start, and the limit is {limits.table_elements}:"
+            f" -W max-table-elements={least} or more"
+        )
+    if patient.wasi and patient.anatomy.exports.get("memory") != "memory":
+        yield _trouble('it exports no memory called "memory": every call that hands over bytes gets EFAULT')
+
+
+# -- what it imports and exports
+
+
+def _imports(patient: Patient) -> Iterator[Finding]:
+    unknown: dict[str, list[str]] = {}
+    for wanted in patient.anatomy.imports:
+        has = OFFERED.get((wanted.module, wanted.name))
+        if has is None:
+            unknown.setdefault(wanted.module, []).append(wanted.name)
+        elif wanted.kind != "function":
+            yield _missing(f"it imports {wanted.module}.{wanted.name} as a {wanted.kind}; it is a function")
+        elif wanted.type != has:
+            is_what = "a type that cannot be read" if wanted.type is None else _shown(wanted.type)
+            yield _missing(f"it imports {wanted.module}.{wanted.name} as {is_what}; it is {_shown(has)}")
+    for module, names in unknown.items():
+        yield _missing(foreign(module, names))
+
+
+def _shown(functype: FuncType) -> str:
+    return f"({', '.join(functype[0])}) -> ({', '.join(functype[1])})"
+
+
+def _entry(patient: Patient) -> Iterator[Finding]:
+    exports, invoke = patient.anatomy.exports, patient.plan.invoke
+    others = ", ".join(patient.functions()[:12]) or "there is none"
+    name = invoke or "_start"
+    if exports.get(name) == "function":
+        if {"_start", "_initialize"} <= exports.keys():
+            yield _note("it exports both _start and _initialize: _initialize is called first")
+    elif name in exports:
+        yield _missing(f"its export {name} is a {exports[name]}, not a function")
+    elif invoke is not None:
+        yield _missing(f"it exports no function {invoke} (there are: {others})")
+    elif "_initialize" in exports:
+        yield _missing(
+            "it is a library (it exports _initialize, and no _start): --invoke NAME calls one of its"
+            f" functions ({others})"
+        )
+    elif {"run", "resume", "getsp"} <= exports.keys():
+        yield _missing("it is built for a page's JavaScript (GOOS=js): build it with GOOS=wasip1")
+    else:
+        yield _missing(
+            f"it exports neither _start nor _initialize, so it is no program: --invoke NAME calls a function"
+            f" ({others}), and constructors do not run before it"
+        )
+
+
+def _go_exports(patient: Patient) -> Iterator[Finding]:
+    is_program = patient.is_by(GO) and "_start" in patient.anatomy.exports
+    if is_program and (functions := patient.functions()):
+        text = (
+            f"its functions ({', '.join(functions[:12])}) can be called only while its main runs: Go's"
+            " run-time system ends with it. For a library build it with -buildmode=c-shared"
+        )
+        yield (_trouble if patient.plan.invoke in functions else _note)(text)
+
+
+# -- what it is given
+
+
+def _listeners(patient: Patient) -> Iterator[Finding]:
+    accepts, listens = "sock_accept" in patient.wasi, bool(patient.plan.listen)
+    if patient.is_by(GO) and _listens_inside(patient):
+        return  # told by its own rule
+    if listens and not accepts:
+        yield _trouble(
+            "it is given a socket that listens, and imports no sock_accept: clients connect, and nobody"
+            f" answers{_FILE_LISTENER if patient.is_by(GO) or patient.is_by(TINYGO) else ''}"
+        )
+    if accepts and not patient.sockets:
+        yield _missing("it accepts connections, and no socket is given: --tcplisten HOST:PORT")
+    if not accepts or "poll_oneoff" in patient.wasi:
+        return
+    if "fd_fdstat_set_flags" not in patient.wasi:
+        yield _trouble(
+            "it accepts connections, and imports no poll_oneoff to wait for them. Sockets that listen are"
+            " non-blocking, as Go wants them: accept answers EAGAIN at once, and the guest spins or gives up"
+        )
+    else:
+        yield _note(
+            "it has no poll_oneoff to wait for clients: it must make the listening socket blocking first"
+            " (Rust: set_nonblocking(false)), or accept answers EAGAIN at once"
+        )
+
+
+_FILE_LISTENER = '. A Go server gets its listener by net.FileListener(os.NewFile(3, ""))'
+
+
+def _listens_inside(patient: Patient) -> bool:
+    anatomy = patient.anatomy
+    return anatomy.mentions("net.(*ListenConfig).Listen") and not anatomy.mentions("net.FileListener")
+
+
+def _go_network(patient: Patient) -> Iterator[Finding]:
+    if not patient.is_by(GO):
+        return
+    anatomy = patient.anatomy
+    if _listens_inside(patient) and anatomy.mentions("testing.MainStart"):
+        yield _note("its tests use a network inside the program itself, as every Go program for wasip1")
+    elif _listens_inside(patient):
+        yield _trouble(
+            "it listens by net.Listen (http.ListenAndServe does so), which for wasip1 is a network inside the"
+            ' program itself: no client can reach it, and Accept ends in "all goroutines are asleep -'
+            f' deadlock!"{_FILE_LISTENER}, and --tcplisten HOST:PORT gives it'
+        )
+    elif anatomy.mentions("net.Dial") or anatomy.mentions("net/http.(*Client).do"):
+        yield _note(
+            "it dials, which for wasip1 reaches only the program itself (connection refused): preview 1 has"
+            " no call for it. --tcpconnect HOST:PORT gives a connection, which net.FileConn takes"
+        )
+
+
+def _tinygo(patient: Patient) -> Iterator[Finding]:
+    if not patient.is_by(TINYGO):
+        return
+    has_scheduler = ASYNCIFY in patient.anatomy.exports
+    # Releases that can wait for descriptors have system calls of their own for sockets.
+    polls = "poll_oneoff" in patient.wasi and bool({"sock_accept", "sock_recv"} & patient.wasi)
+    if not has_scheduler and "sock_accept" in patient.wasi:
+        yield _trouble(
+            "TinyGo built it without a scheduler (-scheduler=none): a goroutine that waits for a client or"
+            " for data dead-locks or spins. Build it with -scheduler=asyncify"
+        )
+    elif not has_scheduler:
+        yield _note(
+            "TinyGo built it without a scheduler (-scheduler=none): it has one goroutine, and every wait"
+            " stops all of it"
+        )
+    elif not polls and "fd_read" in patient.wasi:
+        yield _note(
+            "this TinyGo waits inside a read: while one goroutine reads standard input, none of the others"
+            " runs. Releases that wait for descriptors by poll_oneoff do not"
+        )
+
+
+def _unused(patient: Patient) -> Iterator[Finding]:
+    plan, wasi = patient.plan, patient.wasi
+    opens = {name for name in wasi if name.startswith("path_")} | ({"fd_readdir"} & wasi)
+    if opens and not plan.dirs:
+        yield _note("it can open files, and is given no directory: opening one fails (--dir gives one)")
+    if plan.dirs and not opens:
+        yield _note("it is given a directory, and imports nothing that opens a file")
+    if plan.env and "environ_get" not in wasi:
+        yield _note("it is given variables, and imports nothing that reads them")
+    if plan.args and plan.invoke is None and "args_get" not in wasi:
+        yield _note("it is given arguments, and imports nothing that reads them")
+
+
+_UNREADABLE: tuple[Rule, ...] = (_is_cut, _component)
+_RULES: tuple[Rule, ...] = (
+    _validity,
+    _memory,
+    _imports,
+    _entry,
+    _go_exports,
+    _listeners,
+    _go_network,
+    _tinygo,
+    _unused,
+)

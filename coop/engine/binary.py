@@ -1,0 +1,114 @@
+"""The binary format's smallest parts: a position in bytes, numbers, texts, types, sections.
+
+Nothing here trusts the bytes.  What is wrong with them is a `Malformed` in half a
+sentence; no count in them makes anything larger than they are.
+"""
+
+from collections.abc import Iterator
+
+FuncType = tuple[tuple[str, ...], tuple[str, ...]]
+"""Parameter and result types by name: "i32", "i64", "f32", "f64", "v128", "externref", ..."""
+
+TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT, START = 1, 2, 3, 4, 5, 7, 8
+CUSTOM = 0
+"""Numbers of sections."""
+
+FUNC_KIND, TABLE_KIND, MEMORY_KIND, GLOBAL_KIND, TAG_KIND = range(5)
+"""What may be imported and exported."""
+
+MAGIC = b"\0asm"
+CORE, COMPONENT = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
+"""What follows the magic number."""
+
+_VALUE = {
+    0x7F: "i32",
+    0x7E: "i64",
+    0x7D: "f32",
+    0x7C: "f64",
+    0x7B: "v128",
+    0x70: "funcref",
+    0x6F: "externref",
+}
+_FUNCTYPE = 0x60
+_LONGEST_SHIFT = 63
+
+
+class Malformed(ValueError):
+    """Bytes that cannot be what they should be."""
+
+
+class Reader:
+    """A position in some bytes."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data = data
+        self.at = at
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every byte was read."""
+        return self.at >= len(self.data)
+
+    def byte(self) -> int:
+        """Read one byte."""
+        if self.at >= len(self.data):
+            raise Malformed("it ends too early")
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def number(self) -> int:
+        """Read an unsigned LEB128 of at most 64 bits."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift > _LONGEST_SHIFT:
+                raise Malformed("a number is too long")
+
+    def take(self) -> bytes:
+        """Read bytes that stand behind their length."""
+        length = self.number()
+        if length > len(self.data) - self.at:
+            raise Malformed("it ends too early")
+        taken = self.data[self.at : self.at + length]
+        self.at += length
+        return taken
+
+    def text(self) -> str:
+        """Read a name."""
+        try:
+            return self.take().decode()
+        except UnicodeDecodeError:
+            raise Malformed("a name is not UTF-8") from None
+
+    def values(self) -> tuple[str, ...]:
+        """Read a list of value types of one byte each."""
+        return tuple(self._value() for _ in range(self.number()))
+
+    def _value(self) -> str:
+        byte = self.byte()
+        if byte not in _VALUE:
+            raise Malformed(f"a value type 0x{byte:02x}")
+        return _VALUE[byte]
+
+    def functype(self) -> FuncType:
+        """Read the type of a function."""
+        if self.byte() != _FUNCTYPE:
+            raise Malformed("a type that is no function's")
+        return self.values(), self.values()
+
+
+def sections(wasm: bytes) -> Iterator[tuple[int, Reader]]:
+    """Give each section's number and its bytes, in order; the first 8 bytes of `wasm` are passed by.
+
+    Raises: Malformed where the file is cut off.
+    """
+    file = Reader(wasm, 8)
+    while not file.is_at_end:
+        yield file.byte(), Reader(file.take())

@@ -1,0 +1,41 @@
+"""Names of hosts to addresses, without holding up the other tasks."""
+
+import socket
+
+from coop.binding import AddressInfo
+from coop.errors import DeadlineExceeded
+from coop.scheduler import scheduler
+from coop.task import current
+from coop.threads import Job
+
+
+def resolve(host: str, port: int, *, flags: int = 0, until_ns: int | None = None) -> list[AddressInfo]:
+    """Return what `socket.getaddrinfo` finds for a stream to `host`, which may be a number.
+
+    flags    -- AI_...
+    until_ns -- how long a name may take; None: as long as the resolver
+    Raises: OSError; DeadlineExceeded; BugError for a name outside any task.
+    """
+    ask = socket.getaddrinfo
+    try:
+        return ask(host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    except UnicodeError:
+        raise ValueError(f"address {host}:{port}: {host!r} is no host's name") from None
+    # A name: the C library's resolver blocks, so it runs in a helper thread.
+    owner, task = scheduler(), current()
+    job = Job(owner, lambda: ask(host, port, type=socket.SOCK_STREAM, flags=flags), lambda _: task.wake())
+    timer = None if until_ns is None else owner.timers.set(until_ns, task.wake)
+    try:
+        while not job.is_done:
+            if until_ns is not None and owner.now_ns() >= until_ns:
+                raise DeadlineExceeded(f"connect to {host}:{port}: the name was not resolved in time")
+            task.park(f"the address of {host}")
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if job.error is not None:
+        raise job.error
+    found: list[AddressInfo] = job.result
+    return found

@@ -1,0 +1,64 @@
+"""Every system call that the host makes for a guest fails in turn: nothing hangs, leaks or dies of it.
+
+With COOP_LONG=1 all of them are tried, on every poller; else a sample, another one for each poller.
+"""
+
+import os
+
+import pytest
+
+from tests.children import run_child
+from tests.faults.preload import environment
+from tests.faults.scenarios import SCENARIOS
+from tests.guestbuild import ToolchainMissing
+from tests.wasip1.script import POLLERS
+
+IS_LONG = "COOP_LONG" in os.environ
+
+#: Of so many failures one is tried.  No multiple of 2 or 3, so that all six ways to fail take part.
+STRIDES = {"hostpoll": 7, "oneoff": 25, "pollset": 35}
+
+
+@pytest.fixture(scope="module")
+def preloaded() -> dict[str, str]:
+    """The environment of a child that can make calls fail."""
+    try:
+        return environment()
+    except ToolchainMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200 if IS_LONG else 300)
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_failing_system_call_is_an_errno_to_the_guest_and_nothing_to_its_neighbour(
+    scenario, poller, preloaded
+):
+    stride = 1 if IS_LONG else STRIDES[poller]
+    argv = ["-m", "tests.faults.inject", scenario, poller, str(stride)]
+    done = run_child(argv, env=preloaded, timeout=1100 if IS_LONG else 200)
+    assert int(done.stdout.split()[-2]) >= 10 // stride, done.stdout
+
+
+def test_the_library_fails_the_call_it_was_told_to_and_no_other(preloaded):
+    script = """
+        import errno, os
+        from tests.faults.preload import SHORT, Failing
+        failing, made = Failing(), []
+        read, write = os.pipe()
+        with failing.armed(2, errno.EIO):
+            made.append(os.write(write, b"abcdef"))
+            try:
+                os.read(read, 6)
+            except OSError as error:
+                made.append(error.errno)
+            made.append(os.read(read, 2))
+        made.append((failing.failed, failing.names()))
+        with failing.armed(1, SHORT):
+            made.append(os.read(read, 3))
+        with failing.armed(1, errno.EIO), failing.exempt():
+            made.append(os.read(read, 6))
+        print(made == [6, errno.EIO, b"ab", ("read", ["write", "read", "read"]), b"cd", b"ef"], made)
+    """
+    assert run_child(script, env=preloaded).stdout.startswith(b"True")

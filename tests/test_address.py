@@ -1,0 +1,70 @@
+"""Addresses as text and as the kernel takes them."""
+
+import socket
+
+import pytest
+
+from coop.address import host_and_port, shown, spelled, unix_name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("unix:/run/app.sock", "/run/app.sock"),
+        ("unix:relative", "relative"),
+        ("unix:./@file", "./@file"),
+        ("unix:@abstract", "\0abstract"),
+        ("unix:" + "x" * 107, "x" * 107),
+        ("127.0.0.1:80", None),
+        ("unix.example:80", None),
+        (("127.0.0.1", 80), None),
+    ],
+)
+def test_a_unix_address_becomes_the_name_that_the_kernel_takes(text, name):
+    assert unix_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("unix:", "unix:PATH or unix:@NAME wanted"),
+        ("unix:@", "unix:PATH or unix:@NAME wanted"),
+        ("unix:a\0b", "NUL"),
+        ("unix:" + "x" * 108, "107 bytes at most"),
+        ("unix:" + "ä" * 54, "107 bytes at most"),
+        ("unix:@" + "x" * 107, "107 bytes at most"),
+    ],
+)
+def test_what_is_no_unix_address_is_refused_in_words(text, says):
+    with pytest.raises(ValueError, match=says):
+        unix_name(text)
+
+
+def test_the_longest_name_is_one_that_the_kernel_takes():
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(unix_name("unix:@" + "x" * 106))
+        assert spelled(sock.getsockname()) == "unix:@" + "x" * 106
+
+
+@pytest.mark.parametrize(
+    ("found", "address", "text"),
+    [
+        (("127.0.0.1", 80), ("127.0.0.1", 80), "127.0.0.1:80"),
+        (("::1", 80, 0, 0), ("::1", 80, 0, 0), "[::1]:80"),
+        ("/run/x", "unix:/run/x", "unix:/run/x"),
+        (b"\0name", "unix:@name", "unix:@name"),
+        (b"\0\xff", "unix:@\udcff", "unix:@\udcff"),
+        ("", "", "a Unix socket without a name"),
+        (b"", "", "a Unix socket without a name"),
+        (None, "", "a Unix socket without a name"),
+    ],
+)
+def test_what_the_kernel_says_is_an_address_again(found, address, text):
+    assert spelled(found) == address
+    assert shown(address) == text
+
+
+def test_what_a_listener_of_ipv6_says_is_an_address_to_connect_to():
+    assert host_and_port(("::1", 80, 0, 0)) == ("::1", 80)
+    with pytest.raises(ValueError, match="host and port wanted"):
+        host_and_port(("::1",))

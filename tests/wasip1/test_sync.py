@@ -1,0 +1,152 @@
+"""fd_sync and fd_datasync, and what else waits for a disk: in a helper thread, while the others go on."""
+
+import os
+import threading
+
+import pytest
+
+import coop
+from coop import threads
+from coop.fs import hostfile
+from coop.scheduler import scheduler
+from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE
+from tests.wasip1.script import POLLERS, Script
+
+
+@pytest.mark.parametrize("name", ["fd_sync", "fd_datasync"])
+def test_a_file_and_a_directory_are_synced_and_go_on_as_before(name, place):
+    def act(guest: Script):
+        f = guest.open(3, b"f", rights=ALL)
+        below = guest.open(3, b"dir", oflags=DIRECTORY, rights=ALL_OF_DIR)
+        assert guest.write(f, b"IN") == 2
+        image = guest.image()
+        answers = [getattr(guest, name)(fd) for fd in (f, below, 3)]
+        return answers, guest.image() == image, guest.read(f)
+
+    assert place.run(act) == (["SUCCESS"] * 3, True, b"side")
+
+
+class SlowDisk:
+    """Stands in for `os` where files are synced: fsync waits until it is told to go on, and may fail."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.error: OSError | None = None
+        self.synced: list[str] = []
+
+    def await_begin(self) -> None:
+        """Let the others run until a file is being synced; blocking the thread might keep it from that."""
+        while not self.begun.is_set():
+            coop.pause()
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def fsync(self, fd: int) -> None:
+        self.begun.set()
+        assert self.may_end.wait(30)
+        self.synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    slow = SlowDisk()
+    monkeypatch.setattr(hostfile, "os", slow)
+    yield slow
+    slow.may_end.set()
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_the_others_run_while_one_guest_waits_for_its_disk(poller, disk, host_place):
+    """The disk goes on only when another guest has read: nobody else may be waiting for it."""
+
+    def main():
+        with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
+            task = coop.spawn(lambda: one.fd_sync(one.open(3, b"f", rights=ALL)))
+            disk.await_begin()
+            content = other.read(other.open(3, b"f"))
+            is_waiting = not task.is_done
+            disk.may_end.set()
+            return content, is_waiting, task.wait()
+
+    assert coop.run(main, poller=poller) == (b"inside", True, "SUCCESS")
+    assert disk.synced == [str(host_place.root / "f")]
+
+
+def test_what_the_disk_fails_with_is_the_guests_errno_and_the_next_call_is_a_new_one(disk, host_place):
+    disk.may_end.set()
+
+    def act(guest: Script):
+        fd = guest.open(3, b"f", rights=ALL)
+        answers = []
+        for code in (5, 28, 122, None):
+            disk.error = None if code is None else OSError(code, "no")
+            answers.append(guest.fd_sync(fd))
+        return answers
+
+    assert host_place.run(act) == ["IO", "NOSPC", "DQUOT", "SUCCESS"]
+
+
+def test_a_guest_cancelled_while_it_waits_for_its_disk_ends_at_once(disk, host_place):
+    """The thread goes on with a descriptor of its own, though the file is closed and its number used."""
+
+    def main():
+        guest = Script(dirs=[host_place.grant()])
+        task = coop.spawn(lambda: guest.fd_sync(guest.open(3, b"f", rights=ALL)))
+        disk.await_begin()
+        guest.guest.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+        other = Script(dirs=[host_place.grant()])
+        with other:
+            assert other.read(other.open(3, b"dir/g")) == b"deeper"
+            disk.may_end.set()
+        while scheduler().outside_jobs:
+            coop.pause()
+
+    coop.run(main)
+    assert disk.synced == [str(host_place.root / "f")]
+
+
+def test_a_host_without_a_thread_to_spare_is_out_of_memory_to_the_guest(monkeypatch, host_place):
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    def act(guest: Script):
+        fd = guest.open(3, b"f", rights=ALL)
+        with monkeypatch.context() as patch:
+            patch.setattr(threads.threading.Thread, "start", no_thread)
+            refused = guest.fd_sync(fd)
+        return refused, guest.fd_sync(fd)
+
+    assert host_place.run(act) == ("NOMEM", "SUCCESS")
+
+
+def test_two_guests_wait_for_one_disk_side_by_side(disk, host_place):
+    def main():
+        guests = [Script(dirs=[host_place.grant()]) for _ in range(4)]
+        fds = [guest.open(3, b"f", rights=ALL) for guest in guests]
+        tasks = [coop.spawn(guest.fd_sync, fd) for guest, fd in zip(guests, fds, strict=True)]
+        disk.await_begin()
+        disk.may_end.set()
+        answers = [task.wait() for task in tasks]
+        for guest in guests:
+            guest.guest.close()
+        return answers
+
+    assert coop.run(main) == ["SUCCESS"] * 4
+    assert len(disk.synced) == 4
+
+
+def test_room_is_allocated_beside_too(host_place):
+    def act(guest: Script):
+        fd = guest.open(3, b"f", rights=ALL)
+        turns = []
+        task = coop.spawn(lambda: turns.append(None))
+        answer = guest.fd_allocate(fd, 0, 4096)
+        task.wait()
+        return answer, guest.write(fd, b"x"), guest.open(3, b"n", oflags=1, rights=WRITE)
+
+    assert host_place.run(act) == ("SUCCESS", 1, 5)
