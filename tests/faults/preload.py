@@ -77,7 +77,4 @@ class Failing:
 
     def names(self) -> list[str]:
         """The calls counted since the last arming, in order."""
-        found = []
-        for nth in range(1, self._disarm() + 1):
-            found.append((self._counted(nth) or b"?").decode())
-        return found
+        return [(self._counted(nth) or b"?").decode() for nth in range(1, self._disarm() + 1)]

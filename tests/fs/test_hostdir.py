@@ -69,6 +69,33 @@ def cookies(directory: Directory) -> list[int]:
     return found[:-1]
 
 
+def test_a_cookie_fits_a_c_programs_long_and_keeps_its_meaning(root, top):
+    """telldir and seekdir have 32 bits, and the positions of ext4 are hashes of 63."""
+    for n in range(1000):
+        (top / f"name {n}").touch()
+    first = root.entries(0, 1 << 20)
+    assert max(entry.next for entry in first) < 1 << 31
+    (top / first[300].name.decode()).unlink(missing_ok=True)
+    for at in (900, 10, 500, 10):
+        assert root.entries(first[at].next, 0) == [first[at + 1]]
+    assert [entry.next for entry in root.entries(first[301].next, 1 << 20)] == [e.next for e in first[302:]]
+
+
+def test_a_directory_too_large_for_its_numbers_gives_positions_and_no_cookie_twice(root, top, monkeypatch):
+    monkeypatch.setattr(dirents, "NUMBERS", 10)
+    for n in range(600):
+        (top / f"name {n}").touch()
+    whole = root.entries(0, 1 << 20)
+    assert len({entry.next for entry in whole}) == 602
+    assert [root.entries(entry.next, 0) for entry in whole[:-1]] == [[entry] for entry in whole[1:]]
+
+
+@pytest.mark.parametrize("cookie", [(1 << 30) + 5, (1 << 30) + 700, (1 << 31) - 1])
+def test_a_number_that_was_not_given_out_is_no_cookie(cookie, root):
+    root.entries(0, 0)
+    assert refusal(root.entries, cookie, 100) == "EINVAL"
+
+
 def test_a_directory_of_nothing_but_odd_names_has_an_end(root, top):
     for n in range(600):
         (top / os.fsdecode(b"\xff%d" % n)).touch()

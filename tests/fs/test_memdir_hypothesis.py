@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
     @rule(at=handles, sizes=st.lists(lengths, max_size=3), offset=offsets)
     def pread(self, at, sizes, offset):
         pair = self.pair(at, RegularFile)
-        self.both(lambda i: reading(sizes, lambda buffers: pair[i].pread(buffers, offset)))
+        self.both(lambda i: reading(sizes, lambda buffers: read_at(pair[i], buffers, offset)))
 
     @rule(at=handles, sizes=st.lists(lengths, max_size=3), offset=sizes_to_be)
     def pwrite(self, at, sizes, offset):
@@ -274,11 +274,15 @@ def reading(sizes: list[int], read: Callable[[list[memoryview]], int]) -> tuple[
 
 
 def read_here(file: RegularFile, buffers: list[memoryview]) -> int:
-    """Read at the position, also what the host would have to fetch from the disk first."""
-    count = file.try_read(buffers)
-    if count == BLOCKED:
-        count = file.pread(buffers, file.seek(0, os.SEEK_CUR))
-        file.seek(count, os.SEEK_CUR)
+    """Read at the position, also what the host has to fetch from the disk first."""
+    while (count := file.try_read(buffers)) == BLOCKED:
+        os.pread(file.fd, sum(map(len, buffers)), file.seek(0, os.SEEK_CUR))
+    return count
+
+
+def read_at(file: RegularFile, buffers: list[memoryview], offset: int) -> int:
+    while (count := file.pread(buffers, offset)) == BLOCKED:
+        os.pread(file.fd, sum(map(len, buffers)), offset)
     return count
 
 
@@ -311,7 +315,7 @@ def snapshot(root: Directory) -> dict[bytes, Any]:
                 content = outcome(lambda _, path=path: root.read_link(path), 0)
             else:
                 file = root.open(path, os.O_RDONLY, follow=False)
-                content = reading([seen.size + 1], lambda buffers, file=file: file.pread(buffers, 0))
+                content = reading([seen.size + 1], lambda buffers, file=file: read_at(file, buffers, 0))
                 file.release()
             found[path] = (shown(seen), first.setdefault(seen.ino, path), content)
         directory.release()
