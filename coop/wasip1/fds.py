@@ -13,7 +13,7 @@ from coop.wasip1.state import Wasi
 log = Log("coop.wasip1")
 
 _NOTCAPABLE = int(Errno.NOTCAPABLE)
-_NONBLOCK = int(Fdflags.NONBLOCK)
+_NONBLOCK = Fdflags.NONBLOCK
 
 
 def fd_close(wasi: Wasi, fd: int) -> int:
@@ -62,11 +62,11 @@ def fd_fdstat_set_flags(wasi: Wasi, fd: int, flags: int) -> int:
     (DSYNC, RSYNC, SYNC); NOTCAPABLE no right to set flags.
     """
     entry = wasi.fds[fd]
-    if flags & ~int(Fdflags.APPEND | Fdflags.DSYNC | Fdflags.NONBLOCK | Fdflags.RSYNC | Fdflags.SYNC):
+    if flags & ~(Fdflags.APPEND | Fdflags.DSYNC | Fdflags.NONBLOCK | Fdflags.RSYNC | Fdflags.SYNC):
         return int(Errno.INVAL)
     if not entry.rights & Rights.FD_FDSTAT_SET_FLAGS:
         return _NOTCAPABLE
-    keep = int(Fdflags.DSYNC | Fdflags.RSYNC | Fdflags.SYNC)
+    keep = Fdflags.DSYNC | Fdflags.RSYNC | Fdflags.SYNC
     if (flags ^ entry.fdflags) & keep:
         return int(Errno.NOTSUP)
     entry.file.set_append(bool(flags & Fdflags.APPEND))

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from coop.engine import Limits
 from coop.logs import Log
 from coop.netpoll import FdPool
-from coop.netpoll.contract import READ, WRITE
+from coop.netpoll.contract import READ
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import ALL_RIGHTS, Filetype, Rights
 from coop.wasip1.errno import Errno, WasiError
 
 log = Log("coop.wasip1")
 
-_FD_READ, _FD_WRITE, _POLL = int(Rights.FD_READ), int(Rights.FD_WRITE), int(Rights.POLL_FD_READWRITE)
+_FD_READ, _FD_WRITE, _POLL = Rights.FD_READ, Rights.FD_WRITE, Rights.POLL_FD_READWRITE
+_POLL_BOTH = _POLL | _FD_READ | _FD_WRITE
 
 
 @dataclass(slots=True, eq=False)
@@ -36,8 +37,8 @@ class Descriptor:
 
     file: OpenFile
     filetype: Filetype
-    rights: int = int(ALL_RIGHTS)
-    inheriting: int = int(ALL_RIGHTS)
+    rights: int = ALL_RIGHTS
+    inheriting: int = ALL_RIGHTS
     fdflags: int = 0
     preopen: bytes | None = None
     reads: OpenFile | None = field(init=False)
@@ -52,7 +53,7 @@ class Descriptor:
         self.rights, self.inheriting = rights, inheriting
         self.reads = self.file if rights & _FD_READ else None
         self.writes = self.file if rights & _FD_WRITE else None
-        may_poll = self.may_poll(READ) and self.may_poll(WRITE) and self.filetype is not Filetype.DIRECTORY
+        may_poll = rights & _POLL_BOTH == _POLL_BOTH and self.filetype is not Filetype.DIRECTORY
         self.polls = self.file if may_poll else None
 
     def may_poll(self, mode: int) -> bool:

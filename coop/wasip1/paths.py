@@ -6,6 +6,7 @@ A path that leaves it gets PERM.
 
 import os
 import struct
+from functools import lru_cache
 
 from coop.fs import Directory, RegularFile
 from coop.netpoll.openfile import OpenFile
@@ -29,7 +30,8 @@ from coop.wasip1.state import Wasi
 
 _NOTCAPABLE = int(Errno.NOTCAPABLE)
 _READS = Rights.FD_READ | Rights.FD_READDIR
-_OFLAGS = int(Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC)
+_ACCESS = _READS | Rights.FD_WRITE
+_OFLAGS = Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC
 _SYNC = {Fdflags.DSYNC: os.O_DSYNC, Fdflags.SYNC: os.O_SYNC, Fdflags.RSYNC: os.O_RSYNC}
 
 
@@ -47,8 +49,8 @@ def preopened(directory: Directory, guest_name: str) -> Descriptor:
     return Descriptor(
         directory,
         Filetype.DIRECTORY,
-        int(DIRECTORY_RIGHTS),
-        int(DIRECTORY_RIGHTS | FILE_RIGHTS),
+        DIRECTORY_RIGHTS,
+        DIRECTORY_RIGHTS | FILE_RIGHTS,
         preopen=os.fsencode(guest_name),
     )
 
@@ -86,11 +88,11 @@ def path_open(
     if oflags & ~_OFLAGS or fdflags & ~31:
         return int(Errno.INVAL)
     follow = _follows(lookup)
-    if not _may_open(entry.rights, oflags, fdflags):
+    if (oflags or fdflags) and not _may_open(entry.rights, oflags, fdflags):
         return _NOTCAPABLE
     wasi.fds.check_room()
     rights &= entry.inheriting
-    flags = _host_flags(oflags, rights, fdflags)
+    flags = _host_flags(oflags, rights & _ACCESS, fdflags)
     file = directory.open(name, flags, follow=follow)
     if isinstance(file, Directory):
         # Go asks for a directory without this right, and cuts files below it all the same.
@@ -107,7 +109,9 @@ def _may_open(rights: int, oflags: int, fdflags: int) -> bool:
     return all(rights & any_of for any_of in needs)
 
 
+@lru_cache(maxsize=256)
 def _host_flags(oflags: int, rights: int, fdflags: int) -> int:
+    """Return the os.O_* flags; of `rights` only those in _ACCESS."""
     # Only the right to write means writing: Go asks for FD_FILESTAT_SET_SIZE when it opens for reading.
     reads, writes = bool(rights & _READS), bool(rights & Rights.FD_WRITE)
     if oflags & Oflags.DIRECTORY:
@@ -139,9 +143,9 @@ def _describe(file: OpenFile, rights: int, inheriting: int, fdflags: int) -> Des
     return Descriptor(
         file,
         filetype_of_mode(file.mode),
-        rights & int(fitting),
+        rights & fitting,
         inheriting,
-        fdflags & ~int(Fdflags.NONBLOCK),
+        fdflags & ~Fdflags.NONBLOCK,
     )
 
 

@@ -38,7 +38,7 @@ def sock_accept(wasi: Wasi, fd: int, flags: int, out: int) -> int:
     listener = entry.file
     if entry.filetype not in (Filetype.SOCKET_STREAM, Filetype.SOCKET_DGRAM):
         return int(Errno.NOTSOCK)
-    if not isinstance(listener, ListenerFile) or flags & ~int(Fdflags.NONBLOCK):
+    if not isinstance(listener, ListenerFile) or flags & ~Fdflags.NONBLOCK:
         return _INVAL
     if not entry.rights & Rights.SOCK_ACCEPT:
         return _NOTCAPABLE
@@ -56,7 +56,7 @@ def sock_accept(wasi: Wasi, fd: int, flags: int, out: int) -> int:
         connection.close()
         raise
     file.nonblock = bool(flags & Fdflags.NONBLOCK)
-    number = wasi.fds.add(Descriptor(file, Filetype.SOCKET_STREAM, int(SOCKET_RIGHTS), int(SOCKET_RIGHTS)))
+    number = wasi.fds.add(Descriptor(file, Filetype.SOCKET_STREAM, SOCKET_RIGHTS, SOCKET_RIGHTS))
     wasi.memory.pack(U32, out, number)
     return 0
 

@@ -90,9 +90,7 @@ def _stream(file: OpenFile, stream: Any = None) -> Descriptor:
         is_terminal = stream is not None and os.isatty(stream.fileno())
     except (AttributeError, OSError, TypeError, ValueError):
         is_terminal = False
-    return Descriptor(
-        file, Filetype.CHARACTER_DEVICE if is_terminal else Filetype.UNKNOWN, int(STREAM_RIGHTS), 0
-    )
+    return Descriptor(file, Filetype.CHARACTER_DEVICE if is_terminal else Filetype.UNKNOWN, STREAM_RIGHTS, 0)
 
 
 def _plain_file(stream: Any, what: str) -> Descriptor | None:
@@ -116,7 +114,7 @@ def _plain_file(stream: Any, what: str) -> Descriptor | None:
 def _regular(number: int, mode: int, what: str) -> Descriptor:
     appends = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND
     file = DiskFile(os.dup(number), mode, what, lent=True)
-    return Descriptor(file, Filetype.REGULAR_FILE, int(FILE_RIGHTS), 0, int(Fdflags.APPEND) if appends else 0)
+    return Descriptor(file, Filetype.REGULAR_FILE, FILE_RIGHTS, 0, Fdflags.APPEND if appends else 0)
 
 
 # -- the process's own streams

@@ -91,7 +91,7 @@ def open_listener(owner: Scheduler, source: Any, what: str) -> tuple[Descriptor,
             listener.close()
             raise
     file.nonblock = True
-    rights = int(LISTENER_RIGHTS)
+    rights = LISTENER_RIGHTS
     return Descriptor(file, Filetype.SOCKET_STREAM, rights, rights), address
 
 
@@ -124,7 +124,7 @@ def open_connection(owner: Scheduler, source: Any, what: str) -> Descriptor:
         file = source.lend(owner)
     else:
         file = connect(source).openfile
-    return Descriptor(file, filetype, int(SOCKET_RIGHTS), int(SOCKET_RIGHTS))
+    return Descriptor(file, filetype, SOCKET_RIGHTS, SOCKET_RIGHTS)
 
 
 def open_inherited(owner: Scheduler, sock: socket.socket, what: str) -> Descriptor:
