@@ -45,7 +45,7 @@ class Stat(NamedTuple):
 def to_stat(found: os.stat_result) -> Stat:
     """Take what the contract names out of the host's answer; times out of range as the nearest in it."""
     atime_ns, mtime_ns, ctime_ns = found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
-    if min(atime_ns, mtime_ns, ctime_ns) < 0 or max(atime_ns, mtime_ns, ctime_ns) > _LAST_NS:
+    if not (0 <= atime_ns <= _LAST_NS and 0 <= mtime_ns <= _LAST_NS and 0 <= ctime_ns <= _LAST_NS):
         atime_ns, mtime_ns, ctime_ns = (
             min(max(time_ns, 0), _LAST_NS) for time_ns in (atime_ns, mtime_ns, ctime_ns)
         )

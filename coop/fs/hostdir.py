@@ -61,17 +61,17 @@ class HostDirectory(HostDescriptor, Directory):
         # A mode of 0666 before the umask, as every program's open has.
         fd = open_beneath(self.fd, path, flags, 0o666, follow=follow)
         try:
-            return self._opened(fd, f"file {path.decode(errors='replace')}", flags)
+            return self._opened(fd, f"file {path.decode()}", flags)
         except BaseException:
             os.close(fd)
             raise
 
     def _opened(self, fd: int, what: str, flags: int) -> OpenFile:
         mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode):
-            return HostDirectory(self._owner, fd, what, read_only=self.read_only)
         if stat.S_ISREG(mode):
             return DiskFile(fd, mode, what, read_only=self.read_only)
+        if stat.S_ISDIR(mode):
+            return HostDirectory(self._owner, fd, what, read_only=self.read_only)
         owner = self._owner
         awaits_writer = stat.S_ISFIFO(mode) and flags & os.O_ACCMODE == os.O_RDONLY
         return PipeFile(fd, mode, what, poller=owner.poller, timers=owner.timers, await_writer=awaits_writer)

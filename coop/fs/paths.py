@@ -9,6 +9,7 @@ import os
 MAX_LINKS = 40
 """How many symbolic links one path may go through, as on Linux."""
 
+_SLASH = ord("/")
 MAX_PATH = 4096
 """Bytes of a path with the NUL that ends it, as on Linux."""
 
@@ -31,7 +32,8 @@ def check_path(path: bytes) -> None:
         raise path_error(errno.EINVAL, path)
     if len(path) >= MAX_PATH:
         raise path_error(errno.ENAMETOOLONG, path)
-    relative(path)
+    if path[0] == _SLASH:
+        raise path_error(errno.EPERM, path)
 
 
 def relative(path: bytes) -> bytes:

@@ -355,8 +355,9 @@ class PollDesc:
         if self.closing:
             raise BugError(f"unblock {self.what}: closing began already")
         self.closing = True
-        self._read_ns = self._write_ns = 0
-        self._reset_timers()
+        if self.timers is not None:
+            self._read_ns = self._write_ns = 0
+            self._reset_timers()
         self._wake_modes(BOTH)
 
     def close(self) -> None:

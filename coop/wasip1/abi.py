@@ -105,11 +105,12 @@ _FILETYPE_OF_MODE = {
     stat.S_IFSOCK: Filetype.SOCKET_STREAM,
     stat.S_IFLNK: Filetype.SYMBOLIC_LINK,
 }
+_FILETYPES = tuple(_FILETYPE_OF_MODE.get(kind << 12, Filetype.UNKNOWN) for kind in range(16))
 
 
 def filetype_of_mode(mode: int) -> Filetype:
     """Return the filetype for an `st_mode`; a FIFO has none and is unknown, as natively."""
-    return _FILETYPE_OF_MODE.get(stat.S_IFMT(mode), Filetype.UNKNOWN)
+    return _FILETYPES[mode >> 12 & 15]
 
 
 class Fdflags:

@@ -64,9 +64,5 @@ def _pause() -> None:
 def _records(entries: Iterable[Entry]) -> bytes:
     parts: list[bytes] = []
     for following, ino, mode, name in entries:
-        parts += (_pack(following, ino, len(name), _FILETYPE[mode >> 12 & 15]), name)
+        parts += (_pack(following, ino, len(name), filetype_of_mode(mode)), name)
     return b"".join(parts)
-
-
-_FILETYPE = tuple(int(filetype_of_mode(kind << 12)) for kind in range(16))
-"""The filetype for the type in an entry's mode; looked up, because directories are long."""

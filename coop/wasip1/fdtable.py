@@ -5,8 +5,6 @@
 3. Pre-opened sockets come first, from 3, directories after them.
 """
 
-from dataclasses import dataclass, field
-
 from coop.engine import Limits
 from coop.logs import Log
 from coop.netpoll import FdPool
@@ -18,10 +16,10 @@ from coop.wasip1.errno import Errno, WasiError
 log = Log("coop.wasip1")
 
 _FD_READ, _FD_WRITE, _POLL = Rights.FD_READ, Rights.FD_WRITE, Rights.POLL_FD_READWRITE
+_DIRECTORY = Filetype.DIRECTORY  # a member of an Enum takes long to look up
 _POLL_BOTH = _POLL | _FD_READ | _FD_WRITE
 
 
-@dataclass(slots=True, eq=False)
 class Descriptor:
     """One entry.
 
@@ -35,26 +33,41 @@ class Descriptor:
                   directions, else None: so that the calls made most often look once
     """
 
-    file: OpenFile
-    filetype: Filetype
-    rights: int = ALL_RIGHTS
-    inheriting: int = ALL_RIGHTS
-    fdflags: int = 0
-    preopen: bytes | None = None
-    reads: OpenFile | None = field(init=False)
-    writes: OpenFile | None = field(init=False)
-    polls: OpenFile | None = field(init=False)
+    __slots__ = (
+        "fdflags",
+        "file",
+        "filetype",
+        "inheriting",
+        "polls",
+        "preopen",
+        "reads",
+        "rights",
+        "writes",
+    )
 
-    def __post_init__(self) -> None:
-        self.narrow(self.rights, self.inheriting)
+    def __init__(
+        self,
+        file: OpenFile,
+        filetype: Filetype,
+        rights: int = ALL_RIGHTS,
+        inheriting: int = ALL_RIGHTS,
+        fdflags: int = 0,
+        preopen: bytes | None = None,
+    ) -> None:
+        self.file = file
+        self.filetype = filetype
+        self.fdflags = fdflags
+        self.preopen = preopen
+        self.narrow(rights, inheriting)
 
     def narrow(self, rights: int, inheriting: int) -> None:
         """Set the rights, and what is derived from them."""
         self.rights, self.inheriting = rights, inheriting
-        self.reads = self.file if rights & _FD_READ else None
-        self.writes = self.file if rights & _FD_WRITE else None
-        may_poll = rights & _POLL_BOTH == _POLL_BOTH and self.filetype is not Filetype.DIRECTORY
-        self.polls = self.file if may_poll else None
+        file = self.file
+        self.reads = file if rights & _FD_READ else None
+        self.writes = file if rights & _FD_WRITE else None
+        may_poll = rights & _POLL_BOTH == _POLL_BOTH and self.filetype is not _DIRECTORY
+        self.polls = file if may_poll else None
 
     def may_poll(self, mode: int) -> bool:
         """Whether the rights allow to wait until the file can be read, or written."""

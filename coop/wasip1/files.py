@@ -33,7 +33,7 @@ _BOTH_MTIM = int(Fstflags.MTIM | Fstflags.MTIM_NOW)
 
 def filestat_values(found: Stat) -> tuple[int, ...]:
     """Return the eight values of a filestat."""
-    return (found.dev, found.ino, int(filetype_of_mode(found.mode)), *found[3:])
+    return (found.dev, found.ino, filetype_of_mode(found.mode), *found[3:])
 
 
 def _filestat(entry: Descriptor) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ def fd_filestat_get(wasi: Wasi, fd: int, out: int, layout: struct.Struct = FILES
     wasi.memory.check(out, layout.size)
     if not entry.rights & Rights.FD_FILESTAT_GET:
         return _NOTCAPABLE
-    wasi.memory.pack(layout, out, *_filestat(entry))
+    layout.pack_into(wasi.memory.view, out, *_filestat(entry))
     return 0
 
 

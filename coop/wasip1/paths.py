@@ -29,6 +29,7 @@ from coop.wasip1.files import filestat_values, times
 from coop.wasip1.state import Wasi
 
 _NOTCAPABLE = int(Errno.NOTCAPABLE)
+_pack_u32 = U32.pack_into
 _READS = Rights.FD_READ | Rights.FD_READDIR
 _ACCESS = _READS | Rights.FD_WRITE
 _OFLAGS = Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC
@@ -98,7 +99,7 @@ def path_open(
         # Go asks for a directory without this right, and cuts files below it all the same.
         rights |= Rights.PATH_FILESTAT_SET_SIZE & entry.inheriting
     opened = _describe(file, rights, inheriting & entry.inheriting, fdflags)
-    wasi.memory.pack(U32, out, wasi.fds.add(opened))
+    _pack_u32(wasi.memory.view, out, wasi.fds.add(opened))
     return 0
 
 
