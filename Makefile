@@ -16,7 +16,7 @@ LINT := $(VENV)/.stamp-lint
 BENCH := $(VENV)/.stamp-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance cover lint bench fuzz gotest venv clean
+.PHONY: help run test conformance cover lint bench fuzz faults gotest venv clean
 # Two pips must not write one environment at a time.
 .NOTPARALLEL:
 
@@ -45,6 +45,9 @@ lint: $(LINT) ## Check style, format and types
 
 fuzz: $(TEST) ## Call WASI and the public API at random, FUZZ_SECONDS each (default 120)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rs -s tests/fuzz
+
+faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests try a sample)
+	@COOP_LONG=1 $(PY) -m pytest -q -rs tests/faults $(PYTEST_ARGS)
 
 gotest: $(TEST) $(BENCH) ## Run tests of Go's standard library, native wasmtime beside (PACKAGES="os net" for some)
 	@$(PY) -m tests.conformance.gostd $(PACKAGES)

@@ -19,7 +19,7 @@ from coop.netpoll.kernelfiles import PipeFile
 from coop.scheduler import scheduler
 from tests.children import start_child
 
-RACE_S = 10.0 if "COOP_LONG" in os.environ else 2.0
+RACE_S = 10.0
 CREATE = os.O_CREAT | os.O_RDWR
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 

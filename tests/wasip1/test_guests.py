@@ -105,6 +105,27 @@ def test_a_program_finds_its_directory_behind_two_sockets(name, guest_of, tree):
     assert "treasure" in out
 
 
+@pytest.mark.parametrize("over_first", [True, False])
+@pytest.mark.parametrize("name", ["files.go", "files.c"])
+def test_a_directory_in_memory_lies_over_a_part_of_a_real_one(name, over_first, guest_of, tree):
+    """Whatever the order: the longest name that fits a path is the one it leads to."""
+    dirs = [coop.Dir(tree, "/"), coop.MemDir({"inside": "memories"}, "/sub")]
+    (tree / "sub" / "inside").write_text("hidden")
+    for where, what in (("/sub", "memories"), ("", "treasure")):
+        code, out, _ = run(guest_of(name), where, "inside", dirs=dirs[:: -1 if over_first else 1])
+        assert (code, "ESCAPED" in out) == (0, False)
+        assert what in out
+        assert "hidden" not in out
+
+
+@pytest.mark.parametrize("name", ["files.go", "files.c"])
+def test_a_program_gets_out_of_a_directory_in_memory_by_no_way(name, guest_of, tree):
+    dirs = [coop.MemDir({"inside": "memories"}, "/data"), coop.Dir(tree, "/other", read_only=True)]
+    code, out, _ = run(guest_of(name), "/data", "inside", dirs=dirs)
+    assert (code, len(re.findall("outside .*: refused", out))) == (0, 5)
+    assert "memories" in out
+
+
 def test_zig_finds_sockets_and_directories_by_their_names(guest_of, tree):
     code, out, err = run(
         guest_of("preopens.zig"), listen=["127.0.0.1:0", "127.0.0.1:0"], dirs=[coop.Dir(tree, "/data")]
