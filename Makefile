@@ -46,7 +46,7 @@ lint: $(LINT) ## Check style, format and types
 fuzz: $(TEST) ## Call WASI and the public API at random, FUZZ_SECONDS each (default 120)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rs -s tests/fuzz
 
-faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests try a sample)
+faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests do on one)
 	@COOP_LONG=1 $(PY) -m pytest -q -rs tests/faults $(PYTEST_ARGS)
 
 gotest: $(TEST) $(BENCH) ## Run tests of Go's standard library, native wasmtime beside (PACKAGES="os net" for some)

@@ -27,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SeedLedger(REQUIRED), "seed-ledger")
     # A run started with SIGINT ignored (in the background of a script) would hand that to every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The last signal of a timer may reach a thread after the timer is stopped and the test has given the
+    # handler back; Python takes one without a handler of its own for an error.
+    signal.signal(signal.SIGALRM, lambda *_: None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

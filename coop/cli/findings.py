@@ -27,7 +27,8 @@ from coop.wasip1.snapshot0 import SNAPSHOT0
 OFFERED = offered((SNAPSHOT1, SNAPSHOT0))
 """What a guest may import."""
 
-WASI = (SNAPSHOT1.module, SNAPSHOT0.module)
+WASI = {table.module: {raw.name for raw in table.imports} for table in (SNAPSHOT1, SNAPSHOT0)}
+"""Which functions each snapshot has."""
 
 
 class Level(Enum):
@@ -73,8 +74,9 @@ class Patient:
 
     @cached_property
     def wasi(self) -> set[str]:
-        """The names of the WASI functions it imports."""
-        return {wanted.name for wanted in self.anatomy.imports if wanted.module in WASI}
+        """The names of the WASI functions it imports; those that it has not are told elsewhere."""
+        named = ((wanted.module, wanted.name) for wanted in self.anatomy.imports)
+        return {name for module, name in named if name in WASI.get(module, ())}
 
     @property
     def sockets(self) -> int:

@@ -62,6 +62,10 @@ def _env(*starts: str) -> Belongs:
 
 _OWNERS: tuple[tuple[Belongs, str], ...] = (
     (
+        lambda module, names: module == "wasi_unstable" and "sock_accept" in names,
+        "the snapshot before preview 1 cannot accept connections. Build it for preview 1",
+    ),
+    (
         lambda module, names: module in MEANINGS and any(name.startswith("sock_") for name in names),
         "these are sockets of another runtime (WasmEdge); preview 1 accepts connections, and opens none",
     ),

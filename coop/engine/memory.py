@@ -44,7 +44,7 @@ class Memory:
         self._context = 0
         self._handle: MemoryHandle | None = None
         self._inner: list[memoryview] = []
-        self.view: memoryview = memoryview(b"")
+        self.view: memoryview = memoryview(bytearray())  # writable, for writes of nothing
         self.size = 0
 
     def attach(self, context: int, handle: MemoryHandle) -> None:
@@ -74,7 +74,7 @@ class Memory:
         """
         self._handle = None
         self.view.release()
-        self.view = memoryview(b"")
+        self.view = memoryview(bytearray())
         self.size = 0
         self._inner = [inner for inner in self._inner if not _is_released(inner)]
         return not self._inner

@@ -112,7 +112,7 @@ class DirentReader:
     def _fill(self, position: int) -> None:
         """Read the next batch, behind `position`; it is empty at the end."""
         kernels, self._end = self._end, -1
-        self._batch, self._given = [], 0
+        self._batch, self._given, self._start = [], 0, -1
         if position != kernels:
             os.lseek(self._fd, position, os.SEEK_SET)
         end = self._start = position

@@ -28,6 +28,8 @@ the look-ups, one comprehension for the levels.
 """
 
 import fcntl
+import os
+import stat
 import struct
 import termios
 from collections.abc import Sequence
@@ -35,6 +37,7 @@ from typing import Any
 
 from coop.clock import NEVER_NS
 from coop.engine import AGAIN
+from coop.fs import RegularFile
 from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import Waiter
@@ -373,12 +376,14 @@ def _available(file: OpenFile, mode: int) -> int:
     Asked for only at a hangup, where 0 is the end, and when one descriptor is polled, as FIONREAD does
     it; in a longer list 1 stands for "some", because a system call for each would cost more than the poll.
     """
-    if mode == READ and file.fd >= 0:
-        try:
-            return max(int.from_bytes(fcntl.ioctl(file.fd, _FIONREAD, b"\0\0\0\0"), "little"), 0)
-        except OSError:
-            return 1
-    return 1
+    if mode != READ or file.fd < 0:
+        return 1
+    try:
+        if isinstance(file, RegularFile) and stat.S_ISREG(file.mode):  # its count may not fit an int
+            return max(file.stat().size - file.seek(0, os.SEEK_CUR), 0)
+        return int.from_bytes(fcntl.ioctl(file.fd, _FIONREAD, b"\0\0\0\0"), "little")
+    except OSError:
+        return 1
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

@@ -85,7 +85,11 @@ def sock_recv(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nread: int
     if got == BLOCKED:
         if file.nonblock:
             return _AGAIN
-        return wasi.block_on(file, READ)
+        try:
+            return wasi.block_on(file, READ)
+        except OSError:
+            wasi.received = 0  # the call ends here, and the next one must not go on with its bytes
+            raise
     U32.pack_into(wasi.memory.view, nread, got)
     truncated = RECV_DATA_TRUNCATED if message_flags & socket.MSG_TRUNC else 0
     U16.pack_into(wasi.memory.view, out_flags, truncated)

@@ -49,6 +49,10 @@ Stdio = Any
 """None | "inherit" | bytes | bytearray | callable | binary file | socket | connection."""
 
 _POSITION = Rights.FD_SEEK | Rights.FD_TELL
+_STREAM_OF_FILE = FILE_RIGHTS & ~(
+    Rights.FD_FILESTAT_SET_SIZE | Rights.FD_FILESTAT_SET_TIMES | Rights.FD_ALLOCATE
+)
+"""A file lent as a stream is read and written: who gets a log to append to cannot empty it."""
 
 
 def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Descriptor:
@@ -114,7 +118,7 @@ def _plain_file(stream: Any, what: str) -> Descriptor | None:
 def _regular(number: int, mode: int, what: str) -> Descriptor:
     appends = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND
     file = DiskFile(os.dup(number), mode, what, lent=True)
-    return Descriptor(file, Filetype.REGULAR_FILE, FILE_RIGHTS, 0, Fdflags.APPEND if appends else 0)
+    return Descriptor(file, Filetype.REGULAR_FILE, _STREAM_OF_FILE, 0, Fdflags.APPEND if appends else 0)
 
 
 # -- the process's own streams

@@ -143,6 +143,13 @@ def test_an_import_that_is_no_function_is_named(doctor):
     assert (status, "as a global; it is a function" in text) == (1, True)
 
 
+def test_snapshot_0_has_no_sock_accept_and_a_listener_would_not_help(doctor):
+    accept = "(func (param i32 i32 i32) (result i32))"
+    status, text = doctor(importing("wasi_unstable", "sock_accept", accept))
+    assert (status, "the snapshot before preview 1 cannot accept connections" in text) == (1, True)
+    assert "no socket is given" not in text
+
+
 def test_snapshot_0_is_offered(doctor):
     _, text = doctor(importing("wasi_unstable", "sched_yield", "(func (result i32))"))
     assert "the one before preview 1, 1 import" in text

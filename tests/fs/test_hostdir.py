@@ -96,6 +96,22 @@ def test_a_number_that_was_not_given_out_is_no_cookie(cookie, root):
     assert refusal(root.entries, cookie, 100) == "EINVAL"
 
 
+def test_a_cookie_the_kernel_refuses_does_not_end_the_directory(root, top, monkeypatch):
+    def refusing(fd, position, how):
+        if position == 1 << 62:
+            raise OSError(errno.EINVAL, "seek")
+        return seek(fd, position, how)
+
+    for n in range(600):
+        (top / f"name {n}").touch()
+    whole = root.entries(0, 1 << 20)
+    seek = os.lseek
+    monkeypatch.setattr(os, "lseek", refusing)
+    batch = root.entries(whole[400].next, 100)
+    assert refusal(root.entries, 1 << 62, 100) == "EINVAL"
+    assert root.entries(whole[400].next, 100) == batch != []
+
+
 def test_a_directory_of_nothing_but_odd_names_has_an_end(root, top):
     for n in range(600):
         (top / os.fsdecode(b"\xff%d" % n)).touch()

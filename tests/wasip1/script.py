@@ -181,9 +181,10 @@ def signed(number: int, bits: int) -> int:
     return number - (1 << bits) if number >= 1 << (bits - 1) else number
 
 
-def clock_sub(userdata: int, timeout: int, *, clock: int = 1, flags: int = 0) -> bytes:
+def clock_sub(userdata: int, timeout: int, *, clock: int = 1, flags: int = 0, precision: int = 0) -> bytes:
     """A clock's subscription; `flags` 1 is an absolute time."""
-    return SUBSCRIPTION.pack(userdata, 0, clock, timeout, flags)
+    packed = SUBSCRIPTION.pack(userdata, 0, clock, timeout, flags)
+    return packed[:32] + precision.to_bytes(8, "little") + packed[40:]
 
 
 def fd_sub(userdata: int, kind: int, fd: int) -> bytes:

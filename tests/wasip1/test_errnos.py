@@ -4,6 +4,7 @@ A case is a line: the errno, and the arguments.  The last test reads the texts, 
 errno that is named there without a case here, or the other way round, fails.
 """
 
+import errno as host_errno
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import coop
-from coop.wasip1.errno import Errno
+from coop.wasip1.errno import Errno, from_host
 from coop.wasip1.imports import SNAPSHOT1
 from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, READ, SEEK, WRITE, call, lay_out
 from tests.wasip1.script import END, IOVS, OUT, Script, scripted
@@ -25,6 +26,16 @@ GOOD, FAR = IOVS, IOVS + 16
 
 Arguments = tuple[Any, ...]
 Case = tuple[str, Arguments]
+
+
+def test_every_errno_of_the_host_has_one_of_wasi():
+    """One table for all calls: what has the same name in both is that, and whatever else there is is IO."""
+    names = {"E2BIG": "TOOBIG", "EOPNOTSUPP": "NOTSUP", "EDEADLOCK": "DEADLK"}
+    for number, name in host_errno.errorcode.items():
+        known = names.get(name, name.removeprefix("E"))
+        same = known if known in Errno.__members__ else "IO"
+        assert Errno(from_host(number)).name == same, name
+    assert [Errno(from_host(number)).name for number in (None, 0, -1, 9999)] == ["IO"] * 4
 
 
 def prepare(guest: Script) -> None:

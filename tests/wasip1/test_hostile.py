@@ -221,3 +221,14 @@ def test_memory_that_grows_while_another_guest_runs_stays_its_own():
                 yield guest.got(size + PAGE - 10, 10)
 
     assert coop.run(lambda: list(main())) == [b"A" * 10, b"B" * 10, b"A" * 10, b"B" * 10]
+
+
+@pytest.mark.parametrize("memory", ['(memory (export "memory") 0)', "(memory 1)"])
+@pytest.mark.parametrize("name", ["environ_get", "random_get"])
+def test_a_write_of_nothing_to_a_memory_of_nothing_succeeds(name, memory):
+    text = f"""(module
+      (import "wasi_snapshot_preview1" "{name}" (func $f (param i32 i32) (result i32)))
+      {memory}
+      (func (export "go") (result i32) (call $f (i32.const 0) (i32.const 0))))"""
+    guest = coop.Guest(coop.Module.from_bytes(text))
+    assert coop.run(lambda: guest.call("go")) == 0

@@ -673,3 +673,30 @@ def test_a_parked_poll_says_what_it_waits_for():
     assert reason.startswith("poll_oneoff(read on socket ")
     assert "2 more" in reason
     assert "the clock at" in reason
+
+
+def test_a_file_read_past_its_end_has_no_bytes_to_read(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+
+    def act(guest: Script):
+        fd = guest.open(3, b"f", rights=1 << 1 | 1 << 2 | 1 << 27)
+        counts = []
+        for position in (0, 1, 3, 10, 1 << 40):
+            assert guest.fd_seek(fd, position, 0, OUT) == "SUCCESS"
+            counts.append(guest.poll(fd_sub(7, 1, fd)))
+        return counts
+
+    found = scripted(act, dirs=[tmp_path])
+    assert found == [[(7, "SUCCESS", 1, count, 0)] for count in (3, 2, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("precision", [0, 1, 1_000_000_000, (1 << 64) - 1])
+def test_a_precision_makes_no_time_come_early_and_costs_nothing(precision):
+    """It allows to be late; nobody is."""
+
+    def act(guest: Script):
+        begin = time.monotonic_ns()
+        assert guest.poll(clock_sub(7, 20_000_000, precision=precision)) == [(7, "SUCCESS", 0, 0, 0)]
+        return time.monotonic_ns() - begin
+
+    assert 20_000_000 <= scripted(act) < 900_000_000

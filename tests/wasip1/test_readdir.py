@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import coop
+from coop.fs import dirents
 from tests.wasip1.places import ALL_OF_DIR, CREAT, DIRECTORY, READ, READDIR, WRITE, call
 from tests.wasip1.script import END, GUARD, OUT, Script, scripted
 
@@ -135,6 +136,25 @@ def test_starting_over_shows_what_came_and_hides_what_went(place):
 
     before, after = place.run(act)
     assert after == before - {b"f"} | {b"new"}
+
+
+@pytest.mark.slow
+def test_a_long_directory_is_read_once_however_small_the_buffer(tmp_path, monkeypatch):
+    """100 000 entries, and the kernel is asked for each one once: not from the start for every buffer."""
+    for n in range(100_000):
+        (tmp_path / f"{n}").touch()
+    asked: list[int] = []
+
+    def counting(fd, buffer):
+        asked.append(getdents(fd, buffer))
+        return asked[-1]
+
+    getdents = dirents.getdents
+    monkeypatch.setattr(dirents, "getdents", counting)
+    found = scripted(lambda guest: [name for name, *_ in listed(guest, 3)], dirs=[tmp_path])
+    assert sorted(found) == sorted([b".", b"..", *(b"%d" % n for n in range(100_000))])
+    assert len(asked) < 600
+    assert sum(asked) < 100_002 * 33
 
 
 def test_a_directory_is_emptied_while_it_is_read(place):

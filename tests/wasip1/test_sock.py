@@ -532,3 +532,29 @@ def test_a_shutdown_by_another_user_of_the_connection_wakes_a_parked_read(poller
             return guest.read(3)
 
         assert scripted(act, connections=[left], poller=poller) == b""
+
+
+# -- a wait for all that is ended by the host
+
+
+def test_a_wait_for_all_that_a_deadline_ends_leaves_nothing_to_the_next_call():
+    """What came before the deadline is lost, and no later call, on this socket or another, counts it."""
+
+    def main():
+        listener = coop.listen("127.0.0.1:0")
+        with (
+            coop.connect(listener.address) as client,
+            listener.accept() as lent,
+            Script(connections=[lent]) as guest,
+        ):
+            client.sendall(b"A" * 100)
+            lent.set_deadline(0.05)
+            ended = guest.recv(3, 4096, 2)
+            lent.set_deadline(None)
+            client.sendall(b"B" * 8)
+            guest.put(DATA, GUARD * 24)
+            error = guest.sock_recv(3, *guest.iovecs((DATA, 8)), 2, OUT, OUT + 8)
+            listener.close()
+            return ended, error, guest.u32(), guest.got(DATA, 24)
+
+    assert coop.run(main) == ("TIMEDOUT", "SUCCESS", 8, b"B" * 8 + GUARD * 16)

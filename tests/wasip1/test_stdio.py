@@ -954,3 +954,21 @@ def test_a_fifo_given_as_stdin_waits_for_more_than_its_first_writer(tmp_path):
                 assert child.stdout.read(1) == data.upper()
     finally:
         os.close(keep)
+
+
+def test_a_log_that_is_lent_to_append_to_can_neither_be_emptied_nor_backdated(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("old line\n")
+    before = log.stat()
+
+    def act(guest: Script):
+        return (
+            guest.fd_filestat_set_size(1, 0),
+            guest.fd_allocate(1, 0, 4096),
+            [guest.fd_filestat_set_times(fd, 0, 0, 5) for fd in (0, 1)],
+        )
+
+    with log.open("rb") as readable, log.open("ab") as appended:
+        answers = scripted(act, stdin=readable, stdout=appended)
+    assert answers == ("NOTCAPABLE", "NOTCAPABLE", ["NOTCAPABLE"] * 2)
+    assert (log.read_text(), log.stat().st_mtime_ns) == ("old line\n", before.st_mtime_ns)
