@@ -185,6 +185,9 @@ class DiskFile(HostDescriptor, RegularFile):
             return os.pwritev(self.fd, buffers, -1, _APPEND)
         return os.writev(self.fd, buffers)
 
+    def write_one(self, buffer: memoryview) -> int:
+        return self.try_write((buffer,)) if self._appends else os.write(self.fd, buffer)
+
     def seek(self, offset: int, whence: int) -> int:
         self._require_range(abs(offset), 0)
         return os.lseek(self.fd, offset, whence)

@@ -326,5 +326,18 @@ class PipeFile(OpenFile):
             self.ready &= ~WRITE
         return count
 
+    def write_one(self, buffer: memoryview) -> int:
+        # As above: a line that is printed comes in one piece, and programs print many.
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
+            return BLOCKED
+        try:
+            count = os.write(self.fd, buffer)
+        except BlockingIOError:
+            self.ready &= ~(WRITE | FAILED)
+            return BLOCKED
+        if self._proves and count < len(buffer):
+            self.ready &= ~WRITE
+        return count
+
     def destroy(self) -> None:
         os.close(self.fd)
