@@ -60,8 +60,10 @@ def fd_filestat_get(wasi: Wasi, fd: int, out: int, layout: struct.Struct = FILES
 
 
 def fd_seek(wasi: Wasi, fd: int, offset: int, whence: int, out: int) -> int:
-    """Move a file's position (whence: 0 start, 1 here, 2 end) and store the new one at `out`.
+    """Move a file's position and store the new one at `out`.
 
+    offset -- how far, in bytes, forwards or backwards
+    whence -- from where: 0 start, 1 here, 2 end
     Errno: BADF no such descriptor, or a directory; INVAL an unknown whence, or a position that no file
     has; SPIPE a stream has no position; NOTCAPABLE no right to seek, nor to tell if nothing is moved;
     FAULT an address outside memory.
@@ -92,6 +94,7 @@ def fd_tell(wasi: Wasi, fd: int, out: int) -> int:
 def fd_advise(wasi: Wasi, fd: int, offset: int, length: int, advice: int) -> int:
     """Say how a range of a file will be used: a hint, for the host's cache.
 
+    offset -- where the range begins, in bytes
     length -- in bytes; 0 is to the end
     advice -- 0 normally, 1 in sequence, 2 at random, 3 soon, 4 not soon, 5 once
     Errno: BADF no such descriptor, or no file; INVAL an unknown advice, or a range that no file has;
@@ -108,6 +111,8 @@ def fd_allocate(wasi: Wasi, fd: int, offset: int, length: int) -> int:
     """Have room on the disk for a range of a file, which becomes as long as the range needs.
 
     Natively this is never supported.
+
+    offset, length -- where the range begins and how long it is, in bytes
     Errno: BADF no such descriptor, or no file, or not open for writing; INVAL no bytes, or a range that
     no file has; FBIG the file would be larger than one may be; NOSPC the disk has no room; DQUOT a quota
     has none; NOTCAPABLE no right to allocate; ROFS below a read-only directory; IO.
@@ -155,7 +160,7 @@ def fd_filestat_set_size(wasi: Wasi, fd: int, size: int) -> int:
 def fd_filestat_set_times(wasi: Wasi, fd: int, atime_ns: int, mtime_ns: int, flags: int) -> int:
     """Set the times of a file or directory, in nanoseconds since 1970.
 
-    flags -- ATIM 1 and MTIM 4 set the times given, ATIM_NOW 2 and MTIM_NOW 8 set now
+    flags -- ATIM 1 and MTIM 4 set `atime_ns` and `mtime_ns`, ATIM_NOW 2 and MTIM_NOW 8 set now
     Errno: BADF no such descriptor, or no file and no directory; INVAL a flag that does not exist, or
     both of one time; NOTCAPABLE no right to set times; PERM somebody else's file; ROFS below a
     read-only directory.

@@ -1,8 +1,10 @@
 """The table of all 46 functions of `wasi_snapshot_preview1`, with their types.
 
-Each function lists in its text what it may answer.  Besides, a host whose memory,
-descriptors or disk fail may answer NOMEM, MFILE, NFILE or IO to any call that needs
-them.
+Each function lists in its text what it is given and what it may answer.  Everywhere
+`fd` is a descriptor, `out` where in the guest's memory the result goes, and `path`
+with `length`, or `new` with `new_length`, a name: where its bytes are, and how many.
+Besides, a host whose memory, descriptors or disk fail may answer NOMEM, MFILE, NFILE
+or IO to any call that needs them.
 
 Source: `wasi_snapshot_preview1.witx`.
 """

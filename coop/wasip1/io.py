@@ -84,6 +84,7 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
 def fd_pread(wasi: Wasi, fd: int, iovs: int, count: int, offset: int, nread: int) -> int:
     """Read a file from `offset` on, and leave its position; otherwise as `fd_read`.
 
+    iovs, count, nread -- as for `fd_read`
     offset -- in bytes from the start
     Errno: BADF no such descriptor, or one without the right to read, as a directory always is; SPIPE
     a stream has no positions; NOTCAPABLE no right to seek; INVAL an offset that no file has; FAULT an
@@ -106,6 +107,7 @@ def fd_pwrite(wasi: Wasi, fd: int, iovs: int, count: int, offset: int, nwritten:
 
     A file that appends is written at its end wherever `offset` is, as on Linux.
 
+    iovs, count, nwritten -- as for `fd_write`
     offset -- in bytes from the start
     Errno: BADF no such descriptor, or one without the right to write; SPIPE a stream has no
     positions; NOTCAPABLE no right to seek; INVAL an offset that no file has; FAULT an address outside

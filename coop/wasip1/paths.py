@@ -72,7 +72,9 @@ def path_open(
 
     lookup -- SYMLINK_FOLLOW: a link at the end of the path is followed
     oflags -- CREAT, DIRECTORY, EXCL, TRUNC
-    rights -- what the guest asks for; it gets what the directory hands on
+    rights, inheriting -- what the guest asks for, for the file and for what is opened through it; it gets
+              what the directory hands on
+    fdflags -- APPEND, NONBLOCK, and DSYNC, RSYNC, SYNC: each write waits for the disk
     Errno: BADF no such descriptor; NOTDIR `fd` or a component is no directory, or the last one is not
     what DIRECTORY asks for; PERM the path leaves the directory; NOENT there is no such name; EXIST there
     is one, and EXCL; ISDIR a directory is opened for writing, created or cut; LOOP too many links, or one
@@ -175,7 +177,7 @@ def path_filestat_set_times(
     """Set the times of what a path names below the directory `fd`, in nanoseconds since 1970.
 
     lookup -- SYMLINK_FOLLOW: a link at the end of the path is followed
-    flags  -- ATIM 1 and MTIM 4 set the times given, ATIM_NOW 2 and MTIM_NOW 8 set now
+    flags  -- ATIM 1 and MTIM 4 set `atime_ns` and `mtime_ns`, ATIM_NOW 2 and MTIM_NOW 8 set now
     Errno: BADF no such descriptor; NOTDIR `fd` or a component is no directory; PERM the path leaves the
     directory, or somebody else's file; NOENT there is no such name; INVAL a flag that does not exist,
     both of one time, or a NUL byte; LOOP too many links; NAMETOOLONG a name over 255 bytes, or a path

@@ -387,7 +387,7 @@ def _available(file: OpenFile, mode: int) -> int:
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:
-    """Wait until one of `count` subscriptions has an event; stores the events and how many.
+    """Wait until one of `count` subscriptions has an event; stores the `events`, and at `out` how many.
 
     A clock's precision allows to be late; no use is made of it.
     Errno: INVAL no subscription, or more than the limit; FAULT an address outside memory.

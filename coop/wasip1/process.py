@@ -21,17 +21,27 @@ def args_get(wasi: Wasi, argv: int, buffer: int) -> int:
 
 
 def args_sizes_get(wasi: Wasi, count: int, size: int) -> int:
-    """Store the number of arguments and the bytes they need.  Errno: FAULT."""
+    """Store the number of arguments at `count`, and at `size` the bytes they need, each with a NUL.
+
+    Errno: FAULT an address outside memory.
+    """
     return _store_sizes(wasi, wasi.args, count, size)
 
 
 def environ_get(wasi: Wasi, environ: int, buffer: int) -> int:
-    """Store the environment as `args_get` stores the arguments, each "KEY=VALUE".  Errno: FAULT."""
+    """Store the environment as `args_get` stores the arguments, each "KEY=VALUE".
+
+    environ, buffer -- where the addresses go, and where the texts do
+    Errno: FAULT an address outside memory.
+    """
     return _store_strings(wasi, wasi.env, environ, buffer)
 
 
 def environ_sizes_get(wasi: Wasi, count: int, size: int) -> int:
-    """Store the number of environment entries and the bytes they need.  Errno: FAULT."""
+    """Store the number of environment entries at `count`, and at `size` the bytes they need.
+
+    Errno: FAULT an address outside memory.
+    """
     return _store_sizes(wasi, wasi.env, count, size)
 
 
@@ -56,7 +66,10 @@ def _store_sizes(wasi: Wasi, strings: Sequence[bytes], count: int, size: int) ->
 
 
 def clock_res_get(wasi: Wasi, clock: int, out: int) -> int:
-    """Store a clock's resolution in nanoseconds.  Errno: INVAL no such clock; FAULT."""
+    """Store a clock's resolution in nanoseconds.
+
+    Errno: INVAL no such clock; FAULT an address outside memory.
+    """
     resolution = wasi.clocks.resolution_ns(clock)
     if resolution is None:
         return int(Errno.INVAL)
@@ -69,7 +82,7 @@ def clock_time_get(wasi: Wasi, clock: int, precision: int, out: int) -> int:
 
     The two CPU clocks tell how long this guest has computed, host calls included, if the guest's
     `Clocks` do not say otherwise: what its process does besides is not its business.
-    Errno: INVAL no such clock; FAULT.
+    Errno: INVAL no such clock; FAULT an address outside memory.
     """
     now_ns = wasi.clocks.now_ns(clock)
     if now_ns is None:
@@ -84,7 +97,7 @@ def clock_time_get(wasi: Wasi, clock: int, precision: int, out: int) -> int:
 
 
 def random_get(wasi: Wasi, buffer: int, length: int) -> int:
-    """Fill `length` bytes with randomness, however many: the others run in between.
+    """Fill `length` bytes at `buffer` with randomness, however many: the others run in between.
 
     Errno: FAULT an address outside memory, none of it filled; what a replaced source raises as an OSError.
     """
@@ -124,5 +137,8 @@ def proc_exit(wasi: Wasi, code: int) -> None:
 
 
 def proc_raise(wasi: Wasi, signal: int) -> int:
-    """Answer NOTSUP: a guest has no signals."""
+    """Answer NOTSUP, whatever `signal` is: a guest has no signals.
+
+    Errno: NOTSUP always.
+    """
     return int(Errno.NOTSUP)

@@ -62,10 +62,11 @@ def sock_accept(wasi: Wasi, fd: int, flags: int, out: int) -> int:
 
 
 def sock_recv(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nread: int, out_flags: int) -> int:
-    """Receive into the buffers; stores the number of bytes, 0 at the end, and flags; parks if there is none.
+    """Receive into the buffers; stores the number of bytes at `nread`, 0 at the end; parks if there are none.
 
+    iovs, count -- the buffers, as for `fd_read`
     flags     -- PEEK leaves the bytes in place; WAITALL, without PEEK, waits until the buffers are full
-    out flags -- DATA_TRUNCATED a datagram was longer than the buffers
+    out_flags -- DATA_TRUNCATED a datagram was longer than the buffers
     Errno: BADF no such descriptor; NOTSOCK no socket; NOTCONN a listener, or never connected; INVAL
     another flag; AGAIN nothing yet and the socket is non-blocking; CONNRESET the peer reset the
     connection; CONNREFUSED nobody received an earlier datagram; TIMEDOUT the host set a deadline;
@@ -129,6 +130,8 @@ def _rest(buffers: list[memoryview], done: int) -> list[memoryview]:
 def sock_send(wasi: Wasi, fd: int, iovs: int, count: int, flags: int, nwritten: int) -> int:
     """Send the buffers; stores the number of bytes taken at `nwritten`; parks while there is no room.
 
+    iovs, count -- the buffers, as for `fd_write`
+    flags -- 0: there is none
     Errno: BADF no such descriptor; NOTSOCK no socket; NOTCONN a listener; INVAL any flag; AGAIN no room
     and the socket is non-blocking; PIPE, CONNRESET the peer is gone, or never was there; MSGSIZE a
     datagram that is too long; DESTADDRREQ a datagram socket that is not connected; CONNREFUSED nobody
