@@ -185,6 +185,14 @@ class DiskFile(HostDescriptor, RegularFile):
             return os.pwritev(self.fd, buffers, -1, _APPEND)
         return os.writev(self.fd, buffers)
 
+    def available(self) -> int:
+        if not stat.S_ISREG(self.mode):
+            return super().available()
+        try:  # FIONREAD has an int, which a large file's count does not fit
+            return max(os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR), 0)
+        except OSError:
+            return 1
+
     def write_one(self, buffer: memoryview) -> int:
         return self.try_write((buffer,)) if self._appends else os.write(self.fd, buffer)
 

@@ -22,8 +22,10 @@ non-blocking reads never lets the poller run; so every 64th refusal in a row ask
 the kernel all the same.
 """
 
+import fcntl
 import select
 import stat
+import termios
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -144,6 +146,15 @@ class OpenFile(PollDesc):
     def write_one(self, buffer: memoryview) -> int:
         """Do what `try_write` does with one buffer; for files that can do it faster so."""
         return self.try_write((buffer,))
+
+    def available(self) -> int:
+        """Count the bytes that can be read now; 1, for "some", where nobody can say."""
+        if self.fd < 0:
+            return 1
+        try:
+            return int.from_bytes(fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"), "little")
+        except OSError:
+            return 1
 
     def on_wait(self, mode: int) -> None:
         """Take notice that somebody is about to wait for `mode`; for files no poller watches."""

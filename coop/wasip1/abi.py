@@ -20,7 +20,6 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-U8 = struct.Struct("<B")
 U16 = struct.Struct("<H")
 U32 = struct.Struct("<I")
 U64 = struct.Struct("<Q")

@@ -27,17 +27,12 @@ the interpreter's own loops where it can be: one unpacking for the array, `map` 
 the look-ups, one comprehension for the levels.
 """
 
-import fcntl
-import os
-import stat
 import struct
-import termios
 from collections.abc import Sequence
 from typing import Any
 
 from coop.clock import NEVER_NS
 from coop.engine import AGAIN
-from coop.fs import RegularFile
 from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import Waiter
@@ -65,7 +60,6 @@ assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type i
 _TAG = 8
 _REALTIME, _MONOTONIC = int(ClockId.REALTIME), int(ClockId.MONOTONIC)
 _INVAL, _BADF, _NOTCAPABLE = int(Errno.INVAL), int(Errno.BADF), int(Errno.NOTCAPABLE)
-_FIONREAD = termios.FIONREAD
 _LAYOUT_UP_TO = 512
 """The guest chooses how long its arrays are, so only small ones have a layout of their own."""
 _pack_u32 = U32.pack_into
@@ -238,6 +232,7 @@ class Poll:
         """Return the events that hold now, the five values of each in one flat list."""
         files, modes = self._files, self._modes
         found = self._bad_clocks[:]
+        # All of one length, and strict=True would cost what the comprehension saves.
         for i in [i for i, file, mode in zip(range(len(files)), files, modes) if file.ready & mode]:  # noqa: B905
             file, mode = files[i], modes[i]
             if isinstance(file, _Refused):
@@ -246,7 +241,10 @@ class Poll:
             elif file.ready & mode and (not file.ready & mode << STALE_SHIFT or file.level(mode)):
                 hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
                 flags = EVENT_FD_READWRITE_HANGUP if hangup else 0
-                nbytes = _available(file, mode) if hangup or len(files) == 1 else 1
+                # At a hangup 0 is the end.  In a longer list 1 stands for "some": a system call for each
+                # would cost more than the poll.
+                is_counted = mode == READ and (hangup or len(files) == 1)
+                nbytes = file.available() if is_counted else 1
                 found += (self._userdata[i], 0, mode, nbytes, flags)
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
@@ -368,22 +366,6 @@ class Poll:
         for file in list(self._watched):
             self.forget(file)
         self._files = []
-
-
-def _available(file: OpenFile, mode: int) -> int:
-    """Count the bytes that can be read now; 1 where the kernel does not say, or for a write.
-
-    Asked for only at a hangup, where 0 is the end, and when one descriptor is polled, as FIONREAD does
-    it; in a longer list 1 stands for "some", because a system call for each would cost more than the poll.
-    """
-    if mode != READ or file.fd < 0:
-        return 1
-    try:
-        if isinstance(file, RegularFile) and stat.S_ISREG(file.mode):  # its count may not fit an int
-            return max(file.stat().size - file.seek(0, os.SEEK_CUR), 0)
-        return int.from_bytes(fcntl.ioctl(file.fd, _FIONREAD, b"\0\0\0\0"), "little")
-    except OSError:
-        return 1
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

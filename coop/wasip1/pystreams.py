@@ -93,7 +93,20 @@ class BytesWriter(_InProcess):
 class AsksAhead(_InProcess):
     """A reader that has to be told that somebody polls it (`on_wait`), or it has never anything to read."""
 
-    __slots__ = ()
+    __slots__ = ("_ended", "_left")
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.ready = WRITE
+        self._left, self._ended = memoryview(b""), False
+
+    def _give(self, buffers: Sequence[memoryview]) -> int:
+        """Hand out what is left of the bytes that came last."""
+        count = _fill(buffers, self._left)
+        self._left = self._left[count:]
+        if not self._left and not self._ended:
+            self.ready &= ~READ
+        return count
 
 
 class BytesIOReader(_InProcess):
@@ -116,13 +129,11 @@ class CallableReader(AsksAhead):
     beside, since the function may park, and the guest may wait for other things as well.
     """
 
-    __slots__ = ("_asking", "_call", "_ended", "_error", "_left", "_owner")
+    __slots__ = ("_asking", "_call", "_error", "_owner")
 
     def __init__(self, owner: Scheduler, call: Callable[[], bytes], what: str) -> None:
         super().__init__(what)
-        self.ready = WRITE
         self._owner, self._call = owner, call
-        self._left, self._ended = memoryview(b""), False
         self._asking: Task | None = None
         self._error: BaseException | None = None
 
@@ -136,11 +147,7 @@ class CallableReader(AsksAhead):
             if self.nonblock:
                 self.on_wait(READ)
             return BLOCKED
-        count = _fill(buffers, self._left)
-        self._left = self._left[count:]
-        if not self._left and not self._ended:
-            self.ready &= ~READ
-        return count
+        return self._give(buffers)
 
     def on_wait(self, mode: int) -> None:
         """Have the function called beside, because somebody polls."""
@@ -249,15 +256,13 @@ class FileWriter(CallableWriter):
 class ThreadedReader(AsksAhead):
     """Reads a Python file that may block, one chunk ahead at most, in a helper thread."""
 
-    __slots__ = ("_closes", "_ended", "_error", "_job", "_left", "_owner", "_stream")
+    __slots__ = ("_closes", "_error", "_job", "_owner", "_stream")
 
     def __init__(self, owner: Scheduler, stream: Any, what: str, *, closes: bool = False) -> None:
         super().__init__(what)
         if isinstance(stream, io.TextIOBase):
             raise TypeError(f"{what}: a binary file is wanted, not a text file (use its .buffer)")
-        self.ready = WRITE
         self._owner, self._stream, self._closes = owner, stream, closes
-        self._left, self._ended = memoryview(b""), False
         self._error: BaseException | None = None
         self._job: Job | None = None
 
@@ -270,11 +275,7 @@ class ThreadedReader(AsksAhead):
             if self.nonblock:
                 self.on_wait(READ)  # whoever never waits would never get anything
             return BLOCKED
-        count = _fill(buffers, self._left)
-        self._left = self._left[count:]
-        if not self._left and not self._ended:
-            self.ready &= ~READ
-        return count
+        return self._give(buffers)
 
     def on_wait(self, mode: int) -> None:
         """Start reading ahead, because somebody waits."""

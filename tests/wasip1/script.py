@@ -192,6 +192,14 @@ def fd_sub(userdata: int, kind: int, fd: int) -> bytes:
     return SUBSCRIPTION.pack(userdata, kind, fd, 0, 0)
 
 
+def run(module: coop.Module, *args: str, poller: str = "hostpoll", **options: Any) -> tuple[int, str, str]:
+    """Run a guest to its end: exit code, stdout and stderr."""
+    out, err = bytearray(), bytearray()
+    guest = coop.Guest(module, args=args, stdout=out, stderr=err, **options)
+    code = coop.run(guest.run, poller=poller)
+    return code, out.decode(), err.decode()
+
+
 def loaded(path: Path) -> coop.Module:
     """A module from a file, loaded once and instantiated once; for fixtures of a wider scope than a test.
 

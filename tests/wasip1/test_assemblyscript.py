@@ -5,7 +5,7 @@ import pytest
 import coop
 from tests.children import ROOT
 from tests.guestbuild import ToolchainMissing, as_guest
-from tests.wasip1.script import POLLERS, loaded
+from tests.wasip1.script import POLLERS, loaded, run
 
 GUESTS = ROOT / "tests" / "guests"
 
@@ -20,14 +20,6 @@ def guest_of():
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     return modules.__getitem__
-
-
-def run(module: coop.Module, *args: str, poller: str = "hostpoll", **options: object) -> tuple[int, str, str]:
-    """Run a guest to its end: exit code, stdout and stderr."""
-    out, err = bytearray(), bytearray()
-    guest = coop.Guest(module, args=args, stdout=out, stderr=err, **options)
-    code = coop.run(guest.run, poller=poller)
-    return code, out.decode(), err.decode()
 
 
 def test_it_gets_its_arguments_and_writes_to_both_streams(guest_of):

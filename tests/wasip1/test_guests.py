@@ -9,7 +9,7 @@ import pytest
 import coop
 from tests.children import ROOT
 from tests.guestbuild import ToolchainMissing, c_guest, go_guest, rust_guest, zig_guest
-from tests.wasip1.script import POLLERS, loaded
+from tests.wasip1.script import POLLERS, loaded, run
 
 GUESTS = ROOT / "tests" / "guests"
 
@@ -33,14 +33,6 @@ def guest_of():
     build = {"go": go_guest, "c": c_guest, "zig": zig_guest}
     modules = {name: loaded(build[name.rpartition(".")[2]](GUESTS / name)) for name in names}
     return modules.__getitem__
-
-
-def run(module: coop.Module, *args: str, poller: str = "hostpoll", **options: object) -> tuple[int, str, str]:
-    """Run a guest to its end: exit code, stdout and stderr."""
-    out, err = bytearray(), bytearray()
-    guest = coop.Guest(module, args=args, stdout=out, stderr=err, **options)
-    code = coop.run(guest.run, poller=poller)
-    return code, out.decode(), err.decode()
 
 
 def test_go_sees_its_arguments_its_environment_and_no_directory(guest_of):
