@@ -199,9 +199,10 @@ class _Walk:
         self.names = reversed_names(path)
         self.links = 0
         self.here = os.open(b".", _DIRECTORY, dir_fd=dirfd)
-        self.trail = [_identity(self.here)]
+        self.trail: list[tuple[int, int]] = []
 
     def open(self, flags: int, mode: int) -> int:
+        self.trail.append(_identity(self.here))
         fd = None
         while fd is None:
             name = self.names.pop()
@@ -242,15 +243,18 @@ class _Walk:
     def _look(self, name: bytes, *, directory: bool) -> int | None:
         """Open a name with O_PATH first and see then what it is: under a descriptor that cannot change."""
         fd = os.open(name, _LOOK, dir_fd=self.here)
-        kind = os.fstat(fd).st_mode
-        if stat.S_ISDIR(kind) or not (directory or stat.S_ISLNK(kind)):
-            return fd
+        is_wanted = False
         try:
+            kind = os.fstat(fd).st_mode
+            is_wanted = stat.S_ISDIR(kind) or not (directory or stat.S_ISLNK(kind))
+            if is_wanted:
+                return fd
             if not stat.S_ISLNK(kind):
                 raise path_error(errno.ENOTDIR, self.path)
             self._expand(os.readlink(b"", dir_fd=fd))
         finally:
-            os.close(fd)
+            if not is_wanted:
+                os.close(fd)
         return None
 
     def _up(self) -> None:

@@ -153,6 +153,8 @@ class DiskFile(HostDescriptor, RegularFile):
                 more = os.preadv(self.fd, (bytearray(1),), probe, _NOWAIT)
             except BlockingIOError:
                 more = 0
+            except OSError:
+                return count  # the position has moved, so this is told, and the failure by the next read
             else:
                 if more == 0:
                     return count

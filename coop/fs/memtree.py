@@ -79,6 +79,15 @@ class Tree:
         check_path(path)
         return _Walk(start, path).place(start, path, follow=follow)
 
+    def _followed_place(self, start: DirectoryNode, path: bytes, *, follow: bool = False) -> Place:
+        """Return the same, but for a slash: then the directory it follows, by the name `.`."""
+        place = self.place(start, path, follow=follow)
+        if not place.slash:
+            return place
+        node = self.find(start, path, follow=True)
+        assert isinstance(node, DirectoryNode)
+        return Place(node, b".", False, path)
+
     # -- making
 
     def open(self, start: DirectoryNode, path: bytes, flags: int, *, follow: bool) -> Node:
@@ -126,17 +135,19 @@ class Tree:
     def make_link(self, start: DirectoryNode, target: bytes, path: bytes) -> None:
         """Make a symbolic link.  Raises: OSError(EPERM) for an absolute target, and as `make_directory`."""
         check_path(target)
-        place = self.place(start, path)
-        _check_free(place)
+        place = self._followed_place(start, path)
+        if place.look() is not None:
+            raise path_error(errno.EEXIST, path)
         self._add(place, LinkNode(self.quota, next(self._inos), target))
 
     def link(
         self, start: DirectoryNode, path: bytes, new_start: DirectoryNode, new: bytes, *, follow: bool
     ) -> None:
         """Give what `path` names another name.  Raises: OSError(EPERM) for a directory, and the like."""
-        old, to = self.place(start, path, follow=follow), self.place(new_start, new)
-        node = self.find(start, path, follow=True) if old.slash else old.get()
-        _check_free(to)
+        old, to = self._followed_place(start, path, follow=follow), self._followed_place(new_start, new)
+        node = old.get()
+        if to.look() is not None:
+            raise path_error(errno.EEXIST, new)
         if isinstance(node, DirectoryNode):
             raise path_error(errno.EPERM, path)
         self._add(to, node)
@@ -160,17 +171,18 @@ class Tree:
         place = self.place(start, path)
         if place.name == b".":
             raise path_error(errno.EINVAL, path)
-        _check_gone(place.get(), path, for_directory=True)
+        node = place.get()
+        if place.slash and isinstance(node, LinkNode):
+            self.find(start, path, follow=True)  # one that leads to no directory says why
+        _check_gone(node, path, for_directory=True)
         self._unname(place.directory.remove(place.name))
 
     def unlink(self, start: DirectoryNode, path: bytes) -> None:
         """Remove a name that is no directory's.  Raises: OSError(EISDIR, ENOTDIR) and as `find`."""
-        place = self.place(start, path)
+        place = self._followed_place(start, path)
         if place.name == b".":
             raise path_error(errno.EISDIR, path)
         _check_gone(place.get(), path, for_directory=False)
-        if place.slash:
-            raise path_error(errno.ENOTDIR, path)
         self._unname(place.directory.remove(place.name))
 
     def rename(self, start: DirectoryNode, path: bytes, new_start: DirectoryNode, new: bytes) -> None:
@@ -184,7 +196,8 @@ class Tree:
         node, other = old.get(), to.look()
         is_directory = isinstance(node, DirectoryNode)
         if not is_directory and (old.slash or to.slash):
-            raise path_error(errno.ENOTDIR, path)
+            over_directory = isinstance(other, DirectoryNode) and not old.slash
+            raise path_error(errno.EISDIR if over_directory else errno.ENOTDIR, path)
         if is_directory and _is_inside(to.directory, node):
             raise path_error(errno.EINVAL, path)
         if isinstance(other, DirectoryNode) and _is_inside(old.directory, other):
@@ -301,17 +314,9 @@ def _look_up(directory: DirectoryNode, name: bytes, path: bytes) -> Node | None:
     found = directory.names.get(name)
     if found is not None:
         return found[1]
-    if len(name) > MAX_NAME:
+    if len(name) > MAX_NAME and directory.nlink:  # a removed directory has no names, be they long or short
         raise path_error(errno.ENAMETOOLONG, path)
     return None
-
-
-def _check_free(place: Place) -> None:
-    """Refuse a name for what is no directory.  Raises: OSError(EEXIST); ENOENT if a slash follows it."""
-    if place.look() is not None:
-        raise path_error(errno.EEXIST, place.path)
-    if place.slash:
-        raise path_error(errno.ENOENT, place.path)
 
 
 def _check_gone(node: Node, path: bytes, *, for_directory: bool) -> None:

@@ -219,16 +219,23 @@ OUTCOMES: dict[str, dict[bytes, str]] = {
         **dict.fromkeys((b"f", b"f/", b"lf", b"lf/", b"ld", b"ld/", b"dang", b"loop"), "ENOTDIR"),
         **dict.fromkeys((b"d", b"d/"), "ENOTEMPTY"),
         **dict.fromkeys((b".", b"d/."), "EINVAL"),
-        b"nope": "ENOENT",
+        **dict.fromkeys((b"nope", b"nope/", b"dang/"), "ENOENT"),
+        b"loop/": "ELOOP",
+        b"up/": "EPERM",
     },
     "unlink": {
-        **dict.fromkeys((b"d", b"d/", b"e/", b".", b"d/."), "EISDIR"),
-        **dict.fromkeys((b"f/", b"lf/", b"ld/", b"dang/"), "ENOTDIR"),
-        **dict.fromkeys((b"nope", b"nope/"), "ENOENT"),
+        **dict.fromkeys((b"d", b"d/", b"e/", b"ld/", b".", b"d/."), "EISDIR"),
+        **dict.fromkeys((b"f/", b"lf/", b"lfs/"), "ENOTDIR"),
+        **dict.fromkeys((b"nope", b"nope/", b"dang/"), "ENOENT"),
+        b"loop/": "ELOOP",
+        b"up/": "EPERM",
     },
     "symlink": {
-        **dict.fromkeys((b".", b"d", b"d/", b"f", b"f/", b"lf", b"dang", b"dang/"), "EEXIST"),
-        **dict.fromkeys((b"new/", b"new/."), "ENOENT"),
+        **dict.fromkeys((b".", b"./", b"d", b"d/", b"f", b"lf", b"ld/", b"dang", b"up"), "EEXIST"),
+        **dict.fromkeys((b"f/", b"lf/"), "ENOTDIR"),
+        **dict.fromkeys((b"new/", b"new/.", b"dang/"), "ENOENT"),
+        b"loop/": "ELOOP",
+        b"up/": "EPERM",
     },
     "read link": {
         **dict.fromkeys((b".", b"f", b"d", b"d/", b"ld/", b"full/", b"d/.."), "EINVAL"),
@@ -243,8 +250,8 @@ OUTCOMES: dict[str, dict[bytes, str]] = {
         **dict.fromkeys((b"nope", b"nope/"), "ENOENT"),
     },
     "rename to": {
-        **dict.fromkeys((b"new/", b"f/", b"lf/", b"d/", b"e/"), "ENOTDIR"),
-        **dict.fromkeys((b"d", b"e"), "EISDIR"),
+        **dict.fromkeys((b"new/", b"f/", b"lf/", b"ld/", b"dang/", b"up/"), "ENOTDIR"),
+        **dict.fromkeys((b"d", b"d/", b"e", b"e/"), "EISDIR"),
         **dict.fromkeys((b".", b"d/.."), "EBUSY"),
     },
     "link from": {
@@ -259,8 +266,11 @@ OUTCOMES: dict[str, dict[bytes, str]] = {
         b"loop": "ELOOP",
     },
     "link to": {
-        **dict.fromkeys((b"f", b"d", b"d/", b"lf", b"dang", b"."), "EEXIST"),
-        b"new/": "ENOENT",
+        **dict.fromkeys((b"f", b"d", b"d/", b"lf", b"ld/", b"dang", b".", b"./"), "EEXIST"),
+        **dict.fromkeys((b"f/", b"lf/"), "ENOTDIR"),
+        **dict.fromkeys((b"new/", b"dang/"), "ENOENT"),
+        b"loop/": "ELOOP",
+        b"up/": "EPERM",
     },
     "stat": {
         **dict.fromkeys((b"nope", b"dang", b"dang/"), "ENOENT"),
@@ -319,6 +329,8 @@ def test_in_a_removed_directory_nothing_can_be_made(tree):
     gone = tree.open(b"e", DIRECTORY, follow=True)
     tree.remove_directory(b"e")
     assert refusal(gone.make_directory, b"x") == "ENOENT"
+    assert refusal(gone.make_directory, NAME_256) == "ENOENT"
+    assert refusal(gone.stat_at, NAME_256, follow=False) == "ENOENT"
     assert refusal(gone.open, b"x", CREATE, follow=True) == "ENOENT"
     assert refusal(tree.link, b"f", gone, b"x", follow=False) == "ENOENT"
     assert gone.entries(0, 1000) == []
@@ -381,6 +393,11 @@ RENAMES = {
     (b"f", b"d"): "EISDIR",
     (b"lf", b"e"): "EISDIR",
     (b"f", b"new/"): "ENOTDIR",
+    (b"f", b"e/"): "EISDIR",
+    (b"f/", b"e/"): "ENOTDIR",
+    (b"d/h", b"d/"): "EISDIR",
+    (b"f", b"lf/"): "ENOTDIR",
+    (b"d", b"ld/"): "ENOTDIR",
     (b"d", b"d/sub/new"): "EINVAL",
     (b"d", b"d/new"): "EINVAL",
     (b"e", b"e/new"): "EINVAL",

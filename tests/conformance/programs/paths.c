@@ -210,6 +210,113 @@ static void path_open_nonblock(fd_t dir) {
     works("close it", __wasi_fd_close(fd));
 }
 
+/* What the calls of a path are tried on, below a directory that is made anew for each of them. */
+typedef errno_t try_t(fd_t dir, const char *path);
+
+static errno_t look(fd_t dir, const char *path) {
+    __wasi_filestat_t stat;
+    return __wasi_path_filestat_get(dir, 0, path, &stat);
+}
+
+static errno_t look_through(fd_t dir, const char *path) {
+    __wasi_filestat_t stat;
+    return __wasi_path_filestat_get(dir, FOLLOW, path, &stat);
+}
+
+static errno_t set_times(fd_t dir, const char *path) {
+    return __wasi_path_filestat_set_times(dir, 0, path, 1, 1, __WASI_FSTFLAGS_ATIM | __WASI_FSTFLAGS_MTIM);
+}
+
+static errno_t read_link(fd_t dir, const char *path) {
+    uint8_t text[10];
+    size_t length;
+    return __wasi_path_readlink(dir, path, text, sizeof text, &length);
+}
+
+static errno_t open_it(fd_t dir, const char *path) { return opening(dir, 0, path, 0); }
+static errno_t open_through(fd_t dir, const char *path) { return opening(dir, FOLLOW, path, 0); }
+static errno_t open_directory(fd_t dir, const char *path) { return opening(dir, 0, path, O(DIRECTORY)); }
+static errno_t symlink_at(fd_t dir, const char *path) { return __wasi_path_symlink("t", dir, path); }
+static errno_t link_to(fd_t dir, const char *path) { return __wasi_path_link(dir, 0, "other", dir, path); }
+static errno_t link_from(fd_t dir, const char *path) { return __wasi_path_link(dir, 0, path, dir, "spare"); }
+static errno_t rename_to(fd_t dir, const char *path) { return __wasi_path_rename(dir, "other", dir, path); }
+static errno_t move_to(fd_t dir, const char *path) { return __wasi_path_rename(dir, "empty", dir, path); }
+static errno_t rename_from(fd_t dir, const char *path) {
+    return __wasi_path_rename(dir, path, dir, "spare");
+}
+
+static const struct {
+    const char *name;
+    try_t *run;
+} TRIES[] = {
+    {"look", look},
+    {"look through", look_through},
+    {"set times", set_times},
+    {"read link", read_link},
+    {"open", open_it},
+    {"open through", open_through},
+    {"open directory", open_directory},
+    {"create", make_file},
+    {"make directory", __wasi_path_create_directory},
+    {"symlink", symlink_at},
+    {"link to", link_to},
+    {"link from", link_from},
+    {"rename to", rename_to},
+    {"rename from", rename_from},
+    {"move a directory to", move_to},
+    {"unlink", __wasi_path_unlink_file},
+    {"remove directory", __wasi_path_remove_directory},
+};
+
+static void make_names(fd_t dir) {
+    bool failed = make_file(dir, "file") || make_file(dir, "other") ||
+                  __wasi_path_create_directory(dir, "dir") || __wasi_path_create_directory(dir, "empty") ||
+                  __wasi_path_symlink("file", dir, "link") || __wasi_path_symlink("dir", dir, "dirlink") ||
+                  __wasi_path_symlink("nothing", dir, "dangling") ||
+                  __wasi_path_symlink("loop", dir, "loop") || __wasi_path_symlink("..", dir, "out");
+    if (failed)
+        say("make the names", "no", "yes");
+}
+
+static void remove_names(fd_t dir) {
+    static const char *const NAMES[] = {"file",     "other", "dir", "empty", "link",    "dirlink",
+                                        "dangling", "loop",  "out", "none",  "nothing", "spare"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (__wasi_path_unlink_file(dir, NAMES[i]))
+            (void)__wasi_path_remove_directory(dir, NAMES[i]);
+}
+
+static void try_all(fd_t dir, const char *label, const char *path) {
+    char what[64];
+    for (size_t i = 0; i < sizeof TRIES / sizeof *TRIES; i++) {
+        make_names(dir);
+        snprintf(what, sizeof what, "%s: %s", label, TRIES[i].name);
+        told_errno(what, TRIES[i].run(dir, path));
+        remove_names(dir);
+    }
+}
+
+static void trailing_slashes(fd_t dir) {
+    static const char *const PATHS[] = {"file/",    "dir/",      "none/", "link/",
+                                        "dirlink/", "dangling/", "loop/", "out/"};
+    for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++)
+        try_all(dir, PATHS[i], PATHS[i]);
+}
+
+static void strange_names(fd_t dir) {
+    static const char *const PATHS[] = {"",      ".",      "./",    "..",     "/",         "/x",
+                                        "../x",  "dir/.",  "dir/..", "dir/./", "none/name", "file/name",
+                                        "out/x", "dirlink"};
+    for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++)
+        try_all(dir, *PATHS[i] ? PATHS[i] : "empty", PATHS[i]);
+    try_all(dir, "no UTF-8", "\xff");
+    try_all(dir, "no UTF-8 below", "dir/\xc3");
+    char name[257];
+    memset(name, 'n', sizeof name);
+    name[256] = 0;
+    try_all(dir, "256 bytes", name);
+}
+
 int main(int argc, char **argv) {
     static const struct group GROUPS[] = {
         {"interesting_paths", interesting_paths},
@@ -225,6 +332,8 @@ int main(int argc, char **argv) {
         {"path_open_create_existing", path_open_create_existing},
         {"path_open_dirfd_not_dir", path_open_dirfd_not_dir},
         {"path_open_nonblock", path_open_nonblock},
+        {"trailing_slashes", trailing_slashes},
+        {"strange_names", strange_names},
         {0, 0},
     };
     return run_groups(GROUPS, argc, argv);
