@@ -59,7 +59,7 @@ def fd_fdstat_set_flags(wasi: Wasi, fd: int, flags: int) -> int:
     """Set a descriptor's flags; NONBLOCK belongs to the open file and shows through every dup.
 
     Errno: BADF no such descriptor; INVAL a flag that does not exist; NOTSUP one that cannot be changed
-    (DSYNC, RSYNC, SYNC); NOTCAPABLE no right to set flags.
+    (DSYNC, RSYNC, SYNC); NOTCAPABLE no right to set flags; PERM the host lets the file only grow.
     """
     entry = wasi.fds[fd]
     if flags & ~(Fdflags.APPEND | Fdflags.DSYNC | Fdflags.NONBLOCK | Fdflags.RSYNC | Fdflags.SYNC):

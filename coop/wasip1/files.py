@@ -147,8 +147,8 @@ def fd_filestat_set_size(wasi: Wasi, fd: int, size: int) -> int:
     """Cut a file, or make it longer by zeroes; its position stays.
 
     Errno: BADF no such descriptor, or no file; INVAL a size that no file has, or not open for writing;
-    FBIG larger than a file may be; DQUOT a quota is full; NOTCAPABLE no right to set the size; ROFS
-    below a read-only directory; IO.
+    FBIG larger than a file may be; NOSPC the disk is full; DQUOT a quota is; NOTCAPABLE no right to set
+    the size; ROFS below a read-only directory; IO.
     """
     file = _regular_file(wasi, fd, Rights.FD_FILESTAT_SET_SIZE)
     if size > MAX_OFFSET:
@@ -161,9 +161,9 @@ def fd_filestat_set_times(wasi: Wasi, fd: int, atime_ns: int, mtime_ns: int, fla
     """Set the times of a file or directory, in nanoseconds since 1970.
 
     flags -- ATIM 1 and MTIM 4 set `atime_ns` and `mtime_ns`, ATIM_NOW 2 and MTIM_NOW 8 set now
-    Errno: BADF no such descriptor, or no file and no directory; INVAL a flag that does not exist, or
-    both of one time; NOTCAPABLE no right to set times; PERM somebody else's file; ROFS below a
-    read-only directory.
+    Errno: BADF no such descriptor, or no file and no directory; INVAL a flag that does not exist, or both
+    of one time; NOTCAPABLE no right to set times; PERM, ACCES somebody else's file; ROFS below a read-only
+    directory.
     """
     file = _on_disk(wasi, fd, Rights.FD_FILESTAT_SET_TIMES)
     file.set_times(*times(atime_ns, mtime_ns, flags))

@@ -20,9 +20,10 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
     """Read into the buffers `iovs[0:count]`; stores the number of bytes at `nread`, 0 at the end.
 
     iovs -- an array of `count` addresses and lengths; those behind the 1024th are left alone
-    Errno: BADF no such descriptor, or one without the right to read, as a directory always is;
-    FAULT an address outside memory; AGAIN nothing yet and the file is non-blocking; NOTCONN a
-    listener; CONNRESET the peer reset the connection; IO the host could not read.
+    Errno: BADF no such descriptor, or one without the right to read, as a directory always is; FAULT an
+    address outside memory; AGAIN nothing yet and the file is non-blocking; NOTCONN a listener, or never
+    connected; CONNRESET the peer reset the connection; CONNREFUSED nobody received an earlier datagram;
+    TIMEDOUT the host set a deadline; IO the host could not read.
     """
     entry = wasi.get_fd(fd)
     if entry is None:
@@ -54,9 +55,11 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
 
     iovs -- an array of `count` addresses and lengths; those behind the 1024th are left alone
     Errno: BADF no such descriptor, or one without the right to write; FAULT an address outside memory;
-    AGAIN no room and the file is non-blocking; PIPE nobody reads any more; NOTCONN a listener;
-    CONNRESET the peer reset the connection; NOSPC the disk is full; DQUOT a quota is; FBIG the file
-    would be larger than one may be; IO the host could not write.
+    AGAIN no room and the file is non-blocking; PIPE nobody reads any more, or ever did; NOTCONN a
+    listener; CONNRESET the peer reset the connection; CONNREFUSED nobody received an earlier datagram;
+    MSGSIZE a datagram that is too long; DESTADDRREQ a datagram socket that is not connected; TIMEDOUT the
+    host set a deadline; NOSPC the disk is full; DQUOT a quota is; FBIG the file would be larger than one
+    may be; IO the host could not write.
     """
     entry = wasi.get_fd(fd)
     if entry is None:

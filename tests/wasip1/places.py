@@ -40,24 +40,30 @@ KINDS = ("host", "memory")
 
 
 class Place:
-    """One file system with the directory in it; a guest has it as descriptor 3."""
+    """One file system with the directory in it; a guest has it as descriptor 3.
 
-    def __init__(self, kind: str, tmp_path: Path) -> None:
+    read_only -- guests have it for reading, if nothing else is said; it is built before
+    """
+
+    def __init__(self, kind: str, tmp_path: Path, *, read_only: bool = False) -> None:
         self.kind = kind
+        self.read_only = False
         self.root = tmp_path / "root"
         self._memory = coop.MemDir(guest="/")
         if kind == "host":
             self.root.mkdir()
             (tmp_path / "secret").write_bytes(b"secret")
         self.run(_build)
+        self.read_only = read_only
 
-    def grant(self, *, read_only: bool = False, guest: str = "/") -> Grant:
+    def grant(self, *, read_only: bool | None = None, guest: str = "/") -> Grant:
         """What gives it to a guest."""
+        read_only = self.read_only if read_only is None else read_only
         if self.kind == "host":
             return coop.Dir(self.root, guest, read_only=read_only)
         return _View(self._memory, guest, read_only)
 
-    def run(self, act: Callable[[Script], Any], *, read_only: bool = False, **options: Any) -> Any:
+    def run(self, act: Callable[[Script], Any], *, read_only: bool | None = None, **options: Any) -> Any:
         """Run `act` on a guest that has it as descriptor 3, and return its result."""
         return scripted(act, dirs=[self.grant(read_only=read_only)], **options)
 

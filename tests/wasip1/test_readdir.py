@@ -52,13 +52,13 @@ TYPES = {b".": 3, b"..": 3, b"f": 4, b"dir": 3, b"full": 3, b"empty": 3} | dict.
 
 
 @pytest.mark.parametrize("size", [64, 65, 100, 511, 4096])
-def test_every_entry_is_read_once_with_its_type_whatever_the_buffer(size, place):
-    found = place.run(lambda guest: listed(guest, 3, size))
+def test_every_entry_is_read_once_with_its_type_whatever_the_buffer(size, any_place):
+    found = any_place.run(lambda guest: listed(guest, 3, size))
     assert sorted((name, filetype) for name, _, _, filetype in found) == sorted(TYPES.items())
     assert len({cookie for _, cookie, _, _ in found}) == len(found)
 
 
-def test_inodes_are_those_that_a_filestat_tells(place):
+def test_inodes_are_those_that_a_filestat_tells(any_place):
     def act(guest: Script):
         seen = {}
         for name, _, ino, _ in listed(guest, 3):
@@ -66,11 +66,11 @@ def test_inodes_are_those_that_a_filestat_tells(place):
             seen[name] = guest.u64(OUT + 8) == ino
         return seen
 
-    assert place.run(act) == dict.fromkeys(TYPES, True)
+    assert any_place.run(act) == dict.fromkeys(TYPES, True)
 
 
 @pytest.mark.parametrize("size", [0, 1, 23, 24, 25, 26, 60, 200])
-def test_a_buffer_too_small_is_filled_to_its_last_byte_and_not_beyond(size, place):
+def test_a_buffer_too_small_is_filled_to_its_last_byte_and_not_beyond(size, any_place):
     """What is cut begins as the whole would."""
 
     def act(guest: Script):
@@ -82,10 +82,10 @@ def test_a_buffer_too_small_is_filled_to_its_last_byte_and_not_beyond(size, plac
         image[OUT : OUT + 4] = struct.pack("<I", size)
         return guest.image() == image
 
-    assert place.run(act)
+    assert any_place.run(act)
 
 
-def test_a_buffer_with_room_to_spare_is_the_end_and_left_as_it_was_behind_it(place):
+def test_a_buffer_with_room_to_spare_is_the_end_and_left_as_it_was_behind_it(any_place):
     def act(guest: Script):
         assert guest.fd_readdir(3, BUFFER, 4096, 0, OUT) == "SUCCESS"
         used = guest.u32()
@@ -94,36 +94,36 @@ def test_a_buffer_with_room_to_spare_is_the_end_and_left_as_it_was_behind_it(pla
         behind = guest.got(BUFFER + used, 4096 - used)
         return used == len(exact), behind == GUARD * len(behind), portion(guest, 3, 4096, last)
 
-    assert place.run(act) == (True, True, b"")
+    assert any_place.run(act) == (True, True, b"")
 
 
-def test_records_have_no_padding_but_three_zero_bytes(place):
+def test_records_have_no_padding_but_three_zero_bytes(any_place):
     def act(guest: Script):
         fd = guest.open(3, b"empty", oflags=DIRECTORY, rights=ALL_OF_DIR)
         return portion(guest, fd, 4096, 0)
 
-    data = place.run(act)
+    data = any_place.run(act)
     assert len(data) == 24 + 1 + 24 + 2
     for name in (b".", b".."):
         assert b"%c\0\0\0\3\0\0\0%b" % (len(name), name) in data
 
 
-def test_the_last_byte_of_memory_may_be_the_buffers(place):
+def test_the_last_byte_of_memory_may_be_the_buffers(any_place):
     def act(guest: Script):
         first = portion(guest, 3, 25, 0)
         assert guest.fd_readdir(3, END - 25, 25, 0, OUT) == "SUCCESS"
         return guest.u32(), guest.got(END - 26, 26) == GUARD + first
 
-    assert place.run(act) == (25, True)
+    assert any_place.run(act) == (25, True)
 
 
-def test_a_cookie_leads_behind_its_entry_again_and_again(place):
+def test_a_cookie_leads_behind_its_entry_again_and_again(any_place):
     def act(guest: Script):
         found = listed(guest, 3)
         again = [[name for name, *_ in parsed(portion(guest, 3, 4096, cookie))] for _, cookie, _, _ in found]
         return [name for name, *_ in found], again
 
-    names, again = place.run(act)
+    names, again = any_place.run(act)
     assert again == [names[i + 1 :] for i in range(len(names))]
 
 
@@ -209,18 +209,18 @@ def test_a_large_directory_is_read_into_a_large_buffer_while_the_others_run(plac
     assert place.run(act) == (25 + 26 + 1100 * 124, 1102, 1102, True)
 
 
-def test_the_right_to_read_entries_is_what_is_needed(place):
+def test_the_right_to_read_entries_is_what_is_needed(any_place):
     def act(guest: Script):
         reads = guest.open(3, b"dir", oflags=DIRECTORY, rights=READ)
         lists = guest.open(3, b"dir", oflags=DIRECTORY, rights=READDIR)
         return [guest.fd_readdir(fd, BUFFER, 64, 0, OUT) for fd in (reads, lists)]
 
-    assert place.run(act) == ["NOTCAPABLE", "SUCCESS"]
+    assert any_place.run(act) == ["NOTCAPABLE", "SUCCESS"]
 
 
-def test_two_guests_read_one_directory_each_at_its_own_pace(place):
+def test_two_guests_read_one_directory_each_at_its_own_pace(any_place):
     def main():
-        grant = place.grant()
+        grant = any_place.grant()
         with Script(dirs=[grant]) as one, Script(dirs=[grant]) as other:
             cookie = next(parsed(portion(one, 3, 64, 0)))[1]
             whole = [name for name, *_ in listed(other, 3)]

@@ -10,16 +10,16 @@ from tests.wasip1.places import READ
 from tests.wasip1.script import OUT, POLLERS, Script, clock_sub, fd_sub, scripted
 
 
-def test_a_descriptor_takes_the_place_of_another_which_is_closed(place):
+def test_a_descriptor_takes_the_place_of_another_which_is_closed(any_place):
     def act(guest: Script):
         f, g = guest.open(3, b"f"), guest.open(3, b"dir/g")
         assert guest.fd_renumber(f, g) == "SUCCESS"
         return guest.read(g), guest.read(f), guest.open(3, b"f") == f
 
-    assert place.run(act) == (b"inside", "BADF", True)
+    assert any_place.run(act) == (b"inside", "BADF", True)
 
 
-def test_position_rights_and_flags_move_with_it(place):
+def test_position_rights_and_flags_move_with_it(any_place):
     def act(guest: Script):
         f, g = guest.open(3, b"f", fdflags=1), guest.open(3, b"dir/g")
         guest.read(f, 3)
@@ -27,22 +27,22 @@ def test_position_rights_and_flags_move_with_it(place):
         assert guest.fd_renumber(f, g) == "SUCCESS"
         return guest.fdstat(g) == before, guest.read(g)
 
-    assert place.run(act) == (True, b"ide")
+    assert any_place.run(act) == (True, b"ide")
 
 
 @pytest.mark.parametrize("fd", [0, 1, 2, 3, 4])
-def test_renumbering_a_descriptor_to_itself_changes_nothing(fd, place):
+def test_renumbering_a_descriptor_to_itself_changes_nothing(fd, any_place):
     def act(guest: Script):
         assert guest.open(3, b"f") == 4
         before = [guest.fdstat(n) for n in range(5)]
         assert guest.fd_renumber(fd, fd) == "SUCCESS"
         return [guest.fdstat(n) for n in range(5)] == before, guest.read(4)
 
-    assert place.run(act) == (True, b"inside")
+    assert any_place.run(act) == (True, b"inside")
 
 
 @pytest.mark.parametrize("to", [5, 6, 50, 2**31, 2**32 - 2, 2**32 - 1])
-def test_no_number_is_made_up(to, place):
+def test_no_number_is_made_up(to, any_place):
     """Native wasmtime takes any number; preview 1's test suite wants this."""
 
     def act(guest: Script):
@@ -50,17 +50,17 @@ def test_no_number_is_made_up(to, place):
         guest.fd_close(other)
         return guest.fd_renumber(fd, to), guest.read(fd), guest.open(3, b"f") == other
 
-    assert place.run(act) == ("BADF", b"inside", True)
+    assert any_place.run(act) == ("BADF", b"inside", True)
 
 
-def test_a_granted_directory_can_be_moved_and_is_found_there(place):
+def test_a_granted_directory_can_be_moved_and_is_found_there(any_place):
     def act(guest: Script):
         assert guest.open(3, b"f") == 4
         assert guest.fd_renumber(3, 4) == "SUCCESS"
         found = guest.fd_prestat_get(4, OUT), guest.u32(OUT + 4), guest.fd_prestat_get(3, OUT)
         return found, guest.read(guest.open(4, b"f"))
 
-    assert place.run(act) == (("SUCCESS", 1, "BADF"), b"inside")
+    assert any_place.run(act) == (("SUCCESS", 1, "BADF"), b"inside")
 
 
 def everything(tmp_path) -> tuple[dict[str, object], list[socket.socket]]:

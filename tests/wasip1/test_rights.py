@@ -76,8 +76,8 @@ def test_a_call_needs_its_right_and_no_other(need, place):
     assert place.run(lambda guest: act(guest, (needed | also))) == "SUCCESS"
 
 
-def test_what_the_rights_of_a_granted_directory_are(place):
-    filetype, _, rights, inheriting = place.run(lambda guest: guest.fdstat(3))
+def test_what_the_rights_of_a_granted_directory_are(any_place):
+    filetype, _, rights, inheriting = any_place.run(lambda guest: guest.fdstat(3))
     assert (filetype, rights, inheriting) == (3, int(DIRECTORY_RIGHTS), int(DIRECTORY_RIGHTS | FILE_RIGHTS))
 
 
