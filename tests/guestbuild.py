@@ -43,6 +43,7 @@ __all__ = [
     "go_test",
     "goroot",
     "native_go",
+    "native_rust",
     "native_wasmtime",
     "rust_guest",
     "zig_guest",
@@ -205,6 +206,17 @@ def rust_guest(source: Path) -> Path:
     return _build(recipe)
 
 
+def native_rust(source: Path) -> Path:
+    """Build one Rust file, std only, into a program for this machine.
+
+    Raises: ToolchainMissing without rustc or the linker that it calls, BuildFailed.
+    """
+    if shutil.which("cc") is None:
+        raise ToolchainMissing("link what rustc makes: no cc on this machine")
+    command = ("rustc", "--edition", "2021", "-D", "warnings", "-O", "-o")
+    return _build(Recipe(source.stem, source.parent, (source.name,), _any_rustc(), command))
+
+
 def as_guest(source: Path) -> Path:
     """Build one AssemblyScript file with the WASI shim into a preview 1 module.
 
@@ -261,13 +273,19 @@ def _packaged(distribution: str, program: str) -> Path:
 
 
 @cache
-def _rustc() -> str:
-    """Return rustc's version, if it can build for the target."""
+def _any_rustc() -> str:
+    """Return rustc's version."""
     try:
-        version = _output("rustc", "--version")
-        sysroot = _output("rustc", "--print", "sysroot")
+        return _output("rustc", "--version")
     except (OSError, subprocess.CalledProcessError) as error:
         raise ToolchainMissing("run rustc: not installed; see rustup.rs (no pip package has it)") from error
+
+
+@cache
+def _rustc() -> str:
+    """Return rustc's version, if it can build for the target."""
+    version = _any_rustc()
+    sysroot = _output("rustc", "--print", "sysroot")
     if not (Path(sysroot) / "lib" / "rustlib" / RUST_TARGET / "lib").is_dir():
         raise ToolchainMissing(f"find rust's std for {RUST_TARGET}: rustup target add {RUST_TARGET}")
     return version
