@@ -315,8 +315,8 @@ def _named(error: OSError, doing: str, address: Address) -> OSError:
 def _connect(owner: Scheduler, sock: socket.socket, where: Any, until_ns: int | None) -> Conn:
     """Connect a new socket, which is closed if that fails."""
     what = f"connection to {shown(spelled(where))}"
-    sock.setblocking(False)
     try:
+        sock.setblocking(False)
         _begin_to_connect(owner, sock, where, until_ns)
         # Registered only now: before connect() a socket reports a hangup.
         file = SocketFile(sock, what, poller=owner.poller, timers=owner.timers)

@@ -11,6 +11,7 @@ from coop.engine.memory import Memory, OutOfBounds
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
 from coop.engine.signatures import Import
+from coop.engine.sizes import Size
 
 __all__ = [
     "AGAIN",
@@ -27,5 +28,6 @@ __all__ = [
     "Module",
     "OutOfBounds",
     "RawImport",
+    "Size",
     "host_function",
 ]

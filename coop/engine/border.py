@@ -182,7 +182,7 @@ class Linkage:
 
     def _add_table(self, engine: Engine, table: ImportTable) -> None:
         def fail(at: int, error: BaseException) -> int:
-            errno = table.errno_of(error)
+            errno = table.errno_of(self._border.state, error)
             if errno is None:
                 return self._fail(error)
             store_i32(at, errno)

@@ -60,6 +60,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wasmtime_call_future_delete": (None, [_A]),
     "wasmtime_memory_data": (_A, [_A, _A]),
     "wasmtime_memory_data_size": (_SIZE, [_A, _A]),
+    "wasmtime_table_size": (C.c_uint64, [_A, _A]),
     "wasmtime_module_new": (_A, [_A, _A, _SIZE, _A]),
     "wasmtime_module_deserialize": (_A, [_A, _A, _SIZE, _A]),
     "wasmtime_trap_new": (_A, [_STR, _SIZE]),
@@ -150,8 +151,17 @@ class MemoryHandle(C.Structure):
     _fields_ = (("store", C.c_uint64), ("index", C.c_uint32), ("more", C.c_uint32), ("private", C.c_uint32))
 
 
+class TableHandle(MemoryHandle):
+    """wasmtime_table_t, which is laid out in the same way."""
+
+
 class _ExternUnion(C.Union):
-    _fields_ = (("func", Handle), ("memory", MemoryHandle), ("room", C.c_uint8 * 24))
+    _fields_ = (
+        ("func", Handle),
+        ("table", TableHandle),
+        ("memory", MemoryHandle),
+        ("room", C.c_uint8 * 24),
+    )
 
 
 class Extern(C.Structure):
@@ -160,7 +170,7 @@ class Extern(C.Structure):
     _fields_ = (("kind", C.c_uint8), ("of", _ExternUnion))
 
 
-EXTERN_FUNC, EXTERN_MEMORY = 0, 3
+EXTERN_FUNC, EXTERN_TABLE, EXTERN_MEMORY = 0, 2, 3
 
 
 class _ValUnion(C.Union):

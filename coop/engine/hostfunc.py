@@ -47,12 +47,12 @@ class RawImport:
 class ImportTable:
     """The raw imports of one WASI module, and how their exceptions become errno numbers.
 
-    errno_of -- errno for an exception, or None if the exception ends the guest
+    errno_of -- errno_of(state, error) -> errno for an exception, or None if the exception ends the guest
     """
 
     module: str
     imports: tuple[RawImport, ...]
-    errno_of: Callable[[BaseException], int | None]
+    errno_of: Callable[[Any, BaseException], int | None]
 
 
 class Caller:

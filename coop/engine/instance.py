@@ -25,16 +25,16 @@ from collections.abc import Callable
 from typing import Any
 
 from coop.clock import NEVER_NS, to_ns
-from coop.engine import capi
 from coop.engine.admission import admit
 from coop.engine.border import Border, Linkage
-from coop.engine.capi import Extern, Handle, MemoryHandle, Val, held, released
+from coop.engine.capi import Extern, Handle, Val, held, released
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.marshal import KIND, pack_value, unpack_value
 from coop.engine.memory import Memory, delete_store
 from coop.engine.module import Module
 from coop.engine.preempt import Ticker, now_ns
+from coop.engine.sizes import Sizes
 from coop.engine.traps import take_error, take_trap
 from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import RUNNING, Task, current
@@ -58,6 +58,7 @@ class Instance:
     limits          -- what it may use
     state           -- what its raw imports work on
     memory          -- its memory; empty until it is instantiated
+    sizes           -- how near it came to the limits of memory and tables
     pending         -- what the task has to do before the guest goes on; set by a host call
     failure         -- what a host call raised on the fiber; raised again on the task
     cpu_ns          -- how long it has computed
@@ -83,6 +84,7 @@ class Instance:
         "module",
         "on_run_end",
         "pending",
+        "sizes",
         "state",
     )
 
@@ -94,6 +96,7 @@ class Instance:
         self.limits = limits
         self.state = state
         self.memory = Memory()
+        self.sizes = Sizes(limits, self.memory)
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
         self.failure: BaseException | None = None
@@ -189,7 +192,7 @@ class Instance:
             raise self._why_not_instantiated(error) from None
         held.wasmtime_linker_delete(self._linker)
         self._linker = 0
-        self._find_memory()
+        self.sizes.attach(self._context, self._handle, self.module.others)
 
     def _why_not_instantiated(self, error: CoopError) -> CoopError:
         text = str(error)
@@ -201,13 +204,6 @@ class Instance:
             return LimitExceeded("table_elements", f"{self.module.name}: {text}")
         return LinkError(f"{self.module.name}: {text}")
 
-    def _find_memory(self) -> None:
-        found = Extern()
-        where = C.byref(self._handle)
-        is_there = held.wasmtime_instance_export_get(self._context, where, b"memory", 6, C.byref(found))
-        if is_there and found.kind == capi.EXTERN_MEMORY:
-            self.memory.attach(self._context, MemoryHandle.from_buffer_copy(found.of.memory))
-
     def close(self) -> None:
         """Give the store and all it holds back; closing twice changes nothing."""
         store, self._store = self._store, 0
@@ -218,6 +214,7 @@ class Instance:
             del self._border.instances[self]
             # Both lead back here; without them the module goes with the last guest, not with a collection.
             self.state = self.on_run_end = None
+            self.sizes.take()
             delete_store(store, self.memory)
 
     def stop(self, error: BaseException) -> bool:
@@ -314,7 +311,9 @@ class Instance:
             failure, self.failure = self.failure, None
             self.close()
             try:
-                raise found if failure is None else failure
+                if failure is not None:
+                    raise failure
+                raise self.sizes.explain(found) if isinstance(found, GuestTrap) else found
             finally:
                 del failure, found  # else the error would hold its own traceback, until a collection
 

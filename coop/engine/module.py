@@ -25,12 +25,14 @@ class Module:
     name    -- for messages: its path, or what the caller gave
     imports -- what it wants, in order
     exports -- the types of the functions it offers, by name; None for what is no function
+    others  -- the names of its exports that are no functions
     """
 
     def __init__(self, engine: Engine, handle: wasmtime.Module, wasm: bytes, name: str) -> None:
         self.engine = engine
         self.name = name
         self.imports, self.exports = read_signatures(wasm, name)
+        self.others = tuple(found for found, functype in self.exports.items() if functype is None)
         self._handle = handle
         self._process = os.getpid()
         self._address = address(handle.ptr())

@@ -264,9 +264,11 @@ class ListenerFile(OpenFile):
     def destroy(self) -> None:
         if self._lent is not None:
             _LENT.give_back(self._lent, self.sock)
-        self.sock.close()
-        if self._on_close is not None:
-            self._on_close()
+        try:
+            self.sock.close()
+        finally:
+            if self._on_close is not None:
+                self._on_close()
 
 
 class PipeFile(OpenFile):

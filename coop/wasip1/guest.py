@@ -17,12 +17,13 @@ from coop.clock import to_ns
 from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.fs import Dir, Grant
-from coop.logs import Log, shown
+from coop.logs import Log
 from coop.net import Conn, Listener
 from coop.scheduler import Scheduler, scheduler
 from coop.task import Task, current
 from coop.text import text as text_stream
 from coop.timers import Timer
+from coop.wasip1.ends import tell_end
 from coop.wasip1.errno import WasiError
 from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.imports import SNAPSHOT1
@@ -385,5 +386,4 @@ class Guest:
         waiters, self._waiters = self._waiters, []
         for task in waiters:
             task.wake()
-        error = None if self._error is None else shown(self._error)
-        log.info("guest ended", guest=self.name, code=self._code, error=error)
+        tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from coop.engine import ImportTable, RawImport
 from coop.wasip1 import dirents, fds, files, io, names, paths, poll, process, sock
-from coop.wasip1.errno import errno_of
+from coop.wasip1.state import answer_to
 
 MODULE = "wasi_snapshot_preview1"
 
@@ -89,5 +89,5 @@ SNAPSHOT1 = ImportTable(
         RawImport(name, params, () if name == "proc_exit" else ("i32",), _find(name), name in _PARKS)
         for name, params in _SIGNATURES.items()
     ),
-    errno_of,
+    answer_to,
 )

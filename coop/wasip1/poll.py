@@ -125,7 +125,7 @@ class Poll:
             if count == 0:
                 return _INVAL
             if count > self._limit:
-                self._wasi.limit_reached("subscriptions", self._limit, count)
+                self._wasi.limit_reached("subscriptions", value=self._limit, asked=count)
                 return _INVAL
             memory = self._wasi.memory
             memory.check(out, 4)

@@ -1,8 +1,10 @@
 """What the imports of one guest work on."""
 
+import errno
+import resource
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coop.engine import AGAIN, AT_ONCE, Instance, Limits, Memory
 from coop.errors import Closed, DeadlineExceeded, NotPollable
@@ -14,7 +16,7 @@ from coop.scheduler import Scheduler
 from coop.task import READY, current
 from coop.threads import run_in_thread
 from coop.wasip1.abi import IOVEC
-from coop.wasip1.errno import Errno, WasiError
+from coop.wasip1.errno import Errno, WasiError, errno_of
 from coop.wasip1.fdtable import FdTable
 from coop.wasip1.sources import Clocks, RandomSource
 
@@ -193,11 +195,11 @@ class Wasi:
         log.debug("limit reached", limit="bytes_per_call", value=self.bytes_per_call)
         return to
 
-    def limit_reached(self, limit: str, value: int, asked: int) -> None:
+    def limit_reached(self, limit: str, **values: Any) -> None:
         """Name a limit in the log, once a guest: one that asks again and again must not fill it."""
         if limit not in self._told:
             self._told.add(limit)
-            log.warning("limit reached", limit=limit, value=value, asked=asked)
+            log.warning("limit reached", limit=limit, **values)
 
     def text(self, address: int, length: int) -> bytes:
         """Return a path or name from the guest's memory.  Raises: OutOfBounds; WasiError(NAMETOOLONG)."""
@@ -210,3 +212,17 @@ class Wasi:
         """Give every descriptor back."""
         self.poll.close()
         self.fds.close_all()
+
+
+def answer_to(wasi: Wasi, error: BaseException) -> int | None:
+    """Return the errno for an exception of an import, or None if it ends the guest.
+
+    A host without a free descriptor names its limit in the log: to a guest it looks like its own.
+    """
+    if isinstance(error, OSError):
+        if error.errno == errno.EMFILE:
+            value = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            wasi.limit_reached("RLIMIT_NOFILE", of="the host", value=value)
+        elif error.errno == errno.ENFILE:
+            wasi.limit_reached("fs.file-max", of="the host")
+    return errno_of(error)

@@ -221,7 +221,8 @@ def test_v_shows_the_life_of_the_guest_and_settings_that_change_nothing(tmp_path
         "run", "-v", "-Spreview2=false,cli", "-O", "opt-level=2", save(tmp_path, exits(3)), expect=3
     ).stderr
     assert b"guest started" in log
-    assert b"guest ended" in log
+    (ended,) = [line for line in log.splitlines() if b"guest ended" in line]
+    assert all(b" %s " % word in ended + b" " for word in (b"code=3", b"memory=131072"))
     assert [spelled in log for spelled in (b"-S preview2=false", b"-S cli", b"-O opt-level=2")] == [True] * 3
     assert b"combined wait" not in log
 

@@ -51,6 +51,77 @@ def test_a_table_grows_up_to_the_limit_and_then_answers_minus_one():
     assert call(text, limits=coop.Limits(table_elements=10)) == -1
 
 
+# -- what was refused to the guest alone, told when it ends
+
+ENDS = {"well": "", "badly": "(call $exit (i32.const 2))", "by a trap": "unreachable"}
+GROWS = {
+    "memory": "(memory.grow (i32.const 1))",
+    "memory by its own size": "(memory.grow (memory.size))",
+    "table_elements": "(table.grow $t (ref.null func) (i32.const 1))",
+}
+TRAP = "wasm `unreachable` instruction executed"
+SMALL = coop.Limits(memory=6 * 65536, table_elements=9)
+
+
+def grows(how: str, end: str) -> str:
+    """A guest that grows until it is refused, and then ends."""
+    return f"""(module
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (table $t (export "t") 1 funcref) (global (export "g") i32 (i32.const 0))
+      (func $grow (export "_start")
+        (loop $again (br_if $again (i32.ne {GROWS[how]} (i32.const -1)))) {ENDS[end]}))"""
+
+
+def told(text: str, capsys: pytest.CaptureFixture[str], limits: coop.Limits = SMALL) -> tuple[str, list[str]]:
+    """Run a guest: what it trapped with, and what the log says of its limits."""
+    trap = ""
+    try:
+        coop.run(coop.Guest(module(text), name="g", limits=limits).run)
+    except coop.GuestTrap as error:
+        trap = error.message
+    return trap, capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("how", "limit", "value"), [("memory", "memory", 6 * 65536), ("table_elements", "table_elements", 9)]
+)
+def test_a_limit_that_a_guest_grew_up_to_names_itself_when_it_ends(how, limit, value, end, capsys):
+    trap, said = told(grows(how, end), capsys)
+    assert said == [f"coop: warning: limit reached guest='g' limit='{limit}' value={value} used={value}"]
+    assert trap == (f"{TRAP} (limit {limit}: {value} of {value})" if end == "by a trap" else "")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_limit_that_leaves_no_room_to_double_names_itself_to_who_failed(end, capsys):
+    trap, said = told(grows("memory by its own size", end), capsys)
+    warning = "coop: warning: limit may have been reached guest='g' limit='memory' value=393216 used=262144"
+    assert said == ([] if end == "well" else [warning])
+    assert trap == (f"{TRAP} (limit memory: 262144 of 393216)" if end == "by a trap" else "")
+
+
+@pytest.mark.parametrize("limits", [coop.Limits(), coop.Limits(None, None, None, None, None, None, None)])
+def test_limits_that_are_far_off_are_not_spoken_of(limits, capsys):
+    text = '(module (memory (export "memory") 3) (func (export "_start") unreachable))'
+    assert told(text, capsys, limits) == (TRAP, [])
+
+
+def test_a_memory_that_was_as_large_from_the_start_did_not_reach_its_limit(capsys):
+    text = '(module (memory (export "memory") 6) (func (export "_start")))'
+    assert told(text, capsys) == ("", [])
+
+
+def test_a_guest_that_is_called_names_its_limit_once_and_when_it_ends(capsys):
+    def main() -> None:
+        with coop.Guest(module(grows("memory", "well")), name="g", limits=SMALL) as guest:
+            guest.call("_start")
+            guest.call("_start")
+            assert capsys.readouterr().err == ""
+
+    coop.run(main)
+    assert capsys.readouterr().err.count("limit reached") == 1
+
+
 def test_a_guest_that_computes_exceeds_wall_time():
     exceeds("wall_time", SPIN, coop.Limits(wall_time=0.001))
 

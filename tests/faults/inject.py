@@ -10,6 +10,7 @@ asked of every run:
 3. What a kernel does without harm is not seen by the guest at all: a short count, an interrupted
    call, "would block" where somebody can wait.
 4. No descriptor and no thread is left.
+5. An errno that a function answers stands in its text, or in the one for all functions.
 """
 
 import faulthandler
@@ -17,13 +18,17 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import coop
+from coop.wasip1 import imports
 from coop.wasip1.errno import Errno
 from tests.faults.preload import HOWS, Failing
-from tests.faults.scenarios import SCENARIOS, Setting, Transcript
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.steps import Setting, Transcript
 from tests.fuzz.seeds import open_fds
 from tests.wasip1.script import Script, clock_sub
+from tests.wasip1.test_errnos import errnos_in, named
 
 HANG_S = 20.0
 """How long one run may take on a loaded machine; alone it takes milliseconds."""
@@ -39,8 +44,35 @@ NEVER_INTERRUPTED = {
     *("close", "getsockname", "getsockopt", "setsockopt", "shutdown", "dup", "lseek", "lseek64", "eventfd"),
     *("timer_create", "epoll_create1", "utimensat", "futimens", "mkdirat", "unlinkat"),
     *("renameat", "linkat", "symlinkat", "readlinkat", "posix_fadvise64", "getdents64", "listen", "bind"),
+    *("lstat64", "fstatat64", "unlink", "connect"),  # a socket that does not block
 }
 """What does not sleep on Linux, or only where no signal ends it; and closing, which closes all the same."""
+
+
+ANYWHERE = errnos_in(imports.__doc__ or "")
+"""What any function may answer."""
+
+ANSWERS = "answers"
+"""The step of a transcript that lists each function with each errno that it answered."""
+
+
+class Noting(Script):
+    """A guest whose errnos are written down, by the function that answered them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.answers: set[tuple[str, str]] = set()
+        super().__init__(**options)
+
+    def call(self, name: str, *numbers: int) -> Any:
+        answer = super().call(name, *numbers)
+        if answer:
+            self.answers.add((name, Errno(answer).name))
+        return answer
+
+    def events(self, count: int) -> list[tuple[int, str, int, int, int]]:
+        found = super().events(count)
+        self.answers |= {("poll_oneoff", event[1]) for event in found if event[1] != "SUCCESS"}
+        return found
 
 
 def beside(stop: list[bool]) -> int:
@@ -60,8 +92,10 @@ def work(setting: Setting, failing: Failing, nth: int, how: int) -> Transcript:
     other = coop.spawn(beside, stop)
     coop.pause()
     try:
-        with Script(**setting.options) as guest, failing.armed(nth, how):
-            return setting.act(guest, failing)
+        with Noting(**setting.options) as guest:
+            with failing.armed(nth, how):
+                told = setting.act(guest, failing)
+            return told | {ANSWERS: guest.answers}
     finally:
         stop.append(True)
         assert other.wait() >= 2
@@ -100,7 +134,8 @@ def harmless(name: str, how: str) -> bool:
 
 def check(faultless: Transcript, told: Transcript, name: str, how: str) -> None:
     """Fail unless a guest may be told this when the call `name` fails so."""
-    different = {step: got for step, got in told.items() if got != faultless.get(step)}
+    check_texts(told.get(ANSWERS, set()), how if name else "")
+    different = {step: got for step, got in told.items() if step != ANSWERS and got != faultless.get(step)}
     if not different:
         return
     assert name, f"nothing failed, and yet: {different}"
@@ -109,6 +144,18 @@ def check(faultless: Transcript, told: Transcript, name: str, how: str) -> None:
     first = first[0] if isinstance(first, tuple) else first
     # What cannot begin says why to the host.  A poll that cannot find out how many bytes there are says one.
     assert "start" in told or name == "ioctl" or first in Errno.__members__, f"no errno: {different}"
+
+
+def check_texts(answers: set[tuple[str, str]], how: str) -> None:
+    """Fail unless the texts of the functions name the errnos they answered."""
+    # No kernel says these two where they are not harmless; what it says is passed on all the same.
+    passed_on = {how.removeprefix("E")} & {"INTR", "AGAIN"}
+    silent = {
+        (function, errno)
+        for function, errno in answers
+        if errno not in named(function) | ANYWHERE | passed_on
+    }
+    assert not silent, f"not in the texts: {sorted(silent)}"
 
 
 def cases(count: int, stride: int, first: int) -> Iterator[tuple[int, str]]:
@@ -123,6 +170,7 @@ def main(scenario: str, poller: str, stride: int, first: int) -> None:
     for _ in range(3):
         faultless = one_run(scenario, poller, failing)
     calls = failing.names()
+    check(faultless, faultless, "", "")
     before = state()
     tried = 0
     for nth, how in cases(len(calls), stride, first):

@@ -62,3 +62,22 @@ def test_the_library_fails_the_call_it_was_told_to_and_no_other(preloaded):
         print(made == [6, errno.EIO, b"ab", ("read", ["write", "read", "read"]), b"cd", b"ef"], made)
     """
     assert run_child(script, env=preloaded).stdout.startswith(b"True")
+
+
+def test_a_host_whose_system_has_no_descriptor_left_names_the_limit_once(preloaded, tmp_path):
+    (tmp_path / "f").touch()
+    script = f"""
+        import errno
+        from tests.faults.preload import Failing
+        from tests.wasip1.script import scripted
+        def act(guest):
+            found = set()
+            for _ in range(5):
+                with Failing().armed(1, errno.ENFILE):
+                    found.add(guest.open(3, b"f"))
+            print(found, guest.open(3, b"f"))
+        scripted(act, dirs=[{str(tmp_path)!r}])
+    """
+    done = run_child(script, env=preloaded)
+    assert done.stdout == b"{'NFILE'} 4\n"
+    assert done.stderr == b"coop: warning: limit reached limit='fs.file-max' of='the host'\n"

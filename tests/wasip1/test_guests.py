@@ -25,6 +25,8 @@ def guest_of():
         "files.go",
         "files.c",
         "hello.c",
+        "hog.c",
+        "hog.go",
         "clock.c",
         "poll_stdin.c",
         "preopens.zig",
@@ -51,6 +53,20 @@ def test_go_ends_with_its_status_whatever_its_goroutines_do(guest_of):
 def test_c_gets_its_arguments_and_writes_to_both_streams(guest_of):
     code, out, err = run(guest_of("hello.c"), "a", "")
     assert (code, out, err) == (0, "hello from c\narg a\narg \n", "hello on stderr\n")
+
+
+def test_a_program_that_gets_no_more_memory_learns_it_and_the_host_reads_which_limit_it_was(guest_of, capsys):
+    """Go ends with a status, C here with a trap; both ask for pieces of which the last does not fit."""
+    limits = coop.Limits(memory=32 << 20)
+    code, _, err = run(guest_of("hog.go"), limits=limits)
+    assert (code, err.splitlines()[1]) == (2, "fatal error: out of memory")
+    with pytest.raises(coop.GuestTrap, match=r"\(limit memory: \d+ of 33554432\)"):
+        run(guest_of("hog.c"), limits=limits)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" guest=")[0] for line in said] == [
+        "coop: warning: limit reached",
+        "coop: warning: limit may have been reached",
+    ]
 
 
 def test_rust_gets_its_arguments_and_writes_to_both_streams():

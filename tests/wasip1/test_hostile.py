@@ -176,6 +176,34 @@ def test_a_limit_that_is_an_errno_to_the_guest_is_named_to_the_host_once(tmp_pat
     assert [line.split("limit=")[1].split()[0] for line in said] == ["'fds'", "'subscriptions'"]
 
 
+def test_a_host_that_has_no_descriptor_left_names_its_limit_once_a_guest(tmp_path):
+    (tmp_path / "f").touch()
+    script = f"""
+        import os, resource, socket
+        from tests.wasip1.script import Script, scripted
+        listener = socket.create_server(("127.0.0.1", 0))
+        client = socket.create_connection(listener.getsockname())
+        def act(guest):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+            fds = []
+            try:
+                while True:
+                    fds.append(os.dup(0))
+            except OSError:
+                pass
+            print({{(guest.open(4, b"f"), guest.accept()) for _ in range(5)}})
+            for fd in fds:
+                os.close(fd)
+            print(guest.open(4, b"f"), guest.accept())
+        with listener, client:
+            scripted(act, dirs=[{str(tmp_path)!r}], listen=[listener])
+    """
+    done = run_child(script)
+    assert done.stdout.decode().splitlines() == ["{('MFILE', 'MFILE')}", "5 6"]
+    assert done.stderr == (b"coop: warning: limit reached limit='RLIMIT_NOFILE' of='the host' value=100\n")
+
+
 def test_a_limit_that_leaves_no_room_for_what_is_pre_opened_names_itself_and_leaks_nothing(tmp_path):
     left, right = socket.socketpair()
     with left, right:

@@ -55,7 +55,7 @@ def test_no_link_makes_a_file_of_a_read_only_directory_writable(kind, tmp_path):
 @pytest.mark.parametrize("to", [0, 1, 2, 3, 4, 5, 6, 7, 8, 99, 2**31, U32 - 1, U32])
 @pytest.mark.parametrize("fd", [0, 1, 3, 4, 6, 99, U32])
 def test_no_renumbering_ends_the_host(fd, to, place):
-    """GHSA-fm79-3f68-h2fc: a descriptor renumbered onto nothing ended wasmtime by a panic."""
+    """GHSA-fm79-3f68-h2fc (wasmtime PR 11276): a descriptor renumbered onto nothing made wasmtime panic."""
 
     def act(guest: Script):
         opened = guest.open(4, b"f"), guest.open(4, b"dir", oflags=DIRECTORY), guest.open(4, b"f")

@@ -1,0 +1,106 @@
+"""How large a guest's memory and tables became, beside what they may be.
+
+wasmtime refuses a growth beyond a limit and tells the guest alone, by -1.  So what can be said of
+these limits is how near a guest was when it ended: neither a memory nor a table ever shrinks.  A
+program that gets no memory may have much room left all the same, since allocators ask for large
+pieces, some for as much again as they have.
+"""
+
+import ctypes as C
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from coop.engine.capi import EXTERN_MEMORY, EXTERN_TABLE, Extern, Handle, MemoryHandle, TableHandle, held
+from coop.engine.limits import Limits
+from coop.engine.memory import Memory
+from coop.errors import GuestTrap
+
+_PAGE = 65536
+
+_TABLES_SEEN = 16
+"""Exports that are looked at for tables; compilers make one, and a guest must not make a start slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a guest had of one thing when it ended.
+
+    limit    -- the limit's name, as `Limits` spells it
+    value    -- what it allows; None: anything
+    first    -- what the guest had at its start
+    used     -- what it had at its end
+    step     -- by how much it grows at least
+    """
+
+    limit: str
+    value: int | None
+    first: int
+    used: int
+    step: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it grew until not one step more was allowed."""
+        return self.value is not None and self.first < self.used and self.used + self.step > self.value
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it could not have become twice as large."""
+        return self.value is not None and 2 * self.used > self.value
+
+
+class Sizes:
+    """The sizes of one guest: `attach` when it is made, `take` before its store goes.
+
+    ended -- what it had at its end; empty until then, and of a guest that was not made
+    """
+
+    __slots__ = ("_context", "_first", "_limits", "_memory", "_tables", "ended")
+
+    def __init__(self, limits: Limits, memory: Memory) -> None:
+        self.ended: tuple[Size, ...] = ()
+        self._limits = limits
+        self._memory = memory
+        self._tables: list[TableHandle] = []
+        self._context = 0
+        self._first = (0, 0)
+
+    def attach(self, context: int, instance: Handle, others: Iterable[str]) -> None:
+        """Find the memory of a new instance, and its tables.
+
+        others -- the names of its exports that are no functions
+        """
+        self._context = context
+        memory = _export(context, instance, "memory")
+        if memory is not None and memory.kind == EXTERN_MEMORY:
+            self._memory.attach(context, MemoryHandle.from_buffer_copy(memory.of.memory))
+        for name in islice(others, _TABLES_SEEN):
+            found = _export(context, instance, name)
+            if found is not None and found.kind == EXTERN_TABLE:
+                self._tables.append(TableHandle.from_buffer_copy(found.of.table))
+        self._first = self._now()
+
+    def take(self) -> None:
+        """Look at the sizes for the last time."""
+        if self._context:
+            limits = (self._limits.memory, self._limits.table_elements)
+            names, steps = ("memory", "table_elements"), (_PAGE, 1)
+            self.ended = tuple(map(Size, names, limits, self._first, self._now(), steps))
+            self._context = 0
+
+    def _now(self) -> tuple[int, int]:
+        # The limit is one for each table.
+        tables = [held.wasmtime_table_size(self._context, C.byref(table)) for table in self._tables]
+        return len(self._memory), max(tables, default=0)
+
+    def explain(self, trap: GuestTrap) -> GuestTrap:
+        """Return the trap of an ended guest with the limits that may be its reason."""
+        near = [f"limit {size.limit}: {size.used} of {size.value}" for size in self.ended if size.is_large]
+        return GuestTrap(f"{trap.message} ({'; '.join(near)})", trap.frames) if near else trap
+
+
+def _export(context: int, instance: Handle, name: str) -> Extern | None:
+    found, raw = Extern(), name.encode()
+    is_there = held.wasmtime_instance_export_get(context, C.byref(instance), raw, len(raw), C.byref(found))
+    return found if is_there else None
