@@ -1,0 +1,23 @@
+"""WIT in Python: its types, its values, and interfaces a guest may import.
+
+- `types` what components and host functions are made of, and `parse` from text to them
+- `values` how they look in Python
+- `interface` what Python offers a component
+"""
+
+from coop.wit.interface import Interface, Later, Resource, function
+from coop.wit.parse import parse_func, parse_type
+from coop.wit.values import Case, Err, Ok, Some
+
+__all__ = [
+    "Case",
+    "Err",
+    "Interface",
+    "Later",
+    "Ok",
+    "Resource",
+    "Some",
+    "function",
+    "parse_func",
+    "parse_type",
+]
