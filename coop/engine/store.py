@@ -34,7 +34,7 @@ from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import Ticker, now_ns
 from coop.engine.traps import take_error, take_trap
-from coop.errors import BugError, Busy, CoopError, LimitExceeded
+from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded
 from coop.task import RUNNING, Task, current
 
 _MOST = (1 << 63) - 1
@@ -228,6 +228,8 @@ class Store:
         if found is not None:
             failure, self.failure = self.failure, None
             self.close()
+            if isinstance(failure, GuestTrap) and isinstance(found, GuestTrap):
+                failure.frames = failure.frames or found.frames
             try:
                 raise found if failure is None else failure
             finally:

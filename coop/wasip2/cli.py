@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 from coop.errors import GuestExit
+from coop.wasip2.io import Streams
 from coop.wasip2.reading import FileInput, InputStream
 from coop.wasip2.world import WorldInterface
 from coop.wasip2.writing import FileOutput, OutputStream
 from coop.wit import Err, Ok, Resource, function
-from coop.wit.types import Own
 
 __all__ = ["INTERFACES"]
 
@@ -53,7 +53,7 @@ class _Stdin(WorldInterface):
     """wasi:cli/stdin."""
 
     name = "wasi:cli/stdin"
-    uses: ClassVar = {"input-stream": Own("wasi:io/streams/input-stream")}
+    uses: ClassVar = {"input-stream": Streams}
 
     @function("func() -> input-stream", parks=False)
     def get_stdin(self) -> InputStream:
@@ -65,7 +65,7 @@ class _Stdout(WorldInterface):
     """wasi:cli/stdout."""
 
     name = "wasi:cli/stdout"
-    uses: ClassVar = {"output-stream": Own("wasi:io/streams/output-stream")}
+    uses: ClassVar = {"output-stream": Streams}
 
     @function("func() -> output-stream", parks=False)
     def get_stdout(self) -> OutputStream:
@@ -77,7 +77,7 @@ class _Stderr(WorldInterface):
     """wasi:cli/stderr."""
 
     name = "wasi:cli/stderr"
-    uses: ClassVar = {"output-stream": Own("wasi:io/streams/output-stream")}
+    uses: ClassVar = {"output-stream": Streams}
 
     @function("func() -> output-stream", parks=False)
     def get_stderr(self) -> OutputStream:
@@ -105,15 +105,15 @@ class _TerminalOutput(WorldInterface):
     resources: ClassVar = {"terminal-output": Terminal}
 
 
-def _terminal(number: int, name: str, direction: str) -> type[WorldInterface]:
+def _terminal(number: int, name: str, origin: type[WorldInterface]) -> type[WorldInterface]:
     """Make the interface that says whether a standard stream is a terminal."""
 
     def get(self: Any) -> Terminal | None:
         return Terminal() if self.world.stream(number).is_terminal else None
 
+    (direction,) = origin.resources
     mark = function(f"func() -> option<{direction}>", name=f"get-terminal-{name}", parks=False)
-    handle = Own(f"wasi:cli/{direction}/{direction}")
-    members = {"name": f"wasi:cli/terminal-{name}", "uses": {direction: handle}, "get": mark(get)}
+    members = {"name": f"wasi:cli/terminal-{name}", "uses": {direction: origin}, "get": mark(get)}
     return type(f"_Terminal{name.capitalize()}", (WorldInterface,), members)
 
 
@@ -125,7 +125,7 @@ INTERFACES: tuple[type[WorldInterface], ...] = (
     _Stderr,
     _TerminalInput,
     _TerminalOutput,
-    _terminal(0, "stdin", "terminal-input"),
-    _terminal(1, "stdout", "terminal-output"),
-    _terminal(2, "stderr", "terminal-output"),
+    _terminal(0, "stdin", _TerminalInput),
+    _terminal(1, "stdout", _TerminalOutput),
+    _terminal(2, "stderr", _TerminalOutput),
 )

@@ -3,12 +3,12 @@
 from typing import ClassVar, NamedTuple
 
 from coop.clock import NEVER_NS
+from coop.wasip2.io import Poll
 from coop.wasip2.pollables import MomentPollable, Pollable
 from coop.wasip2.world import WorldInterface
 from coop.wit import function
-from coop.wit.types import Own, Primitive
 
-__all__ = ["INTERFACES"]
+__all__ = ["INTERFACES", "Datetime", "MonotonicClock", "WallClock"]
 
 _REALTIME, _MONOTONIC = 0, 1
 _NANOSECONDS = 1_000_000_000
@@ -18,11 +18,8 @@ class MonotonicClock(WorldInterface):
     """wasi:clocks/monotonic-clock."""
 
     name = "wasi:clocks/monotonic-clock"
-    uses: ClassVar = {
-        "pollable": Own("wasi:io/poll/pollable"),
-        "instant": Primitive("u64"),
-        "duration": Primitive("u64"),
-    }
+    uses: ClassVar = {"pollable": Poll}
+    types: ClassVar = {"instant": "u64", "duration": "u64"}
 
     @function("func() -> instant", parks=False)
     def now(self) -> int:

@@ -19,9 +19,8 @@ from coop.wasip2.reading import InputStream
 from coop.wasip2.world import WorldInterface, trap
 from coop.wasip2.writing import OutputStream
 from coop.wit import Later, function
-from coop.wit.types import Own
 
-__all__ = ["INTERFACES"]
+__all__ = ["INTERFACES", "ErrorInterface", "Poll", "Streams"]
 
 
 class ErrorInterface(WorldInterface):
@@ -54,7 +53,7 @@ class Streams(WorldInterface):
 
     name = "wasi:io/streams"
     resources: ClassVar = {"input-stream": InputStream, "output-stream": OutputStream}
-    uses: ClassVar = {"error": Own("wasi:io/error/error"), "pollable": Own("wasi:io/poll/pollable")}
+    uses: ClassVar = {"error": ErrorInterface, "pollable": Poll}
     types: ClassVar = {"stream-error": "variant {last-operation-failed(error), closed}"}
 
 

@@ -2,11 +2,12 @@
 
 - `types` what components and host functions are made of, and `parse` from text to them
 - `values` how they look in Python
-- `interface` what Python offers a component
+- `interface` what Python offers a component, `render` its text for a guest's tools
 """
 
 from coop.wit.interface import Interface, Later, Resource, function
 from coop.wit.parse import parse_func, parse_type
+from coop.wit.render import packages
 from coop.wit.values import Case, Err, Ok, Some
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Resource",
     "Some",
     "function",
+    "packages",
     "parse_func",
     "parse_type",
 ]

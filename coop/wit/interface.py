@@ -123,20 +123,20 @@ class Interface:
     name      -- package and interface, without a version; "" for functions that stand alone in a world
     version   -- how versions begin that this is right for; None: every version
     resources -- the resources it defines, by their names in WIT
-    uses      -- types of other interfaces, by the names they have here
+    uses      -- types and resources of other interfaces: where they come from, by the name they have in both
     types     -- types that have names here: what they are, as WIT spells them, later ones by earlier ones
     """
 
     name: ClassVar[str]
     version: ClassVar[str | None] = None
     resources: ClassVar[Mapping[str, type[Resource]]] = {}
-    uses: ClassVar[Mapping[str, Type]] = {}
+    uses: ClassVar[Mapping[str, "type[Interface]"]] = {}
     types: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def named(cls) -> dict[str, Type]:
         """Return every type that has a name in this interface."""
-        names: dict[str, Type] = dict(cls.uses)
+        names = {name: origin.named()[name] for name, origin in cls.uses.items()}
         names |= {name: Own(f"{cls.name}/{name}") for name in cls.resources}
         for name, text in cls.types.items():
             names[name] = parse_type(text, names)

@@ -5,6 +5,7 @@ it takes and gives.  Two types are the same if they are built the same: WIT's na
 records and variants are for people.  Only a resource is told apart by its name.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Union
 
@@ -126,38 +127,50 @@ class Func:
         mine, theirs = [t for _, t in self.params], [t for _, t in other.params]
         return mine == theirs and self.result == other.result
 
+    def spelled(self, names: Mapping["Type", str]) -> str:
+        """Return it as WIT spells it; types in `names` by these."""
+        params = ", ".join(f"{name}: {show(kind, names)}" for name, kind in self.params)
+        return f"func({params})" + ("" if self.result is None else f" -> {show(self.result, names)}")
+
     def __str__(self) -> str:
-        params = ", ".join(f"{name}: {show(kind)}" for name, kind in self.params)
-        return f"func({params})" + ("" if self.result is None else f" -> {show(self.result)}")
+        return self.spelled({})
 
 
-def show(kind: Type) -> str:
-    """Return the type as WIT spells it, with what records and variants consist of written out."""
+def show(kind: Type, names: Mapping[Type, str] | None = None) -> str:
+    """Return the type as WIT spells it.
+
+    names -- types that have a name of their own; what others consist of is written out
+    """
+    names = names or {}
+    if kind in names:
+        return names[kind]
+
+    def inner(each: Type | None) -> str:
+        return "_" if each is None else show(each, names)
+
+    def braces(word: str, members: Iterable[str]) -> str:
+        return f"{word} {{{', '.join(members)}}}"
+
     match kind:
         case Primitive(name) | Own(name):
             return name
         case Borrow(name):
-            return f"borrow<{name}>"
+            return f"borrow<{inner(Own(name))}>"
         case List(element):
-            return f"list<{show(element)}>"
+            return f"list<{inner(element)}>"
         case Option(some):
-            return f"option<{show(some)}>"
+            return f"option<{inner(some)}>"
         case Tuple(elements):
-            return f"tuple<{', '.join(map(show, elements))}>"
+            return f"tuple<{', '.join(map(inner, elements))}>"
         case Record(fields):
-            return "record {" + ", ".join(f"{name}: {show(each)}" for name, each in fields) + "}"
+            return braces("record", (f"{name}: {inner(each)}" for name, each in fields))
         case Variant(cases):
-            shown = (name if each is None else f"{name}({show(each)})" for name, each in cases)
-            return "variant {" + ", ".join(shown) + "}"
-        case Enum(names):
-            return "enum {" + ", ".join(names) + "}"
-        case Flags(names):
-            return "flags {" + ", ".join(names) + "}"
+            return braces("variant", (n if each is None else f"{n}({inner(each)})" for n, each in cases))
+        case Enum(members):
+            return braces("enum", members)
+        case Flags(members):
+            return braces("flags", members)
+        case Result(ok, None):
+            return "result" if ok is None else f"result<{inner(ok)}>"
         case Result(ok, err):
-            return _show_result(ok, err)
-
-
-def _show_result(ok: Type | None, err: Type | None) -> str:
-    if err is not None:
-        return f"result<{'_' if ok is None else show(ok)}, {show(err)}>"
-    return "result" if ok is None else f"result<{show(ok)}>"
+            return f"result<{inner(ok)}, {inner(err)}>"

@@ -18,6 +18,7 @@ means is found on the guest's own objects, so that guests share the rest.
 """
 
 import ctypes as C
+import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from coop.engine.component.decode import make_decoders
 from coop.engine.component.encode import Encoder, make_encoder
 from coop.engine.component.handles import Lender
 from coop.engine.component.reflect import Item
+from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import GuestTrap, LinkError
 from coop.wit.interface import Exported, Interface, Later
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["ComponentLinkage"]
 
 Call = Callable[[tuple[Any, ...]], Any]
+
+_put_word = struct.Struct("<Q").pack_into
 
 
 class ComponentLinkage:
@@ -179,7 +183,8 @@ class ComponentLinkage:
     def _perhaps_later(
         self, decode: Callable[[int], Any], encode: Encoder | None, call: Call, parks: bool | None
     ) -> Callable[..., None]:
-        border, suspend, go_on = self._border, self._border.suspender(), self._border.resumer()
+        border, fail = self._border, self._fail
+        suspend, go_on = border.suspender(), border.resumer()
 
         def callback(
             env: int,
@@ -209,9 +214,8 @@ class ComponentLinkage:
                 suspend(continuation)
                 instance.pending = lambda: _finish(instance, later, encode, results)
             except BaseException as error:
-                suspend(continuation)
-                failure = error
-                instance.pending = lambda: _raise(failure)
+                _put_word(space, error_out - 1, fail(error))
+                go_on(continuation)
 
         return callback
 
@@ -245,10 +249,6 @@ def _finish(
     if encode is not None:
         instance.take_cell()  # others may have run meanwhile
         encode(results, answer)
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def _suits(offered: str | None, version: str) -> bool:
