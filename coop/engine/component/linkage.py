@@ -64,7 +64,7 @@ class ComponentLinkage:
         for item in component.imports.values():
             names |= dict.fromkeys(item.resources.values())
         self.lender = Lender(border, {name: number for number, name in enumerate(names, 1)})
-        self._destructor = Destructor(self._drop)
+        self._keep.append(Destructor(self._drop))
         try:
             self._link()
         except BaseException:
@@ -76,6 +76,8 @@ class ComponentLinkage:
         if self.linker:
             held.wasmtime_component_linker_delete(self.linker)
             self.linker = 0
+            # The callbacks lead back here; without them the component goes with its last user.
+            self._keep.clear()
 
     def _link(self) -> None:
         trouble: list[str] = []
@@ -130,7 +132,7 @@ class ComponentLinkage:
         kind = held.wasmtime_component_resource_type_new_host(self.lender.hosts[full])
         raw = name.encode()
         error = held.wasmtime_component_linker_instance_add_resource(
-            linker, raw, len(raw), kind, C.cast(self._destructor, C.c_void_p), None, None
+            linker, raw, len(raw), kind, C.cast(self._keep[0], C.c_void_p), None, None
         )
         held.wasmtime_component_resource_type_delete(kind)
         _check(error)
