@@ -298,7 +298,7 @@ def _npm(packages: tuple[str, ...]) -> Path:
         raise ToolchainMissing("run npm: not installed; see nodejs.org (no pip package is used for it)")
     root = cache_dir()
     target = root / "npm" / hashlib.sha256(" ".join(packages).encode()).hexdigest()[:24]
-    with _locked(root):
+    with locked(root):
         if not target.exists():
             _fetch(packages, root, target)
     return target / "node_modules"
@@ -333,14 +333,14 @@ def _build(recipe: Recipe) -> Path:
     target = root / "built" / f"{base}-{recipe.key()[:24]}{dot}{suffix}"
     if target.exists():
         return target
-    with _locked(root):
+    with locked(root):
         if not target.exists():
             _compile(recipe, root, target)
     return target
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
     """Hold the cache's lock; the kernel lets go of it when a process dies."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:

@@ -11,7 +11,7 @@ from coop.engine.memory import Memory, OutOfBounds
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
 from coop.engine.signatures import Import
-from coop.engine.sizes import Size
+from coop.engine.sizes import Size, Sizes
 
 __all__ = [
     "AGAIN",
@@ -29,5 +29,6 @@ __all__ = [
     "OutOfBounds",
     "RawImport",
     "Size",
+    "Sizes",
     "host_function",
 ]

@@ -17,9 +17,9 @@ import wasmtime
 from coop.engine import binary
 from coop.engine.binary import FuncType, Malformed, Reader, sections
 from coop.engine.border import _wasm_types
+from coop.engine.code import one_line, to_wasm
 from coop.engine.config import DEFAULT_WASM_STACK, engine_for
 from coop.engine.hostfunc import ImportTable
-from coop.engine.module import _one_line, _to_wasm
 
 KINDS = ("function", "table", "memory", "global", "tag")
 """What an import or export may be, by its number."""
@@ -94,7 +94,7 @@ def read_anatomy(data: bytes, name: str) -> Anatomy:
 
     Raises: BadModule, which calls it `name`, for what is neither.
     """
-    wasm = data if data[:4] == binary.MAGIC else _to_wasm(data, name)
+    wasm = data if data[:4] == binary.MAGIC else to_wasm(data, name)
     version = wasm[4:8]
     found = Anatomy(wasm, version == binary.COMPONENT)
     if version not in (binary.CORE, binary.COMPONENT):
@@ -115,7 +115,7 @@ def objection(wasm: bytes) -> str | None:
     try:
         wasmtime.Module.validate(engine_for(DEFAULT_WASM_STACK).handle, wasm)
     except wasmtime.WasmtimeError as error:
-        return _one_line(str(error))
+        return one_line(str(error))
     return None
 
 

@@ -44,7 +44,7 @@ from coop.engine.traps import new_trap, take_error
 from coop.errors import LinkError
 
 if TYPE_CHECKING:
-    from coop.engine.instance import Instance
+    from coop.engine.store import Store
     from coop.scheduler import Scheduler
 
 _libc = C.PyDLL(None)
@@ -67,16 +67,16 @@ class Border:
     def __init__(self, scheduler: "Scheduler", slice_ns: int = SLICE_NS) -> None:
         self.scheduler = scheduler
         self.slice_ns = slice_ns
-        self.instance: Instance | None = None
+        self.instance: Store | None = None
         self.state: Any = None
         self.caller: Caller | None = None
         self.called = False
         self.flag = (C.c_ubyte * 2)(0, 0)
-        self.instances: dict[Instance, None] = {}
+        self.instances: dict[Store, None] = {}
         """Every instance with a store, so that none outlives the run."""
         self._continuation = Continuation(_STRLEN, C.addressof(self.flag), None)
         self._tickers: dict[int, Ticker] = {}
-        self._linkages: dict[object, Linkage] = {}
+        self._linkages: dict[object, Any] = {}
         self._sweep_at = _LINKAGES_KEPT
 
     def ticker(self, engine: Engine) -> Ticker:
@@ -92,11 +92,16 @@ class Border:
         """Return what guests with these imports are linked against; made once for all of them."""
         # By identity: functions that compare equal may still do different things.  The linkage keeps them.
         key = (engine.address, tuple(map(id, tables)), tuple(map(id, functions)))
+        found: Linkage = self.keep_linkage(key, lambda: Linkage(self, engine, tables, functions))
+        return found
+
+    def keep_linkage(self, key: object, make: Callable[[], Any]) -> Any:
+        """Return the linkage, of whatever kind, that is known by `key`; made once."""
         found = self._linkages.get(key)
         if found is None:
             if len(self._linkages) >= self._sweep_at:
                 self._sweep()
-            found = self._linkages[key] = Linkage(self, engine, tables, functions)
+            found = self._linkages[key] = make()
         return found
 
     def _sweep(self) -> None:
@@ -118,6 +123,15 @@ class Border:
             space[continuation_out - 1 : continuation_out - 1 + size] = continuation
 
         return suspend
+
+    def resumer(self) -> Callable[[int], None]:
+        """Return a function that lets the guest go on at once, by the structure at an address."""
+        continuation, size = bytes(self._continuation), C.sizeof(Continuation)
+
+        def resume(continuation_out: int) -> None:
+            space[continuation_out - 1 : continuation_out - 1 + size] = continuation
+
+        return resume
 
     def close(self) -> None:
         """End what still lives, in the order wasmtime needs: instances, linkers, timers."""

@@ -78,12 +78,15 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-class _Library:
-    """The functions of `_SIGNATURES` as attributes, all called in one way."""
+class Library:
+    """Functions as attributes, all called in one way.
 
-    def __init__(self, dll: C.CDLL) -> None:
+    signatures -- by name: the type of the result, and those of the arguments
+    """
+
+    def __init__(self, dll: C.CDLL, signatures: dict[str, tuple[Any, list[Any]]]) -> None:
         missing = []
-        for name, (result, arguments) in _SIGNATURES.items():
+        for name, (result, arguments) in signatures.items():
             try:
                 function = dll[name]  # item access makes a function object of our own
             except AttributeError:
@@ -99,13 +102,23 @@ class _Library:
             )
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"coop.engine.capi declares no {name}")
+        raise AttributeError(f"no C function {name} is declared")
 
 
 _dll: C.CDLL = vars(_bindings)["dll"]
 _path = str(Path(_dll._name))
-held = _Library(C.PyDLL(_path))
-released = _Library(C.CDLL(_path))
+held = Library(C.PyDLL(_path), _SIGNATURES)
+released = Library(C.CDLL(_path), _SIGNATURES)
+
+
+def held_library(signatures: dict[str, tuple[Any, list[Any]]]) -> Library:
+    """Declare more functions of wasmtime's, called with the GIL held."""
+    return Library(C.PyDLL(_path), signatures)
+
+
+def released_library(signatures: dict[str, tuple[Any, list[Any]]]) -> Library:
+    """Declare more functions of wasmtime's, called without the GIL."""
+    return Library(C.CDLL(_path), signatures)
 
 
 def address_of_function(name: str) -> Address:

@@ -16,6 +16,9 @@ What is switched off:
 - Shared memories: `memory.atomic.wait` on one would hold the thread.
 - 64-bit memories: they may outgrow the reservation, and then their base moves.
 - Second memories: the limit of memory is counted for each.
+- Streams, futures and tasks of components: a value of theirs that reaches a host function
+  ends the process.  With them goes a second way of calling, which loses track of the
+  handles that a host call was lent once there are two.
 - References, garbage collection and exceptions of wasm: what they allocate is counted
   by no limit.
 
@@ -110,6 +113,8 @@ def _make(wasm_stack: int) -> Engine:
     _bindings.wasmtime_config_wasm_gc_set(pointer, False)
     _bindings.wasmtime_config_wasm_function_references_set(pointer, False)
     _bindings.wasmtime_config_wasm_exceptions_set(pointer, False)
+    _bindings.wasmtime_config_wasm_component_model_async_set(pointer, False)
+    _bindings.wasmtime_config_concurrency_support_set(pointer, False)
     handle = wasmtime.Engine(config)
     # Never freed: a timer that ends slices may still hold its address when the interpreter goes down.
     C.pythonapi.Py_IncRef(C.py_object(handle))

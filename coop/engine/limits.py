@@ -11,13 +11,17 @@ _SECONDS = ("wall_time", "cpu_time")
 class Limits:
     """One guest's limits.  None means: no limit.
 
-    memory         -- bytes of linear memory; `memory.grow` beyond it answers -1
+    memory         -- bytes of linear memory; `memory.grow` beyond it answers -1.  A component with
+                      several memories may use as much in each of them
     wall_time      -- seconds from its start to its end
     cpu_time       -- seconds it may compute
     fds            -- open file descriptors; beyond it the guest gets EMFILE
     subscriptions  -- entries of one poll; beyond it the guest gets EINVAL
     bytes_per_call -- bytes one read or write moves; a longer one is cut short
     table_elements -- elements of its tables, 8 bytes each
+    handles        -- resources of the host that a component holds at once
+    bytes_per_list -- bytes of one list that a component passes; for lists of anything but bytes, 32 for
+                      each element
 
     A limit that is reached names itself in the log, once a guest.  What of memory and tables was refused
     only the guest is told, so these two do when it ends, if it grew up to them or failed near them.
@@ -34,6 +38,8 @@ class Limits:
     subscriptions: int | None = 65535
     bytes_per_call: int | None = 16 * MIB
     table_elements: int | None = 1 << 20
+    handles: int | None = 16384
+    bytes_per_list: int | None = 16 * MIB
 
     def __post_init__(self) -> None:
         for field in fields(self):

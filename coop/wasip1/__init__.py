@@ -4,7 +4,8 @@ Read `guest` for the life of one, `imports` for the table of its calls, `poll` f
 call everything turns on.
 """
 
-from coop.wasip1.guest import Guest, GuestState
-from coop.wasip1.sources import Clocks, RandomSource, SystemRandom
+from coop.guest import GuestState
+from coop.sources import Clocks, RandomSource, SystemRandom
+from coop.wasip1.guest import Guest
 
 __all__ = ["Clocks", "Guest", "GuestState", "RandomSource", "SystemRandom"]

@@ -13,12 +13,12 @@ from coop.netpoll.contract import MODE_NAMES
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import WaitReason
 from coop.scheduler import Scheduler
+from coop.sources import Clocks, RandomSource
 from coop.task import READY, current
 from coop.threads import run_in_thread
 from coop.wasip1.abi import IOVEC
 from coop.wasip1.errno import Errno, WasiError, errno_of
 from coop.wasip1.fdtable import FdTable
-from coop.wasip1.sources import Clocks, RandomSource
 
 if TYPE_CHECKING:
     from coop.wasip1.poll import Poll

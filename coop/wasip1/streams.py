@@ -1,165 +1,40 @@
-"""Sockets that the host gives to a guest, as descriptors.
+"""Descriptors of what the host gives: its kind, and the rights that make libc see it as that."""
 
-    an address               the guest's own: its close is the end of the socket
-    a socket of the user     dup'ed, so that its owner may close it when he likes; lent, which
-                             means that he gets it back as it was
-    a connection, a listener of coop   shared with host code; see `coop.net`
+import stat
 
-What cannot be given is told by its place: "listen[0]: ...", "connections[2]: ...".
-"""
-
-import errno
-import os
-import socket
-import sys
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
-
-from coop.address import spelled
-from coop.net import Conn, Listener, connect, listen
-from coop.netpoll.kernelfiles import ListenerFile, SocketFile
-from coop.netpoll.openfile import OpenFile
-from coop.scheduler import Scheduler
-from coop.wasip1.abi import LISTENER_RIGHTS, SOCKET_RIGHTS, Filetype
+from coop.given import Given
+from coop.wasip1.abi import (
+    FILE_RIGHTS,
+    LISTENER_RIGHTS,
+    SOCKET_RIGHTS,
+    STREAM_RIGHTS,
+    Fdflags,
+    Filetype,
+    Rights,
+    filetype_of_mode,
+)
 from coop.wasip1.fdtable import Descriptor
 
-
-@runtime_checkable
-class HasOpenFile(Protocol):
-    """A connection or listener of host code, which a guest may be given."""
-
-    def lend(self, owner: Scheduler) -> OpenFile:
-        """Return an open file for a guest of `owner`, which releases it."""
-        ...
+_POSITION = Rights.FD_SEEK | Rights.FD_TELL
+_STREAM_OF_FILE = FILE_RIGHTS & ~(
+    Rights.FD_FILESTAT_SET_SIZE | Rights.FD_FILESTAT_SET_TIMES | Rights.FD_ALLOCATE
+)
+"""A file lent as a stream is read and written: who gets a log to append to cannot empty it."""
 
 
-_LISTENS = "an address, a listening socket or a coop.Listener"
-_CONNECTS = "an address, a connected socket or a coop.Conn"
+def descriptor(given: Given) -> Descriptor:
+    """Make the descriptor of what a guest is given.
 
-
-def checked_sockets(listeners: Any, connections: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what a guest is to be given, before anything is opened.
-
-    Raises: TypeError that names the one that cannot be given.
+    A terminal is a character device without a position, a redirected file a regular file with
+    one, a device that is no terminal a character device that has the rights of a position, as
+    `isatty` looks for.
     """
-    for option, given, other, wanted in (
-        ("listen", listeners, Conn, _LISTENS),
-        ("connections", connections, Listener, _CONNECTS),
-    ):
-        if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
-            raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
-        for place, source in enumerate(given):
-            is_socket = isinstance(source, (socket.socket, HasOpenFile)) and not isinstance(source, other)
-            if not is_socket and not isinstance(source, (str, tuple)):
-                raise TypeError(f"{option}[{place}]: {wanted} wanted, not {type(source).__name__}")
-            _refuse_ssl(source, f"{option}[{place}]")
-    return tuple(listeners), tuple(connections)
-
-
-def open_listener(owner: Scheduler, source: Any, what: str) -> tuple[Descriptor, Any]:
-    """Make a descriptor of an address, a listening socket or a `coop.Listener`; return its address too.
-
-    The listener says NONBLOCK: Go's runtime blocks its whole module on one that does not.
-    Raises: OSError; ValueError for an address that is none, or a socket that does not listen.
-    """
-    file: OpenFile
-    if isinstance(source, socket.socket):
-        _require_open(source, what)
-        if source.type != socket.SOCK_STREAM or not _listens(source):
-            raise ValueError(f"{what}: the socket is no stream socket that listens")
-        sock = _dup(source)
-        try:
-            address = spelled(sock.getsockname())
-            file = ListenerFile(
-                sock, f"listener {address}", poller=owner.poller, timers=owner.timers, lent=True
-            )
-        except BaseException:
-            sock.close()
-            raise
-    elif isinstance(source, HasOpenFile):
-        file = source.lend(owner)
-        try:
-            address = getattr(source, "address", None)
-        except BaseException:
-            file.release()
-            raise
-    else:
-        listener = listen(source)
-        try:
-            file, address = listener.openfile, listener.address
-        except BaseException:
-            listener.close()
-            raise
-    file.nonblock = True
-    rights = LISTENER_RIGHTS
-    return Descriptor(file, Filetype.SOCKET_STREAM, rights, rights), address
-
-
-def open_connection(owner: Scheduler, source: Any, what: str) -> Descriptor:
-    """Make a guest's descriptor of an address to connect to, a socket or a `coop.Conn`.
-
-    A socket may move datagrams, and need not be connected; the guest's calls tell.
-    Raises: OSError; ValueError for an address that is none, or a socket that listens; DeadlineExceeded.
-    """
-    file: OpenFile
-    filetype = Filetype.SOCKET_STREAM
-    if isinstance(source, socket.socket):
-        _require_open(source, what)
-        _refuse_ssl(source, what)
-        if _listens(source):
-            raise ValueError(f"{what}: the socket listens (listen= takes it)")
-        if source.type not in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
-            raise ValueError(f"{what}: a socket for streams or datagrams wanted")
-        if source.type != socket.SOCK_STREAM:
-            filetype = Filetype.SOCKET_DGRAM
-        sock = _dup(source)
-        try:
-            file = SocketFile(sock, poller=owner.poller, timers=owner.timers, lent=True)
-        except BaseException:
-            sock.close()
-            raise
-    elif isinstance(source, Listener):
-        raise TypeError(f"{what}: a coop.Listener is no connection (listen= takes it)")
-    elif isinstance(source, HasOpenFile):
-        file = source.lend(owner)
-    else:
-        file = connect(source).openfile
-    return Descriptor(file, filetype, SOCKET_RIGHTS, SOCKET_RIGHTS)
-
-
-def open_inherited(owner: Scheduler, sock: socket.socket, what: str) -> Descriptor:
-    """Make a descriptor of a socket that is a standard stream of the process.
-
-    It may listen: that is how inetd starts a server that shall accept by itself.
-    """
-    if _listens(sock):
-        return open_listener(owner, sock, what)[0]
-    return open_connection(owner, sock, what)
-
-
-def _require_open(source: socket.socket, what: str) -> None:
-    if source.fileno() < 0:
-        raise OSError(errno.EBADF, f"{what}: the socket is closed")
-
-
-def _listens(source: socket.socket) -> bool:
-    return bool(source.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-
-
-def _refuse_ssl(source: Any, what: str) -> None:
-    """Refuse a socket whose bytes go through Python: a guest would see them encrypted."""
-    ssl = sys.modules.get("ssl")  # where it was not imported, there is no such socket
-    if ssl is not None and isinstance(source, ssl.SSLSocket):
-        raise TypeError(f"{what}: an SSLSocket cannot be given to a guest")
-
-
-def _dup(source: socket.socket) -> socket.socket:
-    """Duplicate a socket without its time-out, which is Python's alone, and without touching its flags."""
-    blocking = os.get_blocking(source.fileno())
-    # With all three known, nothing is asked of the kernel that could fail and leave the number open.
-    sock = socket.socket(source.family, source.type, source.proto, os.dup(source.fileno()))
-    if sock.gettimeout() is not None:
-        # A default time-out is set for the process: Python would wait here as long as that.
-        sock.settimeout(None)
-        os.set_blocking(sock.fileno(), blocking)
-    return sock
+    if stat.S_ISSOCK(given.mode):
+        rights = LISTENER_RIGHTS if given.listens else SOCKET_RIGHTS
+        kind = Filetype.SOCKET_DGRAM if given.is_datagram else Filetype.SOCKET_STREAM
+        return Descriptor(given.file, kind, rights, rights)
+    if stat.S_ISREG(given.mode):
+        flags = Fdflags.APPEND if given.appends else 0
+        return Descriptor(given.file, Filetype.REGULAR_FILE, _STREAM_OF_FILE, 0, flags)
+    rights = STREAM_RIGHTS | _POSITION if given.has_position else STREAM_RIGHTS
+    return Descriptor(given.file, filetype_of_mode(given.mode), int(rights), 0)

@@ -506,10 +506,10 @@ def test_a_shot_that_is_over_before_a_guest_resumes_does_not_let_it_run_for_ever
         """
 import time
 import coop
-import coop.engine.instance as instance
+import coop.engine.store as store
 
-real, tickers, taken = instance.now_ns, [], []
-find = instance.Border.ticker
+real, tickers, taken = store.now_ns, [], []
+find = store.Border.ticker
 
 def ticker(border, engine):
     found = find(border, engine)
@@ -525,7 +525,7 @@ def now_ns():
             pass
     return now
 
-instance.Border.ticker, instance.now_ns = ticker, now_ns
+store.Border.ticker, store.now_ns = ticker, now_ns
 stall = False
 
 def main():

@@ -4,7 +4,7 @@ from coop.engine import Size
 from coop.errors import GuestExit, GuestTrap
 from coop.logs import Log, shown
 
-log = Log("coop.wasip1")
+log = Log("coop.guest")
 
 
 def tell_end(name: str, code: int | None, error: BaseException | None, sizes: tuple[Size, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Standard streams: whatever the host gives, as a descriptor that can be polled.
+"""Standard streams: whatever the host gives, as an open file that can be polled.
 
     None            reads nothing, writes nowhere
     "inherit"       the process's own stream; its flags are left as they are
@@ -28,12 +28,7 @@ import sys
 from typing import Any
 
 from coop.fs.hostfile import DiskFile
-from coop.netpoll.kernelfiles import PipeFile
-from coop.netpoll.openfile import OpenFile
-from coop.scheduler import Scheduler
-from coop.wasip1.abi import FILE_RIGHTS, STREAM_RIGHTS, Fdflags, Filetype, Rights, filetype_of_mode
-from coop.wasip1.fdtable import Descriptor
-from coop.wasip1.pystreams import (
+from coop.given.pystreams import (
     BytesIOReader,
     BytesReader,
     BytesWriter,
@@ -43,20 +38,18 @@ from coop.wasip1.pystreams import (
     NullFile,
     ThreadedReader,
 )
-from coop.wasip1.streams import HasOpenFile, open_connection, open_inherited
+from coop.given.sockets import HasOpenFile, open_connection, open_inherited
+from coop.given.stream import Given
+from coop.netpoll.kernelfiles import PipeFile
+from coop.netpoll.openfile import OpenFile
+from coop.scheduler import Scheduler
 
 Stdio = Any
 """None | "inherit" | bytes | bytearray | callable | binary file | socket | connection."""
 
-_POSITION = Rights.FD_SEEK | Rights.FD_TELL
-_STREAM_OF_FILE = FILE_RIGHTS & ~(
-    Rights.FD_FILESTAT_SET_SIZE | Rights.FD_FILESTAT_SET_TIMES | Rights.FD_ALLOCATE
-)
-"""A file lent as a stream is read and written: who gets a log to append to cannot empty it."""
 
-
-def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Descriptor:
-    """Make the descriptor of a standard stream.
+def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given:
+    """Open a standard stream.
 
     number -- 0, 1 or 2: which one, and so whether it is read or written
     Raises: TypeError if `stream` is nothing that can be one; OSError.
@@ -88,17 +81,17 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Descr
     raise TypeError(f"{what}: cannot use {type(stream).__name__} as a stream")
 
 
-def _stream(file: OpenFile, stream: Any = None) -> Descriptor:
-    """Make a descriptor without a position; `stream` is the Python file behind it, maybe a terminal."""
+def _stream(file: OpenFile, stream: Any = None) -> Given:
+    """Take an open file without a position; `stream` is the Python file behind it, maybe a terminal."""
     try:
         is_terminal = stream is not None and os.isatty(stream.fileno())
     except (AttributeError, OSError, TypeError, ValueError):
         is_terminal = False
-    return Descriptor(file, Filetype.CHARACTER_DEVICE if is_terminal else Filetype.UNKNOWN, STREAM_RIGHTS, 0)
+    return Given(file, stat.S_IFCHR if is_terminal else 0, is_terminal=is_terminal)
 
 
-def _plain_file(stream: Any, what: str) -> Descriptor | None:
-    """Make a descriptor of the regular file that a plain Python file is; None if there is more to it.
+def _plain_file(stream: Any, what: str) -> Given | None:
+    """Open the regular file that a plain Python file is; None if there is more to it.
 
     A subclass may do anything, and what Python has read ahead nobody else would get.
     """
@@ -115,16 +108,16 @@ def _plain_file(stream: Any, what: str) -> Descriptor | None:
     return _regular(number, mode, what)
 
 
-def _regular(number: int, mode: int, what: str) -> Descriptor:
+def _regular(number: int, mode: int, what: str) -> Given:
     appends = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND
     file = DiskFile(os.dup(number), mode, what, lent=True)
-    return Descriptor(file, Filetype.REGULAR_FILE, _STREAM_OF_FILE, 0, Fdflags.APPEND if appends else 0)
+    return Given(file, mode, has_position=True, appends=bool(appends))
 
 
 # -- the process's own streams
 
 
-def _inherit(owner: Scheduler, number: int, what: str) -> Descriptor:
+def _inherit(owner: Scheduler, number: int, what: str) -> Given:
     try:
         mode = os.fstat(number).st_mode
     except OSError:
@@ -133,7 +126,6 @@ def _inherit(owner: Scheduler, number: int, what: str) -> Descriptor:
         # A closed stream reads as empty, as natively.  Python knows which were closed when it started;
         # by now the number may name something else, say the poller.
         return _stream(NullFile(what))
-    filetype = filetype_of_mode(mode)
     if stat.S_ISSOCK(mode):
         fd = os.dup(number)
         try:
@@ -145,21 +137,20 @@ def _inherit(owner: Scheduler, number: int, what: str) -> Descriptor:
             return open_inherited(owner, sock, what)
     if stat.S_ISREG(mode):
         return _regular(number, mode, what)
-    rights = STREAM_RIGHTS
-    if stat.S_ISCHR(mode) and not os.isatty(number):
-        rights |= _POSITION
+    is_terminal = os.isatty(number)
+    is_device = stat.S_ISCHR(mode) and not is_terminal
     try:
         # A new open file on the same pipe or terminal: non-blocking for us, as it was for everybody else.
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY
         fd = os.open(f"/proc/self/fd/{number}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
-        return Descriptor(_helped(owner, number, what), filetype, int(rights), 0)
+        return Given(_helped(owner, number, what), mode, is_terminal, is_device)
     try:
         file_: OpenFile = PipeFile(fd, mode, what, poller=owner.poller, timers=owner.timers)
     except BaseException:
         os.close(fd)
         raise
-    return Descriptor(file_, filetype, int(rights), 0)
+    return Given(file_, mode, is_terminal, is_device)
 
 
 def _helped(owner: Scheduler, number: int, what: str) -> OpenFile:

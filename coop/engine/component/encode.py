@@ -1,0 +1,344 @@
+"""From Python's values to wasmtime's component values: a closure for each kind, composed once.
+
+An encoder gets the address of a value to fill, which so far is a plain `false`, and what to put there.
+
+1. What stands there is a valid value at every moment, since wasmtime takes it back also
+   after an encoder has failed: the kind is written after the room for the parts was made,
+   and the parts, which begin as plain `false`s, after the kind.
+2. A value of another kind or out of range is a TypeError that says what was wanted.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, VAL_SIZE, held
+from coop.engine.marshal import space
+from coop.wit.types import (
+    Borrow,
+    Enum,
+    Flags,
+    List,
+    Option,
+    Own,
+    Primitive,
+    Record,
+    Result,
+    Tuple,
+    Type,
+    Variant,
+    show,
+)
+from coop.wit.values import Case, Err, Ok, Some, attribute
+
+if TYPE_CHECKING:
+    from coop.engine.component.handles import Lender
+
+__all__ = ["Encoder", "make_encoder"]
+
+Encoder = Callable[[int, Any], None]
+
+_KIND = {
+    "bool": 0,
+    "s8": 1,
+    "u8": 2,
+    "s16": 3,
+    "u16": 4,
+    "s32": 5,
+    "u32": 6,
+    "s64": 7,
+    "u64": 8,
+    "f32": 9,
+    "f64": 10,
+    "char": 11,
+    "string": 12,
+}
+_LIST, _RECORD, _TUPLE, _VARIANT, _ENUM, _OPTION, _RESULT, _FLAGS = range(13, 21)
+
+_NUMBERS = {
+    "s8": "b",
+    "u8": "B",
+    "s16": "h",
+    "u16": "H",
+    "s32": "i",
+    "u32": "I",
+    "s64": "q",
+    "u64": "Q",
+    "f32": "f",
+    "f64": "d",
+}
+
+_PAYLOAD = 8
+_WHERE = struct.Struct("<QQ").unpack_from
+_put_word = struct.Struct("<Q").pack_into
+
+_FALSE = struct.pack("<32x")
+
+
+def make_encoder(kind: Type, lender: "Lender") -> Encoder:
+    """Return the encoder of one kind; `lender` gives handles to objects."""
+    match kind:
+        case Primitive(name):
+            return _primitive(name)
+        case List(Primitive("u8")):
+            return _encode_bytes
+        case List(element):
+            return _list(make_encoder(element, lender), kind)
+        case Record():
+            return _record(kind, lender)
+        case Tuple(elements):
+            return _tuple([make_encoder(each, lender) for each in elements], kind)
+        case Variant(cases):
+            return _variant({name: _optional(each, lender) for name, each in cases}, kind)
+        case Enum(names):
+            return _enum(names, kind)
+        case Option(some):
+            return _option(make_encoder(some, lender), isinstance(some, Option), kind)
+        case Result(ok, err):
+            return _result(_optional(ok, lender), _optional(err, lender), kind)
+        case Flags(names):
+            return _flags(names, kind)
+        case Own(resource):
+            return lender.giver(resource)
+        case Borrow(resource):
+            return lender.lender(resource)
+
+
+def _optional(kind: Type | None, lender: "Lender") -> Encoder | None:
+    return None if kind is None else make_encoder(kind, lender)
+
+
+def _wanted(what: str, value: object) -> TypeError:
+    text = repr(value)
+    return TypeError(f"{what} wanted, not {text if len(text) <= 60 else text[:57] + '...'}")
+
+
+def _put_name(at: int, name: bytes) -> None:
+    held.wasm_byte_vec_new(at, len(name), name)
+
+
+def _fill_box(at: int, encoder: Encoder, value: Any) -> None:
+    """Make room for a value elsewhere, leave its address at `at`, and fill it."""
+    box = held.wasmtime_component_val_new(_FALSE)
+    _put_word(space, at - 1, box)
+    encoder(box, value)
+
+
+# -- primitives
+
+
+def _primitive(name: str) -> Encoder:
+    if name == "string":
+        return _encode_string
+    if name == "char":
+        return _encode_char
+    if name == "bool":
+        return _encode_bool
+    return _number(name)
+
+
+def _number(name: str) -> Encoder:
+    kind, letter = _KIND[name], _NUMBERS[name]
+    pack = struct.Struct(f"<Q{letter}").pack_into
+    is_float = name in ("f32", "f64")
+
+    def encode(at: int, value: Any) -> None:
+        if value.__class__ is bool or (not is_float and not isinstance(value, int)):
+            raise _wanted(name, value)
+        try:
+            pack(space, at - 1, kind, value)
+        except (struct.error, OverflowError):
+            raise _wanted(name, value) from None
+
+    return encode
+
+
+def _encode_bool(at: int, value: Any) -> None:
+    if value is not True and value is not False:
+        raise _wanted("bool", value)
+    space[at - 1 + _PAYLOAD] = value
+
+
+def _encode_char(at: int, value: Any) -> None:
+    if not isinstance(value, str) or len(value) != 1 or "\ud800" <= value <= "\udfff":
+        raise _wanted("char", value)
+    _put_word(space, at - 1 + _PAYLOAD, ord(value))
+    space[at - 1] = _KIND["char"]
+
+
+def _encode_string(at: int, value: Any) -> None:
+    if not isinstance(value, str):
+        raise _wanted("string", value)
+    try:
+        raw = value.encode()
+    except UnicodeEncodeError:
+        raise _wanted("string of Unicode characters", value) from None
+    held.wasm_byte_vec_new(at + _PAYLOAD, len(raw), raw)
+    space[at - 1] = _KIND["string"]
+
+
+def _encode_bytes(at: int, value: Any) -> None:
+    try:
+        raw = memoryview(value).cast("B")
+    except TypeError:
+        raise _wanted("list<u8>", value) from None
+    count = len(raw)
+    held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, count)
+    space[at - 1] = _LIST
+    if count:
+        begin = _WHERE(space, at - 1 + _PAYLOAD)[1] - 1
+        end = begin + count * VAL_SIZE
+        space[begin + _PAYLOAD : end : VAL_SIZE] = raw
+        space[begin:end:VAL_SIZE] = bytes((_KIND["u8"],)) * count
+
+
+# -- what is built of others
+
+
+def _list(element: Encoder, kind: Type) -> Encoder:
+    def encode(at: int, value: Any) -> None:
+        if isinstance(value, (str, bytes, Mapping)):
+            raise _wanted(show(kind), value)
+        try:
+            values = list(value)
+        except TypeError:
+            raise _wanted(show(kind), value) from None
+        held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, len(values))
+        space[at - 1] = _LIST
+        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        for i, each in enumerate(values):
+            element(data + i * VAL_SIZE, each)
+
+    return encode
+
+
+def _tuple(encoders: list[Encoder], kind: Type) -> Encoder:
+    count = len(encoders)
+    placed = [(i * VAL_SIZE, encoder) for i, encoder in enumerate(encoders)]
+
+    def encode(at: int, value: Any) -> None:
+        if not isinstance(value, (tuple, list)) or len(value) != count:
+            raise _wanted(show(kind), value)
+        held.wasmtime_component_valtuple_new_uninit(at + _PAYLOAD, count)
+        space[at - 1] = _TUPLE
+        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        for (offset, encoder), each in zip(placed, value, strict=True):
+            encoder(data + offset, each)
+
+    return encode
+
+
+def _record(kind: Record, lender: "Lender") -> Encoder:
+    names = [name for name, _ in kind.fields]
+    attributes = [attribute(name) for name in names]
+    placed = [
+        (i * ENTRY_SIZE, name.encode(), make_encoder(each, lender))
+        for i, (name, each) in enumerate(kind.fields)
+    ]
+
+    def fields_of(value: Any) -> list[Any]:
+        if isinstance(value, (tuple, list)):
+            if len(value) == len(names):
+                return list(value)
+        elif isinstance(value, Mapping):
+            if len(value) == len(names) and all(a in value or n in value for a, n in keys):
+                return [value[a] if a in value else value[n] for a, n in keys]
+        elif all(hasattr(value, each) for each in attributes):
+            return [getattr(value, each) for each in attributes]
+        raise _wanted(show(kind), value)
+
+    keys = list(zip(attributes, names, strict=True))
+
+    def encode(at: int, value: Any) -> None:
+        values = fields_of(value)
+        held.wasmtime_component_valrecord_new_uninit(at + _PAYLOAD, len(placed))
+        space[at - 1] = _RECORD
+        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        for (offset, name, encoder), each in zip(placed, values, strict=True):
+            _put_name(data + offset, name)
+            encoder(data + offset + NAME_SIZE, each)
+
+    return encode
+
+
+def _variant(cases: dict[str, Encoder | None], kind: Type) -> Encoder:
+    known = {name: (name.encode(), encoder) for name, encoder in cases.items()}
+
+    def encode(at: int, value: Any) -> None:
+        name, payload = value if isinstance(value, Case) else (value, None)
+        found = known.get(name) if isinstance(name, str) else None
+        if found is None:
+            raise _wanted(f"a Case of {show(kind)}", value)
+        raw, encoder = found
+        if encoder is None and payload is not None:
+            raise TypeError(f"case {name} of {show(kind)} has no value; {payload!r} is given")
+        _put_word(space, at - 1 + _PAYLOAD + NAME_SIZE, 0)
+        _put_name(at + _PAYLOAD, raw)
+        space[at - 1] = _VARIANT
+        if encoder is not None:
+            _fill_box(at + _PAYLOAD + NAME_SIZE, encoder, payload)
+
+    return encode
+
+
+def _enum(names: tuple[str, ...], kind: Type) -> Encoder:
+    known = {name: name.encode() for name in names}
+
+    def encode(at: int, value: Any) -> None:
+        raw = known.get(value) if isinstance(value, str) else None
+        if raw is None:
+            raise _wanted(show(kind), value)
+        _put_name(at + _PAYLOAD, raw)
+        space[at - 1] = _ENUM
+
+    return encode
+
+
+def _option(some: Encoder, is_nested: bool, kind: Type) -> Encoder:
+    def encode(at: int, value: Any) -> None:
+        _put_word(space, at - 1 + _PAYLOAD, 0)
+        space[at - 1] = _OPTION
+        if value is None:
+            return
+        if is_nested:
+            if not isinstance(value, Some):
+                raise _wanted(f"None or Some of {show(kind)}", value)
+            value = value.value
+        _fill_box(at + _PAYLOAD, some, value)
+
+    return encode
+
+
+def _result(ok: Encoder | None, err: Encoder | None, kind: Type) -> Encoder:
+    def encode(at: int, value: Any) -> None:
+        if not isinstance(value, (Ok, Err)):
+            raise _wanted(f"Ok or Err of {show(kind)}", value)
+        encoder = ok if isinstance(value, Ok) else err
+        if encoder is None and value.value is not None:
+            raise TypeError(f"{type(value).__name__} of {show(kind)} has no value; {value.value!r} is given")
+        _put_word(space, at - 1 + _PAYLOAD, isinstance(value, Ok))
+        _put_word(space, at - 1 + _PAYLOAD + 8, 0)
+        space[at - 1] = _RESULT
+        if encoder is not None:
+            _fill_box(at + _PAYLOAD + 8, encoder, value.value)
+
+    return encode
+
+
+def _flags(names: tuple[str, ...], kind: Type) -> Encoder:
+    known = {name: name.encode() for name in names}
+
+    def encode(at: int, value: Any) -> None:
+        try:
+            given = list(value) if not isinstance(value, str) else None
+        except TypeError:
+            given = None
+        if given is None or any(each not in known for each in given):
+            raise _wanted(show(kind), value)
+        held.wasmtime_component_valflags_new_uninit(at + _PAYLOAD, len(given))
+        space[at - 1] = _FLAGS
+        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        for i, each in enumerate(given):
+            _put_name(data + i * NAME_SIZE, known[each])
+
+    return encode

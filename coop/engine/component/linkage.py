@@ -1,0 +1,303 @@
+"""What a component is linked against: host interfaces behind callbacks, made once for all its guests.
+
+Three ways to call a host function, by what it says of itself:
+
+    never parks        on the guest's fiber, in the cheapest call wasmtime has
+    may answer Later   on the fiber; if it answers that, the guest is suspended, and what the answer
+                       holds is called on the task
+    may park           the guest is suspended, and all of it runs on the task
+
+The callback of each function is composed of its decoders and encoders; what a function
+means is found on the guest's own objects, so that guests share the rest.
+
+1. Arguments are decoded before the callback returns: wasmtime takes them back then.  The
+   room for the results stays.
+2. An interface nobody provides, and a function of one that nobody knows, is linked all the
+   same: it ends the guest when it is called, with its name.
+3. What is provided must be of the kind the component says, or it is not linked at all.
+"""
+
+import ctypes as C
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from coop.engine.component.capi import AsyncCallback, Callback, Destructor, held
+from coop.engine.component.component import Component
+from coop.engine.component.decode import make_decoders
+from coop.engine.component.encode import Encoder, make_encoder
+from coop.engine.component.handles import Lender
+from coop.engine.component.reflect import Item
+from coop.engine.marshal import space
+from coop.engine.traps import take_error
+from coop.errors import GuestTrap, LinkError
+from coop.wit.interface import Exported, Interface, Later
+from coop.wit.types import Func, Result
+from coop.wit.values import Err, Ok
+
+if TYPE_CHECKING:
+    from coop.engine.border import Border
+    from coop.engine.component.instance import ComponentInstance
+
+__all__ = ["ComponentLinkage"]
+
+Call = Callable[[tuple[Any, ...]], Any]
+
+_put_word = struct.Struct("<Q").pack_into
+
+
+class ComponentLinkage:
+    """A linker for one component and the interfaces it is offered.
+
+    linker -- the C linker
+    lender -- the way between handles and objects
+    """
+
+    def __init__(self, border: "Border", component: Component, interfaces: Sequence[type[Interface]]) -> None:
+        self.linker: int = held.wasmtime_component_linker_new(component.engine.address)
+        self._border = border
+        self._component = component
+        self._interfaces = interfaces
+        self._keep: list[Any] = []
+        names: dict[str, None] = {}
+        for item in component.imports.values():
+            names |= dict.fromkeys(item.resources.values())
+        self.lender = Lender(border, {name: number for number, name in enumerate(names, 1)})
+        self._keep.append(Destructor(self._drop))
+        try:
+            self._link()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Delete the linker; guests that were made with it are not concerned."""
+        if self.linker:
+            held.wasmtime_component_linker_delete(self.linker)
+            self.linker = 0
+            # The callbacks lead back here; without them the component goes with its last user.
+            self._keep.clear()
+
+    def _link(self) -> None:
+        trouble: list[str] = []
+        root = held.wasmtime_component_linker_root(self.linker)
+        try:
+            for item in self._component.imports.values():
+                if "" in item.functions or not (item.functions or item.resources):
+                    self._add_item(root, item, trouble)
+                    continue
+                inner, name = C.c_void_p(), item.name.encode()
+                _check(
+                    held.wasmtime_component_linker_instance_add_instance(
+                        root, name, len(name), C.byref(inner)
+                    )
+                )
+                try:
+                    self._add_item(inner.value or 0, item, trouble)
+                finally:
+                    held.wasmtime_component_linker_instance_delete(inner)
+        finally:
+            held.wasmtime_component_linker_instance_delete(root)
+        if trouble:
+            raise LinkError(f"{self._component.name}: {'; '.join(trouble)}")
+
+    def _provider(self, item: Item) -> tuple[int, type[Interface]] | None:
+        """Return the interface that an import means, and its place among those of a guest."""
+        name, _, version = item.name.partition("@")
+        wanted = "" if "" in item.functions else name
+        for place, interface in enumerate(self._interfaces):
+            if interface.name == wanted and _suits(interface.version, version):
+                return place, interface
+        return None
+
+    def _add_item(self, linker: int, item: Item, trouble: list[str]) -> None:
+        for name, full in item.resources.items():
+            self._add_resource(linker, name, full)
+        provider = self._provider(item)
+        exported = {} if provider is None else provider[1].exported()
+        for function, kind in item.functions.items():
+            name = function or item.name
+            shown = f"{item.name} {function}".strip()
+            found = exported.get(name)
+            if provider is None or found is None:
+                self._add_function(linker, name, _missing(shown), False, kind, shown)
+            elif found.type is not None and not found.type.fits(kind):
+                trouble.append(f"import {shown} has kind {kind}, provided is {found.type}")
+            else:
+                call = self._caller(provider[0], found)
+                self._add_function(linker, name, call, found.parks, kind, shown)
+
+    def _add_resource(self, linker: int, name: str, full: str) -> None:
+        kind = held.wasmtime_component_resource_type_new_host(self.lender.hosts[full])
+        raw = name.encode()
+        error = held.wasmtime_component_linker_instance_add_resource(
+            linker, raw, len(raw), kind, C.cast(self._keep[0], C.c_void_p), None, None
+        )
+        held.wasmtime_component_resource_type_delete(kind)
+        _check(error)
+
+    def _caller(self, place: int, found: Exported) -> Call:
+        """Return a function from arguments to what the host function answers."""
+        border, attribute = self._border, found.attribute
+        if found.is_method:
+            return lambda values: getattr(values[0], attribute)(*values[1:])
+        return lambda values: getattr(border.state[place], attribute)(*values)
+
+    def _add_function(
+        self, linker: int, name: str, call: Call, parks: bool | None, kind: Func, shown: str
+    ) -> None:
+        decode = make_decoders(tuple(each for _, each in kind.params), self.lender)
+        encode = _result_encoder(kind, self.lender, shown)
+        if isinstance(kind.result, Result):
+            call = _catching(call)
+        raw = name.encode()
+        if parks is False:
+            callback = Callback(self._at_once(decode, encode, call))
+            add = held.wasmtime_component_linker_instance_add_func
+        else:
+            callback = AsyncCallback(self._perhaps_later(decode, encode, call, parks))
+            add = held.wasmtime_component_linker_instance_add_func_async
+        self._keep.append(callback)
+        _check(add(linker, raw, len(raw), C.cast(callback, C.c_void_p), None, None))
+
+    # -- called by wasmtime, on a guest's fiber
+
+    def _at_once(
+        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call
+    ) -> Callable[..., int]:
+        border, fail = self._border, self._fail
+
+        def callback(
+            env: int, context: int, kind: int, args: int, nargs: int, results: int, nresults: int
+        ) -> int:
+            try:
+                border.called = True
+                answer = call(decode(args))
+                if encode is not None:
+                    encode(results, answer)
+            except BaseException as error:
+                return fail(error)
+            return 0
+
+        return callback
+
+    def _perhaps_later(
+        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call, parks: bool | None
+    ) -> Callable[..., None]:
+        border, fail = self._border, self._fail
+        suspend, go_on = border.suspender(), border.resumer()
+
+        def callback(
+            env: int,
+            context: int,
+            kind: int,
+            args: int,
+            nargs: int,
+            results: int,
+            nresults: int,
+            error_out: int,
+            continuation: int,
+        ) -> None:
+            instance: Any = border.instance
+            try:
+                values = decode(args)
+                if parks is None:
+                    border.called = True
+                    answer = call(values)
+                    if answer.__class__ is not Later:
+                        if encode is not None:
+                            encode(results, answer)
+                        go_on(continuation)
+                        return
+                    later = answer.call
+                else:
+                    later = partial(call, values)
+                suspend(continuation)
+                instance.pending = lambda: _finish(instance, later, encode, results)
+            except BaseException as error:
+                _put_word(space, error_out - 1, fail(error))
+                go_on(continuation)
+
+        return callback
+
+    def _fail(self, error: BaseException) -> int:
+        """Keep `error` for the task and return an error that ends the guest."""
+        instance = self._border.instance
+        assert instance is not None
+        instance.failure = error
+        return int(held.wasmtime_error_new(b"host function failed"))
+
+    def _drop(self, _env: int, _context: int, number: int) -> int:
+        """Drop what a guest has dropped its handle of."""
+        instance: Any = self._border.instance
+        try:
+            instance.handles.take(number).drop()
+        except BaseException as error:
+            return self._fail(error)
+        return 0
+
+
+def _check(error: int | None) -> None:
+    if error:
+        raise take_error(error)
+
+
+def _finish(
+    instance: "ComponentInstance", later: Callable[[], Any], encode: Encoder | None, results: int
+) -> None:
+    """Do on the task what the fiber could not wait for, and store what it came to."""
+    answer = later()
+    if encode is not None:
+        instance.take_cell()  # others may have run meanwhile
+        encode(results, answer)
+
+
+def _suits(offered: str | None, version: str) -> bool:
+    """Whether an interface offered for versions that begin so is right for one of this version."""
+    return offered is None or version == offered or version.startswith(f"{offered}.")
+
+
+def _missing(shown: str) -> Call:
+    def call(_values: tuple[Any, ...]) -> Any:
+        raise GuestTrap(f"{shown} was called, which nobody provides")
+
+    return call
+
+
+def _catching(call: Call) -> Call:
+    """Make what a function returns, or raises as an `Err`, its result."""
+
+    def caught(values: tuple[Any, ...]) -> Any:
+        try:
+            answer = call(values)
+        except Err as error:
+            return error
+        if answer.__class__ is Later:
+            later = answer.call
+            return Later(lambda: _caught_later(later))
+        return answer if isinstance(answer, (Ok, Err)) else Ok(answer)
+
+    return caught
+
+
+def _caught_later(later: Callable[[], Any]) -> Any:
+    try:
+        answer = later()
+    except Err as error:
+        return error
+    return answer if isinstance(answer, (Ok, Err)) else Ok(answer)
+
+
+def _result_encoder(kind: Func, lender: Lender, shown: str) -> Encoder | None:
+    if kind.result is None:
+        return None
+    encode = make_encoder(kind.result, lender)
+
+    def put(at: int, answer: Any) -> None:
+        try:
+            encode(at, answer)
+        except TypeError as error:
+            raise TypeError(f"host function {shown} returned {answer!r}: {error}") from None
+
+    return put

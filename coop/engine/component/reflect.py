@@ -1,0 +1,182 @@
+"""What a component imports and exports, in WIT's types.
+
+wasmtime tells the types of a compiled component one by one; here they become values.
+A resource is a handle in wasmtime's telling too, and has no name: it gets that of the
+first interface that offers it, without the version, so that `wasi:io/poll/pollable` is
+the same thing wherever it is used.
+
+1. A type that no host function could be given a value of - a stream, a future, an
+   error-context - is a `BadModule` that names where it stands, never an abort.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from wasmtime import component as wc
+from wasmtime.component import _types as wt
+
+from coop.errors import BadModule
+from coop.wit.types import (
+    Borrow,
+    Enum,
+    Flags,
+    Func,
+    List,
+    Option,
+    Own,
+    Primitive,
+    Record,
+    Result,
+    Tuple,
+    Type,
+    Variant,
+)
+
+__all__ = ["Item", "read_world", "unversioned"]
+
+_PRIMITIVES: dict[type, Primitive] = {
+    getattr(wt, name): Primitive(name.lower())
+    for name in ("Bool", "S8", "U8", "S16", "U16", "S32", "U32", "S64", "U64", "F32", "F64", "Char", "String")
+}
+
+_NOT_PASSED: dict[type, str] = {
+    wt.StreamType: "a stream",
+    wt.FutureType: "a future",
+    wt.ErrorContext: "an error-context",
+}
+
+
+@dataclass(slots=True)
+class Item:
+    """One import or export: an interface with what is in it, or one function under its own name.
+
+    name      -- as the component spells it, with a version
+    functions -- their types; a function that stands alone has the name ""
+    resources -- by the names they have here: their full names
+    """
+
+    name: str
+    functions: dict[str, Func] = field(default_factory=dict)
+    resources: dict[str, str] = field(default_factory=dict)
+
+
+def unversioned(name: str) -> str:
+    """Return an interface's name without its version."""
+    return name.partition("@")[0]
+
+
+def read_world(
+    component: wc.Component, engine: Any, name: str
+) -> tuple[dict[str, Item], dict[str, Item], frozenset[str]]:
+    """Return what a component imports, what it exports, and the names of the resources it defines itself.
+
+    Raises: BadModule that names what could not be passed, or an import that no host can give.
+    """
+    reader = _Reader(engine, name)
+    world = component.type
+    imports = reader.items(world.imports(engine).items(), "import")
+    hosts = len(reader.known)
+    exports = reader.items(world.exports(engine).items(), "export")
+    return imports, exports, frozenset(full for _, full in reader.known[hosts:])
+
+
+class _Reader:
+    """One component on its way to types.
+
+    known -- every resource met so far: wasmtime's type and the name given to it
+    """
+
+    def __init__(self, engine: Any, name: str) -> None:
+        self.known: list[tuple[Any, str]] = []
+        self._engine = engine
+        self._name = name
+        self._where = ""
+
+    def items(self, externs: Iterable[tuple[str, Any]], direction: str) -> dict[str, Item]:
+        found: dict[str, Item] = {}
+        for name, extern in externs:
+            self._where = f"{direction} {name}"
+            kind = self._ask(extern)
+            if isinstance(kind, wt.ComponentInstanceType):
+                found[name] = self._interface(name, kind)
+            elif isinstance(kind, wt.FuncType):
+                found[name] = Item(name, {"": self._func(kind)})
+            elif isinstance(kind, wc.ResourceType):
+                found[name] = Item(name, {}, {name: self._resource(kind, name)})
+            elif direction == "import" and isinstance(kind, (wt.ComponentType, wt.ModuleType)):
+                raise BadModule(
+                    f"{self._name}: {self._where} is a whole component or module, not an interface"
+                )
+        return found
+
+    def _interface(self, name: str, kind: Any) -> Item:
+        item = Item(name)
+        members = [(member, self._ask(extern)) for member, extern in kind.exports(self._engine).items()]
+        for member, what in members:
+            if isinstance(what, wc.ResourceType):
+                item.resources[member] = self._resource(what, f"{unversioned(name)}/{member}")
+        outer = self._where
+        for member, what in members:
+            if isinstance(what, wt.FuncType):
+                self._where = f"{outer}, function {member}"
+                item.functions[member] = self._func(what)
+        return item
+
+    def _ask(self, extern: Any) -> Any:
+        try:
+            return extern.ty
+        except TypeError as error:
+            raise BadModule(f"{self._name}: {self._where}: {error}") from None
+
+    def _resource(self, kind: Any, name: str) -> str:
+        """Return the name of a resource; one met for the first time gets `name`."""
+        for known, full in self.known:
+            if known == kind:
+                return full
+        self.known.append((kind, name))
+        return name
+
+    def _func(self, kind: Any) -> Func:
+        try:
+            params = tuple((name, self._type(each)) for name, each in kind.params)
+            result = kind.result
+            return Func(params, None if result is None else self._type(result))
+        except TypeError as error:  # wasmtime-py's word for a type it does not know
+            raise BadModule(f"{self._name}: {self._where}: {error}") from None
+
+    def _type(self, kind: Any) -> Type:
+        primitive = _PRIMITIVES.get(type(kind))
+        if primitive is not None:
+            return primitive
+        refused = _NOT_PASSED.get(type(kind))
+        if refused is not None:
+            raise BadModule(f"{self._name}: {self._where} has {refused} in its type, which coop cannot pass")
+        return self._built(kind)
+
+    def _built(self, kind: Any) -> Type:
+        match kind:
+            case wt.ListType():
+                return List(self._type(kind.element))
+            case wt.RecordType():
+                return Record(tuple((name, self._type(each)) for name, each in kind.fields))
+            case wt.TupleType():
+                return Tuple(tuple(map(self._type, kind.elements)))
+            case wt.VariantType():
+                return Variant(tuple((name, self._optional(each)) for name, each in kind.cases))
+            case wt.EnumType():
+                return Enum(tuple(kind.names))
+            case wt.OptionType():
+                return Option(self._type(kind.payload))
+            case wt.ResultType():
+                return Result(self._optional(kind.ok), self._optional(kind.err))
+            case wt.FlagsType():
+                return Flags(tuple(kind.names))
+            case wt.OwnType():
+                return Own(self._resource(kind.ty, "?"))
+            case wt.BorrowType():
+                return Borrow(self._resource(kind.ty, "?"))
+        raise BadModule(f"{self._name}: {self._where} has a {type(kind).__name__} in its type")
+
+    def _optional(self, kind: Any) -> Type | None:
+        return None if kind is None else self._type(kind)

@@ -1,0 +1,308 @@
+"""A guest's store, and the loop that drives every call into it.
+
+A guest's call is a *future* of wasmtime, polled by the task that made the call:
+
+    poll --> wasm runs on its own fiber --> a host call would block, or the slice ends
+      ^                                              |
+      |                                              v
+      +--- the task parks, or yields, here, with no wasm on its stack <--- False
+
+Where the poll returns False, the task's greenlet is free to switch: that is the
+one place where a guest gives up the thread, and everything rests on it.
+
+1. One future at a time; a store is used by the task that drives it and no other.
+2. The future is deleted, then views of memory are dropped, then the store goes.
+   Deleting the store first ends the process; deleting a pending future is how a
+   guest is cancelled, in any state.  A store whose memory somebody still has a slice
+   of goes when the slice does.
+3. After a trap, an error or a cancel the instance is dead.
+4. A guest that used up its slice without a host call is polled with the GIL released,
+   so that other Python threads run meanwhile, until it comes to a call that parks.
+"""
+
+import ctypes as C
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from coop.clock import NEVER_NS, to_ns
+from coop.engine.admission import admit
+from coop.engine.border import Border
+from coop.engine.capi import held, released
+from coop.engine.config import Engine
+from coop.engine.hostfunc import Caller
+from coop.engine.limits import Limits
+from coop.engine.memory import Memory, delete_store
+from coop.engine.preempt import Ticker, now_ns
+from coop.engine.sizes import Sizes
+from coop.engine.traps import take_error, take_trap
+from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded
+from coop.task import RUNNING, Task, current
+
+_MOST = (1 << 63) - 1
+"""The largest limit that can be told to wasmtime; ctypes would cut a larger one to its low bits."""
+
+_HEADROOM = 16
+"""Python frames that must be free before a guest runs.  A host call that found none would fail before
+its first instruction, where no exception can be caught."""
+
+
+class Code(Protocol):
+    """What a guest runs: a module or a component."""
+
+    engine: Engine
+    name: str
+
+
+class Store:
+    """One guest in its store.
+
+    code    -- what it runs
+    linkage -- what it is linked against
+    limits  -- what it may use
+    state   -- what its imports work on
+    memory  -- its memory; empty until it is instantiated, and of a component
+    sizes   -- how near it came to the limits of memory and tables
+    pending -- what the task has to do before the guest goes on; set by a host call
+    failure -- what a host call raised on the fiber; raised again on the task
+    cpu_ns  -- how long it has computed
+    on_run_end -- called when the run ends before the guest does; has to `close`
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_begin_ns",
+        "_border",
+        "_context",
+        "_stop",
+        "_store",
+        "_task",
+        "caller",
+        "code",
+        "cpu_ns",
+        "failure",
+        "limits",
+        "linkage",
+        "memory",
+        "on_run_end",
+        "pending",
+        "sizes",
+        "state",
+    )
+
+    def __init__(
+        self,
+        border: Border,
+        code: Code,
+        linkage: Any,
+        limits: Limits,
+        state: Any,
+        guest: Any,
+        most: tuple[int, int, int],
+    ) -> None:
+        """Most -- how many instances, tables and memories the store may hold."""
+        self.code = code
+        self.linkage = linkage
+        self.limits = limits
+        self.state = state
+        self.memory = Memory()
+        self.sizes = Sizes(limits, self.memory)
+        self.caller = Caller(self.memory, guest)
+        self.pending: Callable[[], object] | None = None
+        self.failure: BaseException | None = None
+        self.cpu_ns = self._begin_ns = 0
+        self.on_run_end: Callable[[], object] | None = None
+        self._border = border
+        self._task: Task | None = None
+        self._stop: BaseException | None = None
+        admit(border)
+        self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
+        self._context: int = held.wasmtime_store_context(self._store)
+        border.instances[self] = None
+        held.wasmtime_store_limiter(
+            self._store,
+            -1 if limits.memory is None else min(limits.memory, _MOST),
+            -1 if limits.table_elements is None else min(limits.table_elements, _MOST),
+            *most,
+        )
+        held.wasmtime_context_set_epoch_deadline(self._context, 1)
+        held.wasmtime_context_epoch_deadline_async_yield_and_update(self._context, 1)
+
+    @property
+    def task(self) -> Task:
+        """The task that drives the call in progress."""
+        assert self._task is not None
+        return self._task
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the store is gone."""
+        return not self._store
+
+    def cpu_now_ns(self) -> int:
+        """Return how long it has computed, up to now; for a host call of its own."""
+        return self.cpu_ns + now_ns() - self._begin_ns
+
+    def take_cell(self) -> None:
+        """Be the guest whose calls the border answers, until another one takes the cell."""
+        border = self._border
+        border.instance, border.state, border.caller = self, self.state, self.caller
+
+    def wait_here(self, until_ns: int) -> bool:
+        """Wait in the hub's place, if nobody else can run; True if the guest may go on at once.
+
+        Called on the guest's fiber, by a host call that has queued up for what it needs.
+        """
+        task = self._task
+        assert task is not None
+        begin = now_ns()
+        self._border.scheduler.wait_here(task, until_ns)
+        end = now_ns()
+        self.cpu_ns -= end - begin  # `_drive` counts all of the poll
+        ticker = self._border.ticker(self.code.engine)
+        if end >= ticker.due_ns:
+            # The slice ended during the wait; a guest that has waited deserves a fresh one.  In this
+            # order: armed first, the shot could be over before the deadline it is to reach is set.
+            held.wasmtime_context_set_epoch_deadline(self._context, 1)
+            ticker.arm(end)
+        return task.state is RUNNING
+
+    # -- life
+
+    def close(self) -> None:
+        """Give the store and all it holds back; closing twice changes nothing."""
+        store, self._store = self._store, 0
+        if store:
+            self._before_close()
+            del self._border.instances[self]
+            # Both lead back here; without them the module goes with the last guest, not with a collection.
+            self.state = self.on_run_end = None
+            self.sizes.take()
+            delete_store(store, self.memory)
+
+    def stop(self, error: BaseException) -> bool:
+        """End the call in progress with `error`, in whatever state it is; False if there is none."""
+        if self._task is None:
+            return False
+        if self._stop is None:
+            self._stop = error
+            self._task.interrupt(error)
+        return True
+
+    def _before_close(self) -> None:
+        """Give back what must go before the store."""
+
+    # -- calls
+
+    def _check_caller(self) -> None:
+        """Raise unless the current task may run the guest now.
+
+        Raises: Busy; WrongThread; BugError on a guest's fiber: the guest would leave it with another
+        below; RecursionError.
+        """
+        self._border.scheduler.check_owner(f"use {self.code.name}")
+        if self._task is not None:
+            raise Busy(f"{self.code.name}: the guest is in a call already")
+        if current().pinned:
+            raise BugError(
+                f"call {self.code.name}: a host function declared parks=False must not run a guest"
+            )
+        _leave_room(_HEADROOM)
+
+    def _await(self, begin: Callable[..., int], *arguments: Any) -> None:
+        """Begin an asynchronous operation of the store and drive it to its end.
+
+        begin -- begin(*arguments, where a trap is told, where an error is told) -> the future
+        """
+        trap, error = C.c_void_p(), C.c_void_p()
+        self._task = task = current()
+        try:
+            ticker = self._border.ticker(self.code.engine)
+            self._drive(begin(*arguments, C.byref(trap), C.byref(error)), task, ticker)
+            if self._stop is not None:
+                # Asked to end when it had just done so: no later park of the task must hear of it.
+                raise self._stop
+        except BaseException:
+            self._take(trap, error)
+            self.close()
+            raise
+        finally:
+            self._task = None
+            if self._stop is not None:
+                task.forget_interrupt(self._stop)
+        found = self._take(trap, error)
+        if found is not None:
+            failure, self.failure = self.failure, None
+            self.close()
+            if isinstance(failure, GuestTrap) and isinstance(found, GuestTrap):
+                failure.frames = failure.frames or found.frames
+            try:
+                if failure is not None:
+                    raise failure
+                raise self.sizes.explain(found) if isinstance(found, GuestTrap) else found
+            finally:
+                del failure, found  # else the error would hold its own traceback, until a collection
+
+    def _drive(self, future: int, task: Task, ticker: Ticker) -> None:
+        """Poll `future` until it is done; see the module's picture."""
+        border, flag = self._border, self._border.flag
+        poll = held.wasmtime_call_future_poll
+        cpu_limit = self.limits.cpu_time
+        budget = NEVER_NS if cpu_limit is None else to_ns(cpu_limit)
+        is_busy = False
+        try:
+            while True:
+                # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
+                # called a guest, would leave them another's.
+                task.pinned = True
+                if border.instance is not self:
+                    self.take_cell()
+                flag[0] = 1
+                border.called = False
+                self._begin_ns = begin = now_ns()
+                if is_busy:
+                    ticker.repeat()
+                elif begin >= ticker.due_ns:
+                    ticker.arm(begin)
+                done = poll(future)
+                task.pinned = False
+                end = now_ns()
+                self.cpu_ns += end - begin
+                pending = self.pending
+                if is_busy and (done or pending is not None):
+                    is_busy = False
+                    ticker.arm(end)
+                if done:
+                    return
+                if pending is not None:
+                    self.pending = None
+                    poll = held.wasmtime_call_future_poll
+                    pending()
+                else:
+                    is_busy = True
+                    if not border.called:
+                        poll = released.wasmtime_call_future_poll
+                    task.pause(late=True)
+                if self._stop is not None:
+                    # Its interrupt may stand behind another one, or host code may have swallowed it.
+                    raise self._stop
+                if self.cpu_ns > budget:
+                    raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {cpu_limit} s")
+        finally:
+            task.pinned = False
+            if is_busy:
+                ticker.arm(now_ns())
+            held.wasmtime_call_future_delete(future)
+            self.pending = None
+
+    def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
+        if trap.value:
+            return take_trap(trap.value)
+        if error.value:
+            return take_error(error.value)
+        return None
+
+
+def _leave_room(frames: int) -> None:
+    """Raise RecursionError unless so many more frames fit."""
+    if frames:
+        _leave_room(frames - 1)

@@ -1,0 +1,278 @@
+"""A guest's life, whatever kind of code it runs.
+
+    configured -> started -> ended: an exit code, a trap, a limit, a cancel
+
+1. A guest belongs to the scheduler that started it, and one task at a time is in it.
+2. However it ends, all it holds is given back, once.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from coop.clock import to_ns
+from coop.ends import tell_end
+from coop.engine import Limits, Sizes
+from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
+from coop.logs import Log
+from coop.scheduler import Scheduler, scheduler
+from coop.task import Task, current
+from coop.timers import Timer
+
+log = Log("coop.guest")
+
+
+class GuestState(Enum):
+    """Where a guest is in its life."""
+
+    CONFIGURED = "configured"
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class Lives(Protocol):
+    """A guest's instance in the engine."""
+
+    cpu_ns: int
+    sizes: Sizes
+    on_run_end: Callable[[], object] | None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its store is gone."""
+        ...
+
+    def stop(self, error: BaseException) -> bool:
+        """End the call in progress with `error`; False if there is none."""
+        ...
+
+    def close(self) -> None:
+        """Give its store back."""
+        ...
+
+
+InstanceT = TypeVar("InstanceT", bound=Lives)
+
+
+class Life(Generic[InstanceT]):
+    """What guests of every kind have in common; each kind says how it is made and what it runs.
+
+    name  -- its name in messages
+    limits, state -- what it may use, and where in its life it is
+    """
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.name = name
+        self.limits = limits
+        self.state = GuestState.CONFIGURED
+        self._instance: InstanceT | None = None
+        self._owner: Scheduler | None = None
+        self._timer: Timer | None = None
+        self._cancel: Cancelled | None = None
+        self._opener: Task | None = None
+        self._is_busy, self._is_new, self._cpu_ns = False, True, 0
+        self._waiters: list[Task] = []
+        self._code: int | None = None
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.state.value}>"
+
+    # -- what each kind says of itself
+
+    def _make(self, owner: Scheduler) -> InstanceT:
+        """Open what the guest is given and make its instance, of which nothing has run yet."""
+        raise NotImplementedError
+
+    def _begin(self, instance: InstanceT) -> None:
+        """Instantiate it, and run what comes before everything else."""
+        raise NotImplementedError
+
+    def _main(self, instance: InstanceT) -> int:
+        """Run its program and return the exit code."""
+        raise NotImplementedError
+
+    def _give_back(self) -> None:
+        """Give back what was opened for it; called once its instance is gone."""
+
+    def _give_last_lines(self) -> None:
+        """Hand out what was held back of its output."""
+
+    # -- life
+
+    def start(self) -> None:
+        """Open what the guest is given and make it; then `addresses` are known, and `run` or `call` go on.
+
+        Nothing of the guest runs but its start section and its `_initialize`.  Connecting may park.
+        Raises: as `call`.
+        """
+        self._raise_if_cancelled()
+        if self.state is not GuestState.CONFIGURED:
+            raise CoopError(f"start {self.name}: it is {self.state.value}")
+        self._attempt(lambda _: None)
+
+    def run(self) -> int:
+        """Run the guest's program in the current task until it ends, and return its exit code.
+
+        Raises: GuestTrap; LimitExceeded; LinkError; WasCancelled if somebody cancelled the guest; OSError
+        for a directory, listener or connection that cannot be had; ValueError for one that is none;
+        whatever a host function raised.
+        """
+        self._raise_if_cancelled()
+        if self._opener is not None:
+            raise Busy(f"run {self.name}: it is being started")
+        if self.state is GuestState.ENDED or not self._is_new:
+            raise CoopError(f"run {self.name}: it is {self.state.value}; a guest runs once")
+        try:
+            self._is_new = False
+            self._code = self._use(self._main)
+        except GuestExit as error:
+            self._code = error.code
+        except BaseException as error:
+            self._error = error
+            if error is self._cancel:
+                self._raise_if_cancelled()
+            raise
+        finally:
+            self._end()
+            self._give_last_lines()
+        assert self._code is not None
+        return self._code
+
+    def _attempt(self, act: Callable[[InstanceT], Any]) -> Any:
+        """Do something with the guest, which ends if that leaves nothing to go on with."""
+        try:
+            return self._use(act)
+        except BaseException as error:
+            if not self._is_busy and (self._instance is None or self._instance.is_dead):
+                self._error = error
+                self._end()
+                self._give_last_lines()
+            if error is self._cancel:
+                self._raise_if_cancelled()
+            raise
+
+    def wait(self) -> int:
+        """Park until the guest has ended, and return its exit code.
+
+        Raises: what it ended with; WasCancelled if it was cancelled; WrongThread from another thread.
+        """
+        if self._owner is not None:
+            self._owner.check_owner(f"wait for guest {self.name}")
+        while self.state is not GuestState.ENDED:
+            task = current()
+            self._waiters.append(task)
+            try:
+                task.park(f"the end of guest {self.name}")
+            finally:
+                if task in self._waiters:
+                    self._waiters.remove(task)
+        if isinstance(self._error, Cancelled):
+            raise WasCancelled(f"guest {self.name} was cancelled") from self._error
+        if self._error is not None:
+            raise self._error
+        return self._code or 0
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel is not None:
+            raise WasCancelled(f"guest {self.name} was cancelled") from self._cancel
+
+    def cancel(self) -> None:
+        """End the guest, in whatever state it is: computing, waiting, or not started.
+
+        Callable from any thread once the guest has started; from another one it takes
+        effect when the guest's own thread comes to it, within a slice.
+        """
+        owner = self._owner
+        if owner is not None and not owner.is_here():
+            owner.post(self.cancel)
+            return
+        if self.state is GuestState.ENDED or self._cancel is not None:
+            return
+        self._cancel = Cancelled(f"guest {self.name} was cancelled")
+        if self._opener is not None:
+            self._opener.interrupt(self._cancel)
+        elif not (self._instance is not None and self._instance.stop(self._cancel)) and not self._is_busy:
+            self._error = self._cancel
+            self._end()
+
+    def close(self) -> None:
+        """End the guest if it has not ended, and give back all it holds; for guests that are called."""
+        if self._owner is not None:
+            self._owner.check_owner(f"close guest {self.name}")
+        if self._is_busy:
+            raise BugError(f"close guest {self.name}: it is in a call; cancel it")
+        if self.state is not GuestState.ENDED:
+            self._code = self._code or 0
+            self._end()
+        self._give_last_lines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def cpu_time(self) -> float:
+        """Seconds it has computed so far."""
+        return (self._instance.cpu_ns if self._instance is not None else self._cpu_ns) / 1e9
+
+    # -- inside
+
+    def _use(self, act: Callable[[InstanceT], Any]) -> Any:
+        if self._owner is not None:
+            self._owner.check_owner(f"use guest {self.name}")
+        if self._is_busy:
+            raise Busy(f"guest {self.name} is in a call already")
+        self._is_busy = True
+        try:
+            if self._cancel is not None:
+                raise self._cancel
+            if self._instance is None:
+                self._start(scheduler())
+            assert self._instance is not None
+            return act(self._instance)
+        finally:
+            self._is_busy = False
+
+    def _start(self, owner: Scheduler) -> None:
+        self._owner = owner
+        if owner.before_guest is not None:
+            owner.before_guest()
+        instance = self._instance = self._make(owner)
+        instance.on_run_end = self._end
+        self.state = GuestState.STARTED
+        try:
+            if self.limits.wall_time is not None:
+                due_ns = owner.now_ns() + to_ns(self.limits.wall_time)
+                self._timer = owner.timers.set(due_ns, self._wall_time_is_over)
+            log.info("guest started", guest=self.name)
+            self._begin(instance)
+        except BaseException:
+            # Half made, it must not be called again: wasmtime ends the process for an instance that is none.
+            instance.close()
+            raise
+
+    def _wall_time_is_over(self) -> None:
+        error = LimitExceeded("wall_time", f"guest {self.name} has run for {self.limits.wall_time} s")
+        if self._instance is None or not self._instance.stop(error):
+            self._error = error
+            self._end()
+
+    def _end(self) -> None:
+        if self.state is GuestState.ENDED:
+            return
+        self.state = GuestState.ENDED
+        if self._timer is not None:
+            self._timer.cancel()
+        # Each leads back to the other; apart, they go with the guest and not with a collection.
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            self._cpu_ns = instance.cpu_ns
+            instance.close()
+        self._give_back()
+        waiters, self._waiters = self._waiters, []
+        for task in waiters:
+            task.wake()
+        tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)

@@ -1,0 +1,9 @@
+"""WASI 0.2: guests that are components, on the scheduler's one readiness model.
+
+Read `guest` for the life of one, `pollables` for what it waits for, `io` for how bytes move;
+each other module is a package of WASI.
+"""
+
+from coop.wasip2.guest import Guest
+
+__all__ = ["Guest"]

@@ -1,0 +1,28 @@
+"""wasi:io/error: how a stream tells what went wrong."""
+
+from coop.wasip2.world import is_gone
+from coop.wit import Case, Err, Resource, function
+
+__all__ = ["CLOSED", "Error", "failed"]
+
+CLOSED = Case("closed")
+
+
+class Error(Resource):
+    """wasi:io/error: what went wrong, in words; and the system's error for those who know its kind."""
+
+    __slots__ = ("cause",)
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__()
+        self.cause = cause
+
+    @function("func() -> string", parks=False)
+    def to_debug_string(self) -> str:
+        """Say what went wrong, for people."""
+        return str(self.cause) or type(self.cause).__name__
+
+
+def failed(error: OSError) -> Err:
+    """Return what a stream says after an error of the system."""
+    return Err(CLOSED if is_gone(error) else Case("last-operation-failed", Error(error)))

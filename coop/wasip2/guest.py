@@ -1,0 +1,134 @@
+"""A WASI 0.2 guest: a component with a life.
+
+    configured -> started -> ended: an exit code, a trap, a limit, a cancel
+
+Nothing is granted by default: no argument, no environment, no directory, no network,
+and null for its standard streams.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coop.engine import Border, Limits
+from coop.engine.component import Component, ComponentInstance, ComponentLinkage
+from coop.errors import CoopError
+from coop.fs import Dir, Grant
+from coop.given import Given, Stdio, open_stdio
+from coop.guest import Life
+from coop.scheduler import Scheduler
+from coop.sources import Clocks, RandomSource, SystemRandom
+from coop.text import text as text_stream
+from coop.wasip2.interfaces import INTERFACES
+from coop.wasip2.world import World
+from coop.wit import Err, Interface
+
+__all__ = ["Guest"]
+
+_RUN = "wasi:cli/run"
+
+
+class Guest(Life[ComponentInstance]):
+    """One guest of a component.
+
+    args    -- its command line after the program's name
+    name    -- its first argument, and its name in messages
+    env     -- its environment
+    dirs    -- the directories it may use, as `Dir` or `MemDir` values or host paths
+    network -- what of the network it may use; None: nothing
+    stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
+               returns bytes (b"" at the end), or a socket
+    stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
+               callable that takes bytes, or a socket
+    limits  -- what it may use; see `Limits`
+    imports -- interfaces it may import besides WASI's, which they stand before; see `coop.wit`
+    clocks, random -- where its time and its randomness come from
+    """
+
+    def __init__(
+        self,
+        component: Component,
+        *,
+        args: Sequence[str] = (),
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+        dirs: Sequence[Grant | str | os.PathLike[str]] = (),
+        network: Any = None,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        limits: Limits | None = None,
+        imports: Sequence[Interface] = (),
+        clocks: Clocks | None = None,
+        random: RandomSource | None = None,
+    ) -> None:
+        super().__init__(name or os.path.basename(component.name), limits or Limits())
+        self.component = component
+        self._args = [self.name, *args]
+        self._env = list((env or {}).items())
+        self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
+        self._network = network
+        self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
+        self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
+        self._world: World | None = None
+
+    def call(self, interface: str, function: str, *args: Any) -> Any:
+        """Call an exported function in the current task; the guest stays alive between calls.
+
+        interface -- the interface it is in, with its version or without; "" for one that stands alone
+        Values look as `coop.wit.values` says.  The first call starts the guest.
+        Raises: Err if the result is an error; GuestExit if it ended itself; otherwise as `run`.  After
+        any error but Err and LinkError for a wrong call the guest has ended.
+        """
+        self._raise_if_cancelled()
+        if self.state.value == "ended":
+            raise CoopError(f"call {function}: guest {self.name} has ended")
+        self._is_new = False
+        return self._attempt(lambda instance: instance.call(interface, function, args))
+
+    # -- inside
+
+    def _make(self, owner: Scheduler) -> ComponentInstance:
+        component = self.component
+        component.check_process()
+        border = owner.resource(Border, lambda: Border(owner))
+        kinds = (*(type(each) for each in self._imports), *INTERFACES)
+        key = (component.address, kinds)
+        linkage = border.keep_linkage(key, lambda: ComponentLinkage(border, component, kinds))
+        world = self._world = World(
+            owner,
+            self.limits,
+            self._args,
+            self._env,
+            self._clocks,
+            self._random,
+            lambda number: self._open_stream(owner, number),
+            self._dirs,
+            self._network,
+        )
+        state = [*self._imports, *(kind(world) for kind in INTERFACES)]
+        return ComponentInstance(border, component, linkage, self.limits, state, self)
+
+    def _open_stream(self, owner: Scheduler, number: int) -> Given:
+        return open_stdio(owner, self._stdio[number], number, ("stdin", "stdout", "stderr")[number])
+
+    def _begin(self, instance: ComponentInstance) -> None:
+        instance.start()
+
+    def _main(self, instance: ComponentInstance) -> int:
+        try:
+            instance.call(_RUN, "run", ())
+        except Err:
+            return 1
+        return 0
+
+    def _give_back(self) -> None:
+        world, self._world = self._world, None
+        if world is not None:
+            world.close()
+
+    def _give_last_lines(self) -> None:
+        """End the texts, which hold back a line without a newline; other streams are their owner's to end."""
+        for stream in self._stdio:
+            if isinstance(stream, text_stream):
+                stream.close()

@@ -1,0 +1,13 @@
+"""Every interface of WASI 0.2 that a guest is offered, in the order their packages build on each other."""
+
+from coop.wasip2 import cli, clocks, io, random
+from coop.wasip2.world import WorldInterface
+
+__all__ = ["INTERFACES"]
+
+INTERFACES: tuple[type[WorldInterface], ...] = (
+    *io.INTERFACES,
+    *clocks.INTERFACES,
+    *random.INTERFACES,
+    *cli.INTERFACES,
+)

@@ -1,0 +1,73 @@
+"""Interfaces as the text of WIT packages: what a guest's tools want to know of them.
+
+print(packages([Counters], "1.0.0")["acme:metrics"])
+"""
+
+from collections.abc import Iterable
+
+from coop.wit.interface import Exported, Interface
+from coop.wit.types import Func, Type
+
+__all__ = ["packages"]
+
+
+def packages(interfaces: Iterable[type[Interface]], version: str = "") -> dict[str, str]:
+    """Return the text of each package that the interfaces belong to, by its name without the version.
+
+    Raises: ValueError for a function without a signature.
+    """
+    suffix = f"@{version}" if version else ""
+    found: dict[str, list[str]] = {}
+    for interface in interfaces:
+        package = interface.name.partition("/")[0]
+        lines = found.setdefault(package, [f"package {package}{suffix};"])
+        lines += ["", *_interface(interface, suffix)]
+    return {package: "\n".join(lines) + "\n" for package, lines in found.items()}
+
+
+def _interface(interface: type[Interface], suffix: str) -> list[str]:
+    package, _, own = interface.name.partition("/")
+    lines = [f"interface {own} {{"]
+    for name, origin in interface.uses.items():
+        there, _, short = origin.name.partition("/")
+        lines.append(f"  use {short if there == package else origin.name + suffix}.{{{name}}};")
+    lines += [f"  {_named(name, text)}" for name, text in interface.types.items()]
+    names = {kind: name for name, kind in interface.named().items()}
+    functions = interface.exported()
+    for resource in interface.resources:
+        lines += _resource(resource, functions, names)
+    for name, exported in functions.items():
+        if "[" not in name:
+            lines.append(f"  {name}: {_func(name, exported, names, skip=0)};")
+    return [*lines, "}"]
+
+
+def _named(name: str, text: str) -> str:
+    """Return the declaration of a type that has a name."""
+    kind, _, rest = text.partition(" ")
+    if kind in ("record", "variant", "enum", "flags"):
+        return f"{kind} {name} {rest}"
+    return f"type {name} = {text};"
+
+
+def _resource(resource: str, functions: dict[str, Exported], names: dict[Type, str]) -> list[str]:
+    lines = [f"  resource {resource} {{"]
+    for name, exported in functions.items():
+        kind, _, rest = name.partition("]")
+        owner, _, method = rest.partition(".")
+        if owner != resource:
+            continue
+        if kind == "[constructor":
+            signature = _func(name, exported, names, skip=0)
+            lines.append(f"    constructor{signature.removeprefix('func').partition(' -> ')[0]};")
+        elif kind == "[method":
+            lines.append(f"    {method}: {_func(name, exported, names, skip=1)};")
+        elif kind == "[static":
+            lines.append(f"    {method}: static {_func(name, exported, names, skip=0)};")
+    return [*lines, "  }"]
+
+
+def _func(name: str, exported: Exported, names: dict[Type, str], *, skip: int) -> str:
+    if exported.type is None:
+        raise ValueError(f"function {name} has no signature")
+    return Func(exported.type.params[skip:], exported.type.result).spelled(names)

@@ -1,0 +1,22 @@
+"""wasi:io from a guest: streams, and polls of them."""
+
+import pytest
+
+from coop.errors import GuestTrap
+
+
+def test_what_a_guest_writes_arrives(python):
+    out = bytearray()
+    permit = python(
+        lambda run: run(
+            "s = stdout.get_stdout(); s.blocking_write_and_flush(b'hi'); result = s.check_write()"
+        ),
+        stdout=out,
+    )
+    assert (out, permit) == (b"hi", 65536)
+
+
+def test_a_write_beyond_the_permit_ends_the_guest(python):
+    with pytest.raises(GuestTrap, match="write of 1 bytes to a stream that permitted 0") as caught:
+        python(lambda run: run("stdout.get_stdout().write(b'x')"))
+    assert caught.value.frames
