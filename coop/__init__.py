@@ -11,6 +11,8 @@
 Everything public is here; the rooms below are read from `scheduler` on.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import coop.system  # noqa: F401 - first of all: it says in words what is missing  # isort: split
 from coop.engine import Caller, HostFunction, Limits, Memory, Module, OutOfBounds, host_function
 from coop.errors import (
@@ -36,12 +38,18 @@ from coop.errors import (
 )
 from coop.fs import Dir, MemDir
 from coop.group import TaskGroup
+from coop.load import load
 from coop.net import Conn, Listener, connect, listen
 from coop.run import pause, run, sleep, spawn
 from coop.task import Task, current
 from coop.text import text
 from coop.threads import run_in_thread
 from coop.wasip1 import Guest
+
+if TYPE_CHECKING:
+    from coop.engine.component import Component
+    from coop.wasip2 import Guest as ComponentGuest
+    from coop.wasip2 import Network
 
 __version__ = "0.1.0"
 
@@ -52,6 +60,8 @@ __all__ = [
     "Caller",
     "Cancelled",
     "Closed",
+    "Component",
+    "ComponentGuest",
     "Conn",
     "CoopError",
     "Deadlock",
@@ -68,6 +78,7 @@ __all__ = [
     "MemDir",
     "Memory",
     "Module",
+    "Network",
     "NoDeadline",
     "NotPollable",
     "OutOfBounds",
@@ -82,6 +93,7 @@ __all__ = [
     "current",
     "host_function",
     "listen",
+    "load",
     "pause",
     "run",
     "run_in_thread",
@@ -89,3 +101,20 @@ __all__ = [
     "spawn",
     "text",
 ]
+
+_LATER = {
+    "Component": ("coop.engine.component", "Component"),
+    "ComponentGuest": ("coop.wasip2", "Guest"),
+    "Network": ("coop.wasip2", "Network"),
+}
+"""What is imported when it is first asked for: a program that runs no component need not wait for it."""
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _LATER[name]
+    except KeyError:
+        raise AttributeError(f"module 'coop' has no attribute {name!r}") from None
+    from importlib import import_module
+
+    return globals().setdefault(name, getattr(import_module(module), attribute))

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import coop
-from coop.cli import guestrun
+from coop.cli import plan
 from coop.cli.command import run
 from tests.children import ROOT, assert_no_crash, run_child
 from tests.guestbuild import ASSEMBLYSCRIPT, ToolchainMissing, _npm, _rustc, cache_dir
@@ -237,11 +237,11 @@ def test_the_table_of_limits_has_every_default():
 def test_the_table_of_exit_statuses_has_every_status():
     told = {int(row[0]) for row in table("exit status") if row[0].isdigit()}
     made = {
-        guestrun.BAD_USAGE,
-        guestrun.TIMED_OUT,
-        guestrun.INTERRUPTED,
-        guestrun.TRAPPED,
-        guestrun.TERMINATED,
+        plan.BAD_USAGE,
+        plan.TIMED_OUT,
+        plan.INTERRUPTED,
+        plan.TRAPPED,
+        plan.TERMINATED,
     }
     assert told == made | {1}
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("net", "run"),
     ("engine", "fs"),
     ("given", "ends"),
-    ("guest",),
+    ("guest", "load"),
     ("wasip1", "wasip2"),
     ("face",),  # coop/__init__.py: what `import coop` gives
     ("cli",),

@@ -13,9 +13,18 @@ import coop
 from coop import logs
 from coop.address import UNIX
 from coop.cli.doctor import examine
-from coop.cli.guestrun import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, Plan, UsageError, run_plan
+from coop.cli.guestrun import run_plan
 from coop.cli.passed import OPTION as PASSED
 from coop.cli.passed import Passed, take_passed
+from coop.cli.plan import (
+    BAD_USAGE,
+    INTERRUPTED,
+    TIMED_OUT,
+    TRAPPED,
+    NetworkPlan,
+    Plan,
+    UsageError,
+)
 from coop.cli.settings import TABLES, Settings, list_help, read_list
 
 POLLERS = ("hostpoll", "oneoff", "pollset")
@@ -39,6 +48,7 @@ Examples:
   coop run --tcplisten 127.0.0.1:9999 server.wasm
   coop run --unixlisten /run/app.sock --tcpconnect localhost:5432 server.wasm
   coop run --invoke add sum.wat 1 2      call an export, print what it returns
+  coop run --allow-connect 192.0.2.7:443 client.wasm   a component, which connects itself
   coop run -W timeout=2s,max-memory-size=67108864 untrusted.wasm
   coop run -Spreview2=false -Stcplisten=127.0.0.1:0 server.wasm
 
@@ -143,7 +153,26 @@ def program(ctx: click.Context) -> int:
     multiple=True,
     help="Connect to a Unix socket; @NAME is one without a file. Numbered as --tcpconnect.",
 )
-@click.option("--invoke", metavar="NAME", help="Call this export with the arguments, and print its results.")
+@click.option(
+    "--allow-connect",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Let a component connect, and send datagrams, there: an address, a range as 10.0.0.0/8, or *.",
+)
+@click.option(
+    "--allow-listen",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Let a component listen, and bind sockets, there.",
+)
+@click.option(
+    "--allow-name", metavar="NAME", multiple=True, help="Let a component look up a name, *.NAME or *."
+)
+@click.option(
+    "--invoke",
+    metavar="NAME",
+    help="Call this export with the arguments, and print its results; in a component, INTERFACE#NAME.",
+)
 @click.option("--argv0", metavar="NAME", help="What the guest is told is its own name.")
 @click.option(
     "-W", "--wasm", metavar="LIST", multiple=True, help="Limits: name=value,... (-W help lists them)."
@@ -166,7 +195,7 @@ def program(ctx: click.Context) -> int:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> int:
-    """Run GUEST, a .wasm or .wat file, with ARGS until it ends."""
+    """Run GUEST, a .wasm or .wat file, a module or a component, with ARGS until it ends."""
     if given["verbose"]:
         logs.show(given["verbose"])
     name = given["guest"]
@@ -257,6 +286,14 @@ def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
         limits=_limits(settings, is_server=bool(passed.listening or settings.listen)),
         max_wasm_stack=settings.max_wasm_stack,
         use_cache=settings.use_cache,
+        network=NetworkPlan(
+            settings.inherit_network,
+            settings.tcp,
+            settings.udp,
+            given["allow_connect"],
+            given["allow_listen"],
+            ("*",) if settings.look_up else given["allow_name"],
+        ),
         invoke=given["invoke"],
         poller=given["poller"],
         trace=given["verbose"] > 1,

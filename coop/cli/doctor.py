@@ -16,9 +16,10 @@ import click
 
 from coop.address import parse_address, unix_name
 from coop.address import shown as shown_address
-from coop.cli.findings import OFFERED, WASI, Finding, Level, Patient, findings
-from coop.cli.guestrun import Plan
+from coop.cli.finding import OFFERED, WASI, Finding, Level, Patient
+from coop.cli.findings import findings
 from coop.cli.imports import GROUPS, MEANINGS, group_of, some
+from coop.cli.plan import Plan
 from coop.engine.anatomy import Anatomy, read_anatomy
 
 WIDTH = 100
@@ -58,11 +59,10 @@ def _report(patient: Patient, found: list[Finding]) -> Iterator[Line]:
     yield Line(f"{patient.plan.path}: {_what(patient)}", is_heading=True)
     yield Line("imports", is_heading=True)
     yield from _imports(patient.anatomy)
-    if not patient.anatomy.is_component:
-        yield Line("exports", is_heading=True)
-        yield from _exports(patient.anatomy)
+    yield Line("exports", is_heading=True)
+    yield from _exports(patient.anatomy)
     yield Line("given", is_heading=True)
-    yield from _given(patient.plan)
+    yield from _given(patient.plan, patient.anatomy.is_component)
     if found:
         yield Line("findings", is_heading=True)
     for finding in found:
@@ -110,14 +110,14 @@ def _exports(anatomy: Anatomy) -> Iterator[Line]:
     words = {"_start": "_start (a program)", "_initialize": "_initialize (a library)"}
     starts = [words[name] for name in anatomy.exports if name in words]
     others = [
-        name if kind in {"function", name} else f"{name} ({kind})"
+        name if kind in {"function", "interface", name} else f"{name} ({kind})"
         for name, kind in anatomy.exports.items()
         if name not in words
     ]
     yield Line("  names", some([*starts, *others]) or "none")
 
 
-def _given(plan: Plan) -> Iterator[Line]:
+def _given(plan: Plan, is_component: bool) -> Iterator[Line]:
     yield Line("  standard streams", "those of this command")
     yield Line("  arguments", f"{len(plan.args)}" if plan.args else "none")
     yield Line("  variables", some(sorted(plan.env)) or "none (--env NAME gives one)")
@@ -126,13 +126,26 @@ def _given(plan: Plan) -> Iterator[Line]:
         verb = "listens, non-blocking" if fd < 3 + len(plan.listen) else "is connected"
         where = asked if isinstance(asked, str) else shown_address(asked.getsockname())
         yield Line("  sockets", f"fd {fd}: {where}, {verb}")
-    if not plan.listen and not plan.connect:
+    if is_component:
+        yield Line("  network", _network(plan) or "nothing (--allow-connect HOST:PORT allows something)")
+    elif not plan.listen and not plan.connect:
         yield Line("  sockets", "none (--tcplisten HOST:PORT gives one)")
     for fd, entry in enumerate(plan.dirs, 3 + len(plan.listen) + len(plan.connect)):
         how = " (read-only)" if entry.read_only else ""
         yield Line("  directories", f"fd {fd}: {os.fspath(entry.host)}, as {entry.guest_name}{how}")
     if not plan.dirs:
         yield Line("  directories", "none (--dir PATH gives one)")
+
+
+def _network(plan: Plan) -> str:
+    asked = plan.network
+    if asked.inherit:
+        allowed = ["everything"]
+    else:
+        allowed = [f"connect {place}" for place in asked.connect] + [
+            f"listen {place}" for place in asked.listen
+        ]
+    return ", ".join([*allowed, *(f"look up {name}" for name in asked.names)])
 
 
 def _verdict(found: list[Finding]) -> Line:

@@ -12,104 +12,23 @@ the WASI application ABI (commands and reactors).
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property
 
-from coop.cli.guestrun import Plan
+from coop.cli.componentfindings import component_findings
+from coop.cli.finding import OFFERED, Finding, Level, Patient, missing, note, trouble
 from coop.cli.imports import foreign
-from coop.cli.toolchain import ASYNCIFY, GO, TINYGO, Toolchain, toolchain_of
-from coop.engine.anatomy import PAGE, Anatomy, objection, offered
+from coop.cli.toolchain import ASYNCIFY, GO, TINYGO
+from coop.engine.anatomy import PAGE
 from coop.engine.binary import FuncType
-from coop.wasip1.imports import SNAPSHOT1
-from coop.wasip1.snapshot0 import SNAPSHOT0
-
-OFFERED = offered((SNAPSHOT1, SNAPSHOT0))
-"""What a guest may import."""
-
-WASI = {table.module: {raw.name for raw in table.imports} for table in (SNAPSHOT1, SNAPSHOT0)}
-"""Which functions each snapshot has."""
-
-
-class Level(Enum):
-    """How bad a finding is; the value is how it is called."""
-
-    MISSING = "missing"
-    TROUBLE = "trouble"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to tell."""
-
-    level: Level
-    text: str
-
-
-@dataclass
-class Patient:
-    """A file and what the command line gives to it."""
-
-    anatomy: Anatomy
-    plan: Plan
-    made_by: Toolchain | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.made_by = toolchain_of(self.anatomy)
-
-    def is_by(self, name: str) -> bool:
-        """Whether a toolchain made it."""
-        return self.made_by is not None and self.made_by.name == name
-
-    @cached_property
-    def objection(self) -> str | None:
-        """Why the engine refuses the module, in its words."""
-        return objection(self.anatomy.wasm)
-
-    @cached_property
-    def is_readable(self) -> bool:
-        """Whether enough of it was read to say more."""
-        return not self.anatomy.is_component and not (self.anatomy.trouble and self.objection)
-
-    @cached_property
-    def wasi(self) -> set[str]:
-        """The names of the WASI functions it imports; those that it has not are told elsewhere."""
-        named = ((wanted.module, wanted.name) for wanted in self.anatomy.imports)
-        return {name for module, name in named if name in WASI.get(module, ())}
-
-    @property
-    def sockets(self) -> int:
-        """How many sockets it is given."""
-        return len(self.plan.listen) + len(self.plan.connect)
-
-    def functions(self) -> list[str]:
-        """The functions it exports, but for those that start it."""
-        starts = ("_start", "_initialize")
-        return sorted(n for n, kind in self.anatomy.exports.items() if kind == "function" and n not in starts)
-
 
 Rule = Callable[[Patient], Iterator[Finding]]
 
 
 def findings(patient: Patient) -> list[Finding]:
     """Return all that is to be told of a guest, the worst first."""
-    rules = _RULES if patient.is_readable else _UNREADABLE
+    rules = _RULES if patient.is_readable else _OF_COMPONENT if patient.anatomy.is_component else _UNREADABLE
     found = [finding for rule in rules for finding in rule(patient)]
     order = list(Level)
     return sorted(found, key=lambda finding: order.index(finding.level))
-
-
-def _missing(text: str) -> Finding:
-    return Finding(Level.MISSING, text)
-
-
-def _trouble(text: str) -> Finding:
-    return Finding(Level.TROUBLE, text)
-
-
-def _note(text: str) -> Finding:
-    return Finding(Level.NOTE, text)
 
 
 # -- the file
@@ -117,44 +36,36 @@ def _note(text: str) -> Finding:
 
 def _is_cut(patient: Patient) -> Iterator[Finding]:
     if patient.anatomy.trouble:
-        yield _missing(patient.anatomy.trouble)
-
-
-def _component(patient: Patient) -> Iterator[Finding]:
-    if patient.anatomy.is_component:
-        yield _missing(
-            "it is a component, for WASI 0.2 or newer. coop runs core modules for WASI preview 1: build it"
-            " for wasm32-wasip1 (Rust, C), or with GOOS=wasip1 (Go) or -target=wasip1 (TinyGo)"
-        )
+        yield missing(patient.anatomy.trouble)
 
 
 def _validity(patient: Patient) -> Iterator[Finding]:
     anatomy = patient.anatomy
     if any(memory.is_shared for memory in anatomy.memories):
-        yield _missing(
+        yield missing(
             "its memory is shared between threads, which coop does not have: build it without threads (for"
             " C and Rust: wasm32-wasip1 instead of wasm32-wasip1-threads)"
         )
     elif reason := patient.objection:
-        yield _missing(f"the engine refuses it: {reason}")
+        yield missing(f"the engine refuses it: {reason}")
 
 
 def _memory(patient: Patient) -> Iterator[Finding]:
     memories, limits = patient.anatomy.memories, patient.plan.limits
     least = sum(memory.minimum for memory in memories) * PAGE
     if limits.memory is not None and least > limits.memory:
-        yield _missing(
+        yield missing(
             f"its memory has {least} bytes from the start, and the limit is {limits.memory}:"
             f" -W max-memory-size={least} or more"
         )
     least = sum(table.minimum for table in patient.anatomy.tables)
     if limits.table_elements is not None and least > limits.table_elements:
-        yield _missing(
+        yield missing(
             f"its tables have {least} elements from the start, and the limit is {limits.table_elements}:"
             f" -W max-table-elements={least} or more"
         )
     if patient.wasi and patient.anatomy.exports.get("memory") != "memory":
-        yield _trouble('it exports no memory called "memory": every call that hands over bytes gets EFAULT')
+        yield trouble('it exports no memory called "memory": every call that hands over bytes gets EFAULT')
 
 
 # -- what it imports and exports
@@ -167,12 +78,12 @@ def _imports(patient: Patient) -> Iterator[Finding]:
         if has is None:
             unknown.setdefault(wanted.module, []).append(wanted.name)
         elif wanted.kind != "function":
-            yield _missing(f"it imports {wanted.module}.{wanted.name} as a {wanted.kind}; it is a function")
+            yield missing(f"it imports {wanted.module}.{wanted.name} as a {wanted.kind}; it is a function")
         elif wanted.type != has:
             is_what = "a type that cannot be read" if wanted.type is None else _shown(wanted.type)
-            yield _missing(f"it imports {wanted.module}.{wanted.name} as {is_what}; it is {_shown(has)}")
+            yield missing(f"it imports {wanted.module}.{wanted.name} as {is_what}; it is {_shown(has)}")
     for module, names in unknown.items():
-        yield _missing(foreign(module, names))
+        yield missing(foreign(module, names))
 
 
 def _shown(functype: FuncType) -> str:
@@ -185,20 +96,20 @@ def _entry(patient: Patient) -> Iterator[Finding]:
     name = invoke or "_start"
     if exports.get(name) == "function":
         if {"_start", "_initialize"} <= exports.keys():
-            yield _note("it exports both _start and _initialize: _initialize is called first")
+            yield note("it exports both _start and _initialize: _initialize is called first")
     elif name in exports:
-        yield _missing(f"its export {name} is a {exports[name]}, not a function")
+        yield missing(f"its export {name} is a {exports[name]}, not a function")
     elif invoke is not None:
-        yield _missing(f"it exports no function {invoke} (there are: {others})")
+        yield missing(f"it exports no function {invoke} (there are: {others})")
     elif "_initialize" in exports:
-        yield _missing(
+        yield missing(
             "it is a library (it exports _initialize, and no _start): --invoke NAME calls one of its"
             f" functions ({others})"
         )
     elif {"run", "resume", "getsp"} <= exports.keys():
-        yield _missing("it is built for a page's JavaScript (GOOS=js): build it with GOOS=wasip1")
+        yield missing("it is built for a page's JavaScript (GOOS=js): build it with GOOS=wasip1")
     else:
-        yield _missing(
+        yield missing(
             f"it exports neither _start nor _initialize, so it is no program: --invoke NAME calls a function"
             f" ({others}), and constructors do not run before it"
         )
@@ -211,7 +122,7 @@ def _go_exports(patient: Patient) -> Iterator[Finding]:
             f"its functions ({', '.join(functions[:12])}) can be called only while its main runs: Go's"
             " run-time system ends with it. For a library build it with -buildmode=c-shared"
         )
-        yield (_trouble if patient.plan.invoke in functions else _note)(text)
+        yield (trouble if patient.plan.invoke in functions else note)(text)
 
 
 # -- what it is given
@@ -222,21 +133,21 @@ def _listeners(patient: Patient) -> Iterator[Finding]:
     if patient.is_by(GO) and _listens_inside(patient):
         return  # told by its own rule
     if listens and not accepts:
-        yield _trouble(
+        yield trouble(
             "it is given a socket that listens, and imports no sock_accept: clients connect, and nobody"
             f" answers{_FILE_LISTENER if patient.is_by(GO) or patient.is_by(TINYGO) else ''}"
         )
     if accepts and not patient.sockets:
-        yield _missing("it accepts connections, and no socket is given: --tcplisten HOST:PORT")
+        yield missing("it accepts connections, and no socket is given: --tcplisten HOST:PORT")
     if not accepts or "poll_oneoff" in patient.wasi:
         return
     if "fd_fdstat_set_flags" not in patient.wasi:
-        yield _trouble(
+        yield trouble(
             "it accepts connections, and imports no poll_oneoff to wait for them. Sockets that listen are"
             " non-blocking, as Go wants them: accept answers EAGAIN at once, and the guest spins or gives up"
         )
     else:
-        yield _note(
+        yield note(
             "it has no poll_oneoff to wait for clients: it must make the listening socket blocking first"
             " (Rust: set_nonblocking(false)), or accept answers EAGAIN at once"
         )
@@ -255,15 +166,15 @@ def _go_network(patient: Patient) -> Iterator[Finding]:
         return
     anatomy = patient.anatomy
     if _listens_inside(patient) and anatomy.mentions("testing.MainStart"):
-        yield _note("its tests use a network inside the program itself, as every Go program for wasip1")
+        yield note("its tests use a network inside the program itself, as every Go program for wasip1")
     elif _listens_inside(patient):
-        yield _trouble(
+        yield trouble(
             "it listens by net.Listen (http.ListenAndServe does so), which for wasip1 is a network inside the"
             ' program itself: no client can reach it, and Accept ends in "all goroutines are asleep -'
             f' deadlock!"{_FILE_LISTENER}, and --tcplisten HOST:PORT gives it'
         )
     elif anatomy.mentions("net.Dial") or anatomy.mentions("net/http.(*Client).do"):
-        yield _note(
+        yield note(
             "it dials, which for wasip1 reaches only the program itself (connection refused): preview 1 has"
             " no call for it. --tcpconnect HOST:PORT gives a connection, which net.FileConn takes"
         )
@@ -276,17 +187,17 @@ def _tinygo(patient: Patient) -> Iterator[Finding]:
     # Releases that can wait for descriptors have system calls of their own for sockets.
     polls = "poll_oneoff" in patient.wasi and bool({"sock_accept", "sock_recv"} & patient.wasi)
     if not has_scheduler and "sock_accept" in patient.wasi:
-        yield _trouble(
+        yield trouble(
             "TinyGo built it without a scheduler (-scheduler=none): a goroutine that waits for a client or"
             " for data dead-locks or spins. Build it with -scheduler=asyncify"
         )
     elif not has_scheduler:
-        yield _note(
+        yield note(
             "TinyGo built it without a scheduler (-scheduler=none): it has one goroutine, and every wait"
             " stops all of it"
         )
     elif not polls and "fd_read" in patient.wasi:
-        yield _note(
+        yield note(
             "this TinyGo waits inside a read: while one goroutine reads standard input, none of the others"
             " runs. Releases that wait for descriptors by poll_oneoff do not"
         )
@@ -296,16 +207,17 @@ def _unused(patient: Patient) -> Iterator[Finding]:
     plan, wasi = patient.plan, patient.wasi
     opens = {name for name in wasi if name.startswith("path_")} | ({"fd_readdir"} & wasi)
     if opens and not plan.dirs:
-        yield _note("it can open files, and is given no directory: opening one fails (--dir gives one)")
+        yield note("it can open files, and is given no directory: opening one fails (--dir gives one)")
     if plan.dirs and not opens:
-        yield _note("it is given a directory, and imports nothing that opens a file")
+        yield note("it is given a directory, and imports nothing that opens a file")
     if plan.env and "environ_get" not in wasi:
-        yield _note("it is given variables, and imports nothing that reads them")
+        yield note("it is given variables, and imports nothing that reads them")
     if plan.args and plan.invoke is None and "args_get" not in wasi:
-        yield _note("it is given arguments, and imports nothing that reads them")
+        yield note("it is given arguments, and imports nothing that reads them")
 
 
-_UNREADABLE: tuple[Rule, ...] = (_is_cut, _component)
+_UNREADABLE: tuple[Rule, ...] = (_is_cut,)
+_OF_COMPONENT: tuple[Rule, ...] = (component_findings,)
 _RULES: tuple[Rule, ...] = (
     _validity,
     _memory,

@@ -3,8 +3,8 @@
 wasmtime has some 150 of these.  Each falls into one of four kinds here:
 
 1. It does what it does there.
-2. It changes nothing here, whatever its value: how code is compiled, or WASI worlds
-   that a preview 1 guest cannot see.  It is accepted, and named at -v.
+2. It changes nothing here, whatever its value: how code is compiled, or worlds of WASI
+   that every guest gets.  It is accepted, and named at -v.
 3. coop has it in one way only.  Asking for that way is kind 2; asking for the
    other is bad usage, because a guest would behave unlike what was asked for.
 4. Everything else is bad usage.
@@ -26,6 +26,7 @@ class Settings:
     inherit_env            -- whether the guest gets coop's own environment
     use_cache              -- whether compiled modules are kept
     listen, connect        -- addresses, in order
+    inherit_network, tcp, udp, look_up -- what of the network a component may use
     listen_fds             -- whether the guest gets the sockets that were passed to coop
     unused                 -- what was asked for and changes nothing, as it was spelled
     """
@@ -39,6 +40,10 @@ class Settings:
     listen: list[str] = field(default_factory=list)
     connect: list[str] = field(default_factory=list)
     listen_fds: bool = False
+    inherit_network: bool = False
+    tcp: bool = True
+    udp: bool = True
+    look_up: bool = False
     unused: list[str] = field(default_factory=list)
 
 
@@ -116,11 +121,11 @@ TABLES: dict[str, dict[str, Setting]] = {
             "give the guest the sockets the service manager passed, as --listen-fds", "listen_fds", boolean
         ),
         "inherit-env": Setting("give the guest the whole environment", "inherit_env", boolean),
-        **_all(
-            _ANY,
-            "allow-ip-name-lookup cli cli-exit-with-code common inherit-network network-error-code"
-            " preview0 preview2 tcp udp",
-        ),
+        "inherit-network": Setting("let a component use the whole network", "inherit_network", boolean),
+        "tcp": Setting("let a component that may use the network use TCP (default y)", "tcp", boolean),
+        "udp": Setting("let a component that may use the network use UDP (default y)", "udp", boolean),
+        "allow-ip-name-lookup": Setting("let a component look up every name", "look_up", boolean),
+        **_all(_ANY, "cli cli-exit-with-code common network-error-code preview0 preview2"),
         **_all(_NO, "config http keyvalue nn threads tls"),
     },
     "-C": {

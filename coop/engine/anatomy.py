@@ -27,7 +27,7 @@ KINDS = ("function", "table", "memory", "global", "tag")
 PAGE = 65536
 """Bytes in a page of memory."""
 
-_COMPONENT_IMPORT = 10
+_COMPONENT_IMPORT, _COMPONENT_EXPORT, _COMPONENT_INSTANCE = 10, 11, 5
 _FUNCTION_NAMES = 1
 _REFERENCES = (0x63, 0x64)
 _SHARED, _IS_64 = 2, 4
@@ -63,7 +63,7 @@ class Anatomy:
     """What was read of one file.
 
     imports   -- in order
-    exports   -- what each is, one of KINDS
+    exports   -- what each is, one of KINDS; of a component "interface" or "function"
     memories, tables -- imported ones first
     producers -- by field: "language", "processed-by", "sdk"; each entry a name and a version
     features  -- what it was compiled to use, by the names of the tool conventions
@@ -135,6 +135,8 @@ def _read_section(found: Anatomy, types: list[FuncType | None], kind: int, secti
         elif found.is_component:
             if kind == _COMPONENT_IMPORT:
                 _each(section, lambda: found.imports.append(_component_import(section)))
+            elif kind == _COMPONENT_EXPORT:
+                _each(section, lambda: _component_export(found, section))
         elif kind == binary.TYPE:
             _types(types, section)
         elif kind == binary.IMPORT:
@@ -210,13 +212,30 @@ def _extent(section: Reader) -> Extent:
 
 def _component_import(section: Reader) -> Wanted:
     section.byte()  # how the name is spelled
+    name = section.text()
+    _description(section)
+    return Wanted(name, "", "interface")
+
+
+def _component_export(found: Anatomy, section: Reader) -> None:
+    section.byte()  # how the name is spelled
     name, sort = section.text(), section.byte()
+    if sort == 0:
+        section.byte()  # of which kind something of a core module is
+    section.number()
+    if section.byte():
+        _description(section)
+    found.exports[name] = "interface" if sort == _COMPONENT_INSTANCE else "function"
+
+
+def _description(section: Reader) -> None:
+    """Pass by what says of which type something is."""
+    sort = section.byte()
     if sort == 0:
         section.byte()  # a core module
     elif sort in (2, 3) and section.byte():
-        return Wanted(name, "", "interface")  # a value or type with a bound of its own
+        return  # a value or type with a bound of its own
     section.number()
-    return Wanted(name, "", "interface")
 
 
 def _producers(found: Anatomy, section: Reader) -> None:

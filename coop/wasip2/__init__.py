@@ -5,5 +5,6 @@ each other module is a package of WASI.
 """
 
 from coop.wasip2.guest import Guest
+from coop.wasip2.policy import Network
 
-__all__ = ["Guest"]
+__all__ = ["Guest", "Network"]

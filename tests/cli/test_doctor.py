@@ -173,12 +173,35 @@ def test_what_the_engine_does_not_have_is_named(doctor, what: str, words: str):
 
 
 def test_a_component_is_told_with_its_interfaces(doctor):
-    component = '(component (import "wasi:io/poll@0.2.0" (instance)) (import "x" (func)))'
+    component = """(component
+      (import "wasi:io/poll@0.2.0" (instance)) (import "x" (func $f)) (import "wasi:io/poll@0.3.0" (instance))
+      (instance $run (export "run" (func $f)))
+      (export "wasi:cli/run@0.2.0" (instance $run)) (export "other" (func $f)))"""
     status, text = doctor(bytes(wasmtime.wat2wasm(component)))
     assert status == 1
     assert "a component of " in text
-    assert "interfaces wasi:io/poll@0.2.0, x given" in text
-    assert "missing it is a component, for WASI 0.2" in text
+    assert "interfaces wasi:io/poll@0.2.0, x, wasi:io/poll@0.3.0 exports" in text
+    assert "names wasi:cli/run@0.2.0, other given" in text
+    assert "it is for another WASI than 0.2: wasi:io/poll@0.3.0." in text
+    assert "trouble nobody provides x:" in text
+
+
+def test_a_component_that_is_no_command_is_told_so(doctor):
+    status, text = doctor("(component)")
+    assert (status, "it does not export wasi:cli/run" in text) == (1, True)
+    assert doctor("(component)", "--invoke", "f")[0] == 0
+
+
+def test_a_component_is_told_what_of_the_network_it_may_use(doctor):
+    component = """(component (import "wasi:sockets/tcp@0.2.0" (instance))
+      (import "f" (func $f)) (instance $run (export "run" (func $f)))
+      (export "wasi:cli/run@0.2.0" (instance $run)))"""
+    assert "note it can open sockets, and is allowed none" in doctor(component)[1]
+    text = doctor(component, "--allow-connect", "127.0.0.1:80", "-S", "allow-ip-name-lookup")[1]
+    assert "network connect 127.0.0.1:80, look up *" in text
+    assert "note it can open" not in text
+    assert "network everything" in doctor(component, "-S", "inherit-network")[1]
+    assert "a component opens its own" in doctor(component, "--tcplisten", "127.0.0.1:80")[1]
 
 
 def test_a_memory_beyond_the_limit_is_missing_room(doctor):

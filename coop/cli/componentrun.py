@@ -1,0 +1,128 @@
+"""One component from its options to its exit status."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import coop
+from coop.cli.plan import Plan, Termination, UsageError
+from coop.cli.wave import read, show
+from coop.engine.component import Component
+from coop.scheduler import scheduler
+from coop.wasip2 import Guest, Network
+from coop.wit.types import Func, Result
+from coop.wit.types import show as show_type
+from coop.wit.values import Err
+
+_RUN = "wasi:cli/run"
+
+
+def prepare(plan: Plan, component: Component) -> "ComponentRun":
+    """Check what was asked for against the component.  Raises: UsageError; LinkError."""
+    for option, given in (("listen", plan.listen), ("connect", plan.connect)):
+        if given:
+            raise UsageError(
+                f"--tcp{option}, --unix{option}: {plan.path} is a component, which opens its sockets itself"
+                f" (--allow-{option} or -S inherit-network lets it)"
+            )
+    return ComponentRun(plan, component)
+
+
+class ComponentRun:
+    """What is to be run, checked: call it within `coop.run`."""
+
+    def __init__(self, plan: Plan, component: Component) -> None:
+        self._plan = plan
+        self._component = component
+        self._network = _network(plan)
+        self._interface, self._function, self._values = self._find_call()
+
+    def _find_call(self) -> tuple[str, str, list[Any]]:
+        plan, component = self._plan, self._component
+        if plan.invoke is None:
+            if not any(name.partition("@")[0] == _RUN for name in component.exports):
+                others = ", ".join(component.exports) or "nothing"
+                raise coop.LinkError(
+                    f"{plan.path}: {_RUN} is not exported, so it is no command (it exports {others};"
+                    " --invoke INTERFACE#FUNCTION calls one, coop serve serves HTTP)"
+                )
+            return _RUN, "run", []
+        interface, _, function = plan.invoke.rpartition("#")
+        export = component.export(interface, function)
+        params = export.type.params
+        if len(params) != len(plan.args):
+            raise UsageError(
+                f"--invoke {plan.invoke}: it is {export.type} and takes {len(params)} arguments,"
+                f" not {len(plan.args)}"
+            )
+        values = []
+        for (name, kind), text in zip(params, plan.args, strict=True):
+            try:
+                values.append(read(kind, text))
+            except ValueError as error:
+                raise UsageError(
+                    f"--invoke {plan.invoke}: argument {name}, a {show_type(kind)}: {error}"
+                ) from None
+        return interface, function, values
+
+    def __call__(self, termination: Termination) -> int:
+        """Run the guest and return its exit code.  Raises: what `Guest.run` raises."""
+        plan = self._plan
+        guest = Guest(
+            self._component,
+            args=() if plan.invoke is not None else plan.args,
+            name=plan.argv0,
+            env=plan.env,
+            dirs=plan.dirs,
+            network=self._network,
+            stdin="inherit",
+            stdout="inherit",
+            stderr="inherit",
+            limits=plan.limits,
+        )
+        termination.will_end(scheduler(), guest)
+        with guest:
+            if plan.invoke is None:
+                return guest.run()
+            try:
+                result = guest.call(self._interface, self._function, *self._values)
+            except coop.GuestExit as error:
+                return error.code
+            except Err as error:
+                return self._print_error(error)
+            self._print(result)
+            return 0
+
+    def _type(self) -> Func:
+        return self._component.export(self._interface, self._function).type
+
+    def _print(self, result: Any) -> None:
+        kind = self._type().result
+        if kind is None:
+            return
+        if isinstance(kind, Result):
+            kind = kind.ok
+        if kind is not None:
+            click.echo(show(kind, result))
+
+    def _print_error(self, error: Err) -> int:
+        kind = self._type().result
+        kind = kind.err if isinstance(kind, Result) else None
+        click.echo("err" if kind is None else f"err({show(kind, error.value)})", err=True)
+        return 1
+
+
+def _network(plan: Plan) -> Network | None:
+    asked = plan.network
+    if asked.inherit:
+        connect: Sequence[str] = ("*:*",)
+        listen: Sequence[str] = ("*:*",)
+    else:
+        connect, listen = asked.connect, asked.listen
+    if not (connect or listen or asked.names):
+        return None
+    try:
+        return Network(connect=connect, listen=listen, names=asked.names, tcp=asked.tcp, udp=asked.udp)
+    except ValueError as error:
+        raise UsageError(f"--allow-{str(error).removeprefix('network ')}") from None

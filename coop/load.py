@@ -1,0 +1,41 @@
+"""Load what a file holds: a core module or a component, as its first bytes say."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coop.engine import Module
+from coop.engine.code import is_component
+from coop.engine.config import DEFAULT_WASM_STACK
+
+if TYPE_CHECKING:
+    from coop.engine.component import Component
+
+__all__ = ["load"]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    max_wasm_stack: int = DEFAULT_WASM_STACK,
+    cache: str | os.PathLike[str] | bool = True,
+    on_compile: Callable[[], object] | None = None,
+) -> "Module | Component":
+    """Load a `.wasm` or `.wat` file, compiled or from the cache: a `Module` or a `Component`.
+
+    max_wasm_stack -- bytes of stack a guest of it may use
+    cache          -- True: the user's cache directory; False: none; or a directory
+    on_compile     -- called before a compile that may take long, not for a cache hit
+    Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
+    """
+    data = Path(path).read_bytes()
+    if is_component(data):
+        from coop.engine.component import Component  # its import takes as long as half of coop's
+
+        return Component.from_bytes(
+            data, name=str(path), max_wasm_stack=max_wasm_stack, cache=cache, on_compile=on_compile
+        )
+    return Module.from_bytes(
+        data, name=str(path), max_wasm_stack=max_wasm_stack, cache=cache, on_compile=on_compile
+    )
