@@ -18,17 +18,25 @@ from coop.wasip2.interfaces import INTERFACES
 from coop.wit import Interface, packages
 from tests.guestbuild import BuildFailed, ToolchainMissing, cache_dir, locked
 
-__all__ = ["SOURCES", "VERSION", "command", "python_component", "script"]
+__all__ = ["SOURCES", "VERSION", "command", "python_component", "script", "service"]
 
 SOURCES = Path(__file__).parent / "components"
 
 VERSION = "0.2.12"
 """The version of WASI that guests are built for."""
 
-_EXPORTED = {"wasi:cli": "interface run {\n  run: func() -> result;\n}\n"}
+_EXPORTED = {
+    "wasi:cli": "interface run {\n  run: func() -> result;\n}\n",
+    "wasi:http": """interface incoming-handler {
+  use types.{incoming-request, response-outparam};
+  handle: func(request: incoming-request, response-out: response-outparam);
+}
+""",
+}
 """Interfaces of WASI that a guest provides, by package."""
 
 _COMMAND = "package coop:guest;\n\nworld guest {{\n{imports}\n  export wasi:cli/run@{version};\n}}\n"
+_SERVICE = "package coop:guest;\n\nworld guest {{\n{imports}\n  export wasi:http/incoming-handler@{version};\n}}\n"
 _SCRIPT = (
     "package coop:guest;\n\nworld guest {{\n{imports}\n  export run: func(code: string) -> string;\n}}\n"
 )
@@ -37,6 +45,11 @@ _SCRIPT = (
 def command(source: Path | str) -> Path:
     """Build a Python file into a command that may import all of WASI; a bare name lies in `SOURCES`."""
     return python_component(SOURCES / source, _COMMAND)
+
+
+def service(source: Path | str) -> Path:
+    """Build a Python file into an HTTP service; a bare name lies in `SOURCES`."""
+    return python_component(SOURCES / source, _SERVICE)
 
 
 @cache

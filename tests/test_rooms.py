@@ -23,10 +23,12 @@ LAYERS = (
     ("group", "threads", "trace", "signals"),
     ("resolve",),
     ("net", "run"),
+    ("tls",),
     ("engine", "fs"),
     ("given", "ends"),
     ("guest", "load"),
     ("wasip1", "wasip2"),
+    ("serve",),
     ("face",),  # coop/__init__.py: what `import coop` gives
     ("cli",),
 )

@@ -2,30 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
 import coop
 from coop import logs
-from coop.address import UNIX
 from coop.cli.doctor import examine
+from coop.cli.given import with_plan
 from coop.cli.guestrun import run_plan
-from coop.cli.passed import OPTION as PASSED
-from coop.cli.passed import Passed, take_passed
-from coop.cli.plan import (
-    BAD_USAGE,
-    INTERRUPTED,
-    TIMED_OUT,
-    TRAPPED,
-    NetworkPlan,
-    Plan,
-    UsageError,
-)
-from coop.cli.settings import TABLES, Settings, list_help, read_list
+from coop.cli.plan import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, UsageError
 
 POLLERS = ("hostpoll", "oneoff", "pollset")
 
@@ -36,8 +23,6 @@ _SETS = {
     "table_elements": "-W max-table-elements",
 }
 """Which setting moves a limit."""
-
-log = logs.Log("coop.cli")
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _EPILOG = """\b
@@ -200,7 +185,7 @@ def run(ctx: click.Context, /, **given: Any) -> int:
         logs.show(given["verbose"])
     name = given["guest"]
     try:
-        code = _with_plan(ctx, given, run_plan)
+        code = with_plan(ctx, given, run_plan)
     except KeyboardInterrupt:
         return INTERRUPTED  # click would write a line break for it
     except coop.GuestTrap as trap:
@@ -212,6 +197,77 @@ def run(ctx: click.Context, /, **given: Any) -> int:
         return _say(f"{name}: {str(error).partition(chr(10))[0]}", 1)
     # The low byte of a larger code might be 0, which would say that all is well.
     return code if code < 256 else _say(f"{name}: the guest's exit code {code} is above 255", 1)
+
+
+_SERVE_EPILOG = """\b
+Examples:
+  coop serve service.wasm                            on 127.0.0.1:8080
+  coop serve --addr 0.0.0.0:80 --dir data service.wasm
+  coop serve --tls-cert cert.pem --tls-key key.pem --addr :443 service.wasm
+  coop serve --reuse 1000 service.wasm               one guest answers up to 1000 requests, one at a time
+
+\b
+SIGTERM and ^C let the requests in progress end, for up to ten seconds.
+Every request has a fresh guest unless --reuse is given: what one leaves in memory no other finds.
+"""
+
+_SHARED = (
+    *("dirs", "env", "argv0", "wasm", "wasi", "codegen", "optimize", "debug"),
+    *("allow_connect", "allow_listen", "allow_name", "poller", "verbose"),
+)
+"""Options of `coop run` that `coop serve` has as well."""
+
+_SERVE_OPTIONS = [
+    click.Option(
+        ["--addr"],
+        metavar="HOST:PORT",
+        default="127.0.0.1:8080",
+        show_default=True,
+        help="Where to listen. Port 0 is any.",
+    ),
+    click.Option(
+        ["--reuse"],
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Requests one guest answers before it is ended, one at a time.",
+    ),
+    click.Option(["--tls-cert"], metavar="FILE", help="Serve HTTPS with this certificate chain, in PEM."),
+    click.Option(["--tls-key"], metavar="FILE", help="The certificate's key, in PEM."),
+    click.Option(
+        ["--max-connections"],
+        type=click.IntRange(1),
+        default=1024,
+        show_default=True,
+        help="Clients at once; others wait.",
+    ),
+    click.Option(
+        ["--max-body"],
+        metavar="BYTES",
+        type=click.IntRange(0),
+        default=1 << 30,
+        show_default=True,
+        help="The longest body of a request.",
+    ),
+    click.Argument(["guest"], metavar="GUEST", required=False),
+]
+
+
+@program.command(
+    "serve",
+    cls=RunCommand,
+    params=[*(option for option in run.params if option.name in _SHARED), *_SERVE_OPTIONS],
+    context_settings={**_HELP, "max_content_width": 110},
+    epilog=_SERVE_EPILOG,
+)
+@click.pass_context
+def serve(ctx: click.Context, /, **given: Any) -> int:
+    """Serve HTTP with GUEST, a component that exports wasi:http/incoming-handler."""
+    if given["verbose"]:
+        logs.show(given["verbose"])
+    from coop.cli.serve import serve_plan  # its imports take as long as half of coop's
+
+    return with_plan(ctx, given, lambda plan: serve_plan(plan, given))
 
 
 @program.command(
@@ -227,121 +283,7 @@ def doctor(ctx: click.Context, /, **given: Any) -> int:
 
     Takes the options of `coop run`. Nothing is run, opened for the guest or listened on.
     """
-    return _with_plan(ctx, given, examine)
-
-
-_LISTS = {"wasm": "-W", "wasi": "-S", "codegen": "-C", "optimize": "-O", "debug": "-D"}
-_SOCKETS = {
-    "tcplisten": ("listen", ""),
-    "unixlisten": ("listen", UNIX),
-    "tcpconnect": ("connect", ""),
-    "unixconnect": ("connect", UNIX),
-}
-"""Options for sockets: the setting they add to, and what makes their value an address."""
-
-
-def _settings(order: Sequence[str | None], given: Mapping[str, Any]) -> Settings:
-    """Read every list in the order in which they stand; --tcplisten counts as -S tcplisten."""
-    settings = Settings(listen_fds=given["listen_fds"])
-    values = {name: iter(given[name]) for name in (*_LISTS, *_SOCKETS)}
-    for name in order:
-        if name in _SOCKETS:
-            settings_field, prefix = _SOCKETS[name]
-            getattr(settings, settings_field).append(prefix + next(values[name]))
-        elif name in _LISTS:
-            flag, text = _LISTS[name], next(values[name])
-            if text == "help":
-                click.echo(list_help(flag))
-                raise click.exceptions.Exit(0)
-            try:
-                read_list(flag, text, settings)
-            except ValueError as error:
-                raise UsageError(str(error)) from None
-    for spelled in settings.unused:
-        log.info("accepted; changes nothing here", setting=spelled)
-    return settings
-
-
-def _with_plan(ctx: click.Context, given: Mapping[str, Any], act: Callable[[Plan], int]) -> int:
-    settings = _settings(ctx.meta["coop.order"], given)
-    if given["guest"] is None:
-        raise UsageError(f"no guest is named (coop {ctx.info_name} --help tells more)")
-    passed = take_passed(os.environ, os.getpid()) if settings.listen_fds else Passed()
-    if passed.connected and settings.listen:
-        # Those that were passed come first, as the guest is told, and those that listen do.
-        raise UsageError(f"{PASSED}: a connection was passed, and cannot stand beside sockets that listen")
-    with closing(passed):
-        return act(_plan(given, settings, passed))
-
-
-def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
-    return Plan(
-        path=given["guest"],
-        args=given["args"],
-        argv0=given["argv0"],
-        dirs=_dirs(given["dirs"]),
-        env=passed.env | _env(given["env"], settings.inherit_env),
-        listen=[*passed.listening, *settings.listen],
-        connect=[*passed.connected, *settings.connect],
-        limits=_limits(settings, is_server=bool(passed.listening or settings.listen)),
-        max_wasm_stack=settings.max_wasm_stack,
-        use_cache=settings.use_cache,
-        network=NetworkPlan(
-            settings.inherit_network,
-            settings.tcp,
-            settings.udp,
-            given["allow_connect"],
-            given["allow_listen"],
-            ("*",) if settings.look_up else given["allow_name"],
-        ),
-        invoke=given["invoke"],
-        poller=given["poller"],
-        trace=given["verbose"] > 1,
-    )
-
-
-def _dirs(texts: Sequence[str]) -> list[coop.Dir]:
-    found: dict[str, coop.Dir] = {}
-    for text in texts:
-        host, *more = text.split("::")
-        if not host or "" in more or len(more) > 2 or more[1:] not in ([], ["ro"]):
-            raise UsageError(f"--dir {text}: HOST, HOST::GUEST or HOST::GUEST::ro wanted")
-        directory = coop.Dir(host, more[0] if more else None, read_only=len(more) == 2)
-        if directory.guest_name in found:
-            raise UsageError(
-                f"--dir {text}: another directory has the guest name {directory.guest_name!r} already"
-            )
-        found[directory.guest_name] = directory
-        try:
-            os.close(os.open(host, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        except OSError as error:
-            raise coop.CoopError(f"--dir {text}: {error.strerror}") from None
-    return list(found.values())
-
-
-def _env(texts: Sequence[str], inherit: bool) -> dict[str, str]:
-    found = dict(os.environ) if inherit else {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise UsageError(f"--env {text}: NAME or NAME=VALUE wanted")
-        if equals:
-            found[name] = value
-        elif name in os.environ:
-            found[name] = os.environ[name]
-    return found
-
-
-def _limits(settings: Settings, *, is_server: bool) -> coop.Limits:
-    limits = coop.Limits.for_server() if is_server else coop.Limits()
-    if settings.timeout is not None:
-        # Whoever names a time has decided how long the guest may compute as well.
-        limits = replace(limits, wall_time=settings.timeout, cpu_time=None)
-    if settings.memory is not None:
-        limits = replace(limits, memory=settings.memory)
-    if settings.table_elements is not None:
-        limits = replace(limits, table_elements=settings.table_elements)
-    return limits
+    return with_plan(ctx, given, examine)
 
 
 # -- from how it ended to an exit status
@@ -352,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_status(sys.argv[1:] if argv is None else argv))
 
 
-_OF_PROGRAM = {"run", "doctor", "-h", "--help", "-V", "--version"}
+_OF_PROGRAM = {"run", "serve", "doctor", "-h", "--help", "-V", "--version"}
 
 
 def _status(argv: Sequence[str]) -> int:
@@ -386,6 +328,3 @@ def _usage_words(error: UsageError | click.UsageError) -> str:
 def _say(words: str, status: int) -> int:
     click.echo(f"coop: {words}", err=True)
     return status
-
-
-assert set(_LISTS.values()) == set(TABLES)

@@ -35,7 +35,7 @@ class ComponentRun:
     def __init__(self, plan: Plan, component: Component) -> None:
         self._plan = plan
         self._component = component
-        self._network = _network(plan)
+        self._network = network_of(plan)
         self._interface, self._function, self._values = self._find_call()
 
     def _find_call(self) -> tuple[str, str, list[Any]]:
@@ -113,7 +113,8 @@ class ComponentRun:
         return 1
 
 
-def _network(plan: Plan) -> Network | None:
+def network_of(plan: Plan) -> Network | None:
+    """Return what of the network was allowed; None: nothing.  Raises: UsageError."""
     asked = plan.network
     if asked.inherit:
         connect: Sequence[str] = ("*:*",)

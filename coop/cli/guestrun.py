@@ -30,7 +30,7 @@ def run_plan(plan: Plan) -> int:
     """
     with Termination() as termination:
         try:
-            run = _prepare(plan, _load(plan))
+            run = _prepare(plan, load(plan))
             return int(coop.run(run, termination, poller=plan.poller, trace=plan.trace))
         except (Terminated, coop.WasCancelled):
             if not termination.was_sent:
@@ -46,11 +46,12 @@ def _prepare(plan: Plan, code: "coop.Module | Component") -> Callable[[Terminati
     return componentrun.prepare(plan, code)
 
 
-def _load(plan: Plan) -> "coop.Module | Component":
+def load(plan: Plan) -> "coop.Module | Component":
+    """Load the file of a plan, in a thread, so that ^C ends it.  Raises: what `coop.load` raises."""
     outcome: list[coop.Module | Component | BaseException] = []
     done = threading.Event()
 
-    def load() -> None:
+    def read() -> None:
         try:
             more: dict[str, Any] = {}
             if plan.max_wasm_stack is not None:
@@ -61,7 +62,7 @@ def _load(plan: Plan) -> "coop.Module | Component":
         done.set()
 
     # A daemon: one that is given up by ^C must not hold the process.
-    thread = threading.Thread(target=load, name="load", daemon=True)
+    thread = threading.Thread(target=read, name="load", daemon=True)
     thread.start()
     if not done.wait(SPINNER_AFTER_S):
         with _spinner(f"compiling {os.path.basename(plan.path)}"):

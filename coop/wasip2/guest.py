@@ -86,6 +86,13 @@ class Guest(Life[ComponentInstance]):
         self._is_new = False
         return self._attempt(lambda instance: instance.call(interface, function, args))
 
+    @property
+    def world(self) -> World:
+        """What its interfaces work on; for host code that makes resources for it.  It has to be started."""
+        if self._world is None:
+            raise CoopError(f"guest {self.name} is {self.state.value}")
+        return self._world
+
     # -- inside
 
     def _make(self, owner: Scheduler) -> ComponentInstance:

@@ -1,6 +1,7 @@
 """Every interface of WASI 0.2 that a guest is offered, in the order their packages build on each other."""
 
 from coop.wasip2 import cli, clocks, io, random
+from coop.wasip2.http import interfaces as http
 from coop.wasip2.world import WorldInterface
 
 __all__ = ["INTERFACES"]
@@ -10,4 +11,5 @@ INTERFACES: tuple[type[WorldInterface], ...] = (
     *clocks.INTERFACES,
     *random.INTERFACES,
     *cli.INTERFACES,
+    *http.INTERFACES,
 )

@@ -1,0 +1,67 @@
+"""The guests that answer requests.
+
+A fresh guest for each request keeps them apart: what one request leaves in memory no other
+finds.  A guest that may be used again answers one request at a time, and saves its start.
+"""
+
+from collections.abc import Callable
+
+from coop.errors import BugError
+from coop.guest import GuestState
+from coop.wasip2.guest import Guest
+
+__all__ = ["HANDLER", "Instances"]
+
+HANDLER = "wasi:http/incoming-handler"
+
+
+class Instances:
+    """Guests of one component, idle or at work.
+
+    make  -- makes a guest that has not been started
+    reuse -- requests one guest may answer; 1: each has a fresh one
+    idle  -- guests that are kept for later at most
+    """
+
+    def __init__(self, make: Callable[[], Guest], *, reuse: int = 1, idle: int = 16) -> None:
+        if reuse < 1:
+            raise ValueError(f"reuse {reuse}: a guest answers one request at least")
+        self._make = make
+        self._reuse = reuse
+        self._most_idle = idle
+        self._idle: list[Guest] = []
+        self._served: dict[Guest, int] = {}
+
+    def take(self) -> Guest:
+        """Return a guest that is started and idle.  Raises: what starting one raises."""
+        while self._idle:
+            guest = self._idle.pop()
+            if guest.state is not GuestState.ENDED:
+                return guest
+            self._served.pop(guest, None)
+        guest = self._make()
+        guest.start()
+        self._served[guest] = 0
+        return guest
+
+    def give_back(self, guest: Guest) -> None:
+        """Keep a guest for the next request, or end it."""
+        served = self._served[guest] = self._served.get(guest, 0) + 1
+        may_stay = guest.state is not GuestState.ENDED and len(self._idle) < self._most_idle
+        if may_stay and served < self._reuse:
+            self._idle.append(guest)
+        else:
+            self._end(guest)
+
+    def close(self) -> None:
+        """End every guest, at work or idle."""
+        self._idle.clear()
+        for guest in list(self._served):
+            self._end(guest)
+
+    def _end(self, guest: Guest) -> None:
+        self._served.pop(guest, None)
+        try:
+            guest.close()
+        except BugError:
+            guest.cancel()  # it is at work

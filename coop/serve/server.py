@@ -1,0 +1,172 @@
+"""A server: it listens, gives every client a task, and ends when all of them are done."""
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from coop.address import Address, shown
+from coop.errors import Closed
+from coop.logs import Log
+from coop.net import Conn, Listener, listen
+from coop.scheduler import scheduler
+from coop.serve.connection import Connection
+from coop.serve.instances import Instances
+from coop.task import Task, current
+from coop.tls import TlsConn
+
+__all__ = ["ServeLimits", "Server"]
+
+log = Log("coop.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeLimits:
+    """What a client may ask of a server.
+
+    connections   -- clients at once; others wait until one leaves
+    head_bytes    -- bytes of a request's head
+    body_bytes    -- bytes of a request's body
+    head_seconds  -- how long a head may take, from its first byte
+    idle_seconds  -- how long a connection may wait for a request
+    pause_seconds -- how long a client may pause within a body, or in taking an answer
+    """
+
+    connections: int = 1024
+    head_bytes: int = 64 << 10
+    body_bytes: int = 1 << 30
+    head_seconds: float = 10.0
+    idle_seconds: float = 75.0
+    pause_seconds: float = 30.0
+
+
+class Server:
+    """An HTTP server whose requests are answered by guests.
+
+    instances -- the guests
+    limits    -- what clients may ask
+    context   -- for TLS; None: none
+    is_ending -- whether it takes no more requests
+    """
+
+    def __init__(
+        self,
+        instances: Instances,
+        *,
+        limits: ServeLimits | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.instances = instances
+        self.limits = limits or ServeLimits()
+        self.is_ending = False
+        self._context = context
+        self._listener: Listener | None = None
+        self._open: dict[Task, Connection | None] = {}
+        self._waiter: Task | None = None
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it serves HTTPS."""
+        return self._context is not None
+
+    def listen(self, address: Address) -> Any:
+        """Begin to listen, and return the address.  Raises: OSError; ValueError."""
+        self._listener = listen(address)
+        return self._listener.address
+
+    def run(self, grace: float = 10.0) -> None:
+        """Serve until `stop`, then let requests in progress end.
+
+        grace -- seconds they have for that; after it they are cancelled
+        """
+        assert self._listener is not None
+        try:
+            try:
+                self._accept(self._listener)
+            except KeyboardInterrupt:
+                self.stop()  # a second one ends those in progress
+            self._wait_for_the_last(grace)
+        finally:
+            self.stop()
+            for task in list(self._open):
+                task.cancel()
+            self._wait_for_the_last(None)
+            self.instances.close()
+
+    def stop(self) -> None:
+        """Take no more clients and no more requests; callable from any task of the run."""
+        if not self.is_ending:
+            self.is_ending = True
+            if self._listener is not None:
+                self._listener.close()
+            for task, connection in list(self._open.items()):
+                if connection is not None and connection.is_idle:
+                    task.cancel()
+
+    def _accept(self, listener: Listener) -> None:
+        while not self.is_ending:
+            if len(self._open) >= self.limits.connections:
+                self._wait()
+                continue
+            try:
+                conn = listener.accept()
+            except Closed:
+                return
+            except OSError as error:
+                # Out of descriptors, perhaps: they come back as clients leave.
+                log.warning("client not accepted", error=str(error))
+                self._wait() if self._open else current().pause()
+                continue
+            task = scheduler().spawn(lambda conn=conn: self._serve(conn), name="client")
+            self._open[task] = None
+
+    def _serve(self, conn: Conn) -> None:
+        task = current()
+        try:
+            peer = shown(conn.peer)
+            _send_at_once(conn)
+            stream: Conn | TlsConn = conn
+            if self._context is not None:
+                stream = tls = TlsConn(conn, self._context, None)
+                conn.set_deadline(self.limits.head_seconds)
+                tls.handshake()
+                conn.set_deadline(None)
+            scheme = "HTTP" if self._context is None else "HTTPS"
+            connection = self._open[task] = Connection(self, stream, peer, scheme)
+            connection.run()
+        except (OSError, ssl.SSLError) as error:
+            log.debug("client lost", error=str(error))
+        finally:
+            with suppress(Closed):  # as the connection has left it, unless there was none
+                conn.close()
+            self._open.pop(task, None)
+            if self._waiter is not None:
+                self._waiter.wake()
+
+    def _wait(self) -> None:
+        """Park until a client leaves."""
+        self._waiter = current()
+        try:
+            self._waiter.park("a client to leave")
+        finally:
+            self._waiter = None
+
+    def _wait_for_the_last(self, grace: float | None) -> None:
+        owner = scheduler()
+        due_ns = None if grace is None else owner.now_ns() + int(grace * 1e9)
+        task = current()
+        timer = None if due_ns is None else owner.timers.set(due_ns, task.wake)
+        try:
+            while self._open and (due_ns is None or owner.now_ns() < due_ns):
+                self._wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+def _send_at_once(conn: Conn) -> None:
+    """Keep the kernel from waiting for more to send: an answer's head and body are written apart."""
+    sock = conn.openfile.sock
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

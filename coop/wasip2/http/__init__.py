@@ -1,0 +1,6 @@
+"""wasi:http: messages as handles, bodies as streams.
+
+- `fields`, `bodies`, `messages` what messages consist of; `pipe` a body on its way
+- `client` sends requests; who serves them is `coop.serve`
+- `interfaces` what a guest imports
+"""

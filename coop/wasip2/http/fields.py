@@ -1,0 +1,116 @@
+"""wasi:http fields: the headers and trailers of messages."""
+
+import re
+from collections.abc import Iterable
+
+from coop.wit import Err, Resource, function
+
+__all__ = ["FORBIDDEN", "Fields"]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+
+FORBIDDEN = frozenset(
+    (
+        *("connection", "keep-alive", "transfer-encoding", "upgrade", "host", "http2-settings"),
+        *("proxy-authenticate", "proxy-authorization", "proxy-connection"),
+    )
+)
+"""Fields that belong to a connection, which is the host's, and not to a message of a guest."""
+
+
+class Fields(Resource):
+    """Names and values, in order; names are compared without regard to case, and kept in small letters.
+
+    immutable -- whether the guest may not change them, as those of a message that came in
+    """
+
+    __slots__ = ("_entries", "immutable")
+
+    def __init__(
+        self,
+        entries: Iterable[tuple[str, bytes]] = (),
+        *,
+        immutable: bool = False,
+        parent: Resource | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._entries = list(entries)
+        self.immutable = immutable
+
+    def pairs(self) -> list[tuple[str, bytes]]:
+        """Return all of them, for the host."""
+        return list(self._entries)
+
+    def frozen(self, parent: Resource | None = None) -> "Fields":
+        """Return what a guest sees of the fields of a message that has them already."""
+        return Fields(self._entries, immutable=True, parent=parent)
+
+    def content_length(self) -> int | None:
+        """Return the number that Content-Length says, if it does.  Raises: ValueError if it is none."""
+        found = {value for name, value in self._entries if name == "content-length"}
+        if not found:
+            return None
+        (value,) = found  # several that differ cannot be unpacked
+        if not value.isdigit():
+            raise ValueError(f"content-length {value!r} is no number")
+        return int(value)
+
+    def _check_mutable(self) -> None:
+        if self.immutable:
+            raise Err("immutable")
+
+    @staticmethod
+    def checked(name: str, values: Iterable[bytes]) -> tuple[str, list[bytes]]:
+        """Return a name as it is kept, and its values.  Raises: Err for what cannot stand in a header."""
+        found = list(values)
+        if _NAME.fullmatch(name) is None or any(_VALUE.fullmatch(value) is None for value in found):
+            raise Err("invalid-syntax")
+        name = name.lower()
+        if name in FORBIDDEN:
+            raise Err("forbidden")
+        # Space at both ends is no part of a value.
+        return name, [value.strip(b" \t") for value in found]
+
+    @function("func(name: field-name) -> list<field-value>", parks=False)
+    def get(self, name: str) -> list[bytes]:
+        """Return the values of a name, in order."""
+        name = name.lower()
+        return [value for found, value in self._entries if found == name]
+
+    @function("func(name: field-name) -> bool", parks=False)
+    def has(self, name: str) -> bool:
+        """Whether a name is there."""
+        return any(found == name.lower() for found, _ in self._entries)
+
+    @function("func(name: field-name, value: list<field-value>) -> result<_, header-error>", parks=False)
+    def set(self, name: str, values: list[bytes]) -> None:
+        """Make these the values of a name."""
+        self._check_mutable()
+        name, values = self.checked(name, values)
+        self._entries = [entry for entry in self._entries if entry[0] != name]
+        self._entries += [(name, value) for value in values]
+
+    @function("func(name: field-name) -> result<_, header-error>", parks=False)
+    def delete(self, name: str) -> None:
+        """Take a name away."""
+        self._check_mutable()
+        name, _ = self.checked(name, ())
+        self._entries = [entry for entry in self._entries if entry[0] != name]
+
+    @function("func(name: field-name, value: field-value) -> result<_, header-error>", parks=False)
+    def append(self, name: str, value: bytes) -> None:
+        """Add a value to those of a name."""
+        self._check_mutable()
+        name, values = self.checked(name, [value])
+        self._entries.append((name, values[0]))
+
+    @function("func() -> list<tuple<field-name, field-value>>", parks=False)
+    def entries(self) -> list[tuple[str, bytes]]:
+        """Return all of them, in order."""
+        return self.pairs()
+
+    @function("func() -> fields", parks=False)
+    def clone(self) -> "Fields":
+        """Return a copy that may be changed."""
+        return Fields(self._entries)

@@ -1,0 +1,69 @@
+"""An HTTP service that does what the path says."""
+
+
+from componentize_py_types import Ok
+from wit_world import exports
+from wit_world.imports.types import Fields, IncomingBody, OutgoingBody, OutgoingResponse, ResponseOutparam
+
+seen = 0
+
+
+def respond(out, status, body, headers=(), trailers=None):
+    response = OutgoingResponse(Fields.from_list([(n, v.encode()) for n, v in headers]))
+    response.set_status_code(status)
+    outgoing = response.body()
+    ResponseOutparam.set(out, Ok(response))
+    stream = outgoing.write()
+    for at in range(0, len(body), 4096):
+        stream.blocking_write_and_flush(body[at : at + 4096])
+    stream.__exit__(None, None, None)
+    OutgoingBody.finish(outgoing, None if trailers is None else Fields.from_list(trailers))
+
+
+def read_all(request):
+    body = request.consume()
+    stream = body.stream()
+    data = b""
+    while True:
+        try:
+            data += stream.blocking_read(65536)
+        except Exception:
+            break
+    stream.__exit__(None, None, None)
+    IncomingBody.finish(body)
+    return data
+
+
+class IncomingHandler(exports.IncomingHandler):
+    def handle(self, request, response_out):
+        global seen
+        seen += 1
+        path = request.path_with_query()
+        if path == "/hello":
+            respond(response_out, 200, b"hello\n", [("content-type", "text/plain")])
+        elif path == "/echo":
+            respond(response_out, 200, read_all(request))
+        elif path == "/seen":
+            respond(response_out, 200, str(seen).encode())
+        elif path == "/large":
+            respond(response_out, 200, b"x" * 1_000_000)
+        elif path == "/trailers":
+            respond(response_out, 200, b"body", [("trailer", "x-sum")], [("x-sum", b"42")])
+        elif path == "/head":
+            lines = [f"{request.method()} {request.scheme()} {request.authority()}"]
+            lines += sorted(f"{n}: {v.decode()}" for n, v in request.headers().entries())
+            respond(response_out, 200, "\n".join(lines).encode())
+        elif path == "/trap":
+            raise RuntimeError("it failed")
+        elif path == "/silent":
+            pass
+        elif path == "/short":
+            response = OutgoingResponse(Fields.from_list([("content-length", b"10")]))
+            outgoing = response.body()
+            ResponseOutparam.set(response_out, Ok(response))
+            stream = outgoing.write()
+            stream.blocking_write_and_flush(b"short")
+            stream.__exit__(None, None, None)
+            outgoing.__exit__(None, None, None)
+        else:
+            respond(response_out, 404, f"no {path}\n".encode())

@@ -1,0 +1,61 @@
+"""A server with a CPython service behind it, in a run of its own; clients are threads with real sockets."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import coop
+from coop.engine.component import Component
+from coop.serve import Instances, ServeLimits, Server
+from coop.wasip2 import Guest
+from tests.components import service
+from tests.guestbuild import ToolchainMissing
+
+
+@pytest.fixture(scope="session")
+def component() -> Component:
+    try:
+        found = Component.from_file(service("service.py"))
+    except ToolchainMissing as missing:
+        pytest.skip(str(missing))
+
+    def once() -> None:
+        with Guest(found) as guest:
+            guest.start()
+
+    coop.run(once)  # from the first guest on, wasmtime keeps the image of its memory open
+    return found
+
+
+@pytest.fixture
+def serve(component: Component) -> Callable[..., Any]:
+    """Serve while a client, a function of the address, runs in a thread; return what it returns."""
+
+    def play(client: Callable[[tuple[str, int]], Any], *, reuse: int = 1, context: Any = None, **limits: Any):
+        def main() -> Any:
+            instances = Instances(lambda: Guest(component), reuse=reuse)
+            server = Server(instances, limits=ServeLimits(**limits), context=context)
+            address = server.listen("127.0.0.1:0")
+            with coop.TaskGroup() as group:
+                group.spawn(server.run)
+                try:
+                    return coop.run_in_thread(client, address)
+                finally:
+                    server.stop()
+
+        return coop.run(main)
+
+    return play
+
+
+def exchange(address: tuple[str, int], data: bytes) -> bytes:
+    """Send bytes as they are, and return all that comes back until the server closes."""
+    with socket.create_connection(address, timeout=20) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := sock.recv(65536):
+            received += piece
+        return received
