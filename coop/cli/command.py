@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -211,6 +212,12 @@ SIGTERM and ^C let the requests in progress end, for up to ten seconds.
 Every request has a fresh guest unless --reuse is given: what one leaves in memory no other finds.
 """
 
+_WIT_EPILOG = """\b
+Examples:
+  coop wit wit
+  componentize-py -d wit -w command componentize app -o app.wasm
+"""
+
 _SHARED = (
     *("dirs", "env", "argv0", "wasm", "wasi", "codegen", "optimize", "debug"),
     *("allow_connect", "allow_listen", "allow_name", "poller", "verbose"),
@@ -270,6 +277,25 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
     return with_plan(ctx, given, lambda plan: serve_plan(plan, given))
 
 
+@program.command("wit", context_settings=_HELP, epilog=_WIT_EPILOG)
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.pass_context
+def wit(ctx: click.Context, /, folder: Path) -> int:
+    """Write the WIT of every interface that a component finds here, for the tools that build one.
+
+    The worlds in it are `command`, for coop run, `service`, for coop serve, and `imports`, to be included
+    in worlds of your own.
+    """
+    from coop.wasip2.worlds import wit_files
+
+    for name, text in wit_files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    click.echo(f"wrote {folder}", err=True)
+    return 0
+
+
 @program.command(
     "doctor",
     cls=RunCommand,
@@ -294,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_status(sys.argv[1:] if argv is None else argv))
 
 
-_OF_PROGRAM = {"run", "serve", "doctor", "-h", "--help", "-V", "--version"}
+_OF_PROGRAM = {"run", "serve", "doctor", "wit", "-h", "--help", "-V", "--version"}
 
 
 def _status(argv: Sequence[str]) -> int:

@@ -73,6 +73,7 @@ class Store:
         "_begin_ns",
         "_border",
         "_context",
+        "_is_held",
         "_stop",
         "_store",
         "_task",
@@ -113,6 +114,7 @@ class Store:
         self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
+        self._is_held = False
         self._stop: BaseException | None = None
         admit(border)
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
@@ -169,15 +171,22 @@ class Store:
     # -- life
 
     def close(self) -> None:
-        """Give the store and all it holds back; closing twice changes nothing."""
+        """Give the store and all it holds back; closing twice changes nothing.
+
+        Raises: BugError while C works on the store.
+        """
+        if self._is_held:
+            raise BugError(f"close {self.code.name}: the guest is in a call; stop it")
         store, self._store = self._store, 0
         if store:
-            self._before_close()
-            del self._border.instances[self]
-            # Both lead back here; without them the module goes with the last guest, not with a collection.
-            self.state = self.on_run_end = None
-            self.sizes.take()
-            delete_store(store, self.memory)
+            try:
+                self._before_close()
+            finally:
+                del self._border.instances[self]
+                # Both lead back here; without them the module goes with the last guest, not a collection.
+                self.state = self.on_run_end = None
+                self.sizes.take()
+                delete_store(store, self.memory)
 
     def stop(self, error: BaseException) -> bool:
         """End the call in progress with `error`, in whatever state it is; False if there is none."""
@@ -249,6 +258,7 @@ class Store:
         cpu_limit = self.limits.cpu_time
         budget = NEVER_NS if cpu_limit is None else to_ns(cpu_limit)
         is_busy = False
+        self._is_held = True
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -292,6 +302,7 @@ class Store:
             if is_busy:
                 ticker.arm(now_ns())
             held.wasmtime_call_future_delete(future)
+            self._is_held = False
             self.pending = None
 
     def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:

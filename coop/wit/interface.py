@@ -25,7 +25,7 @@ which each guest has one.  Only what is marked can be reached.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from coop.errors import GuestTrap
 from coop.wit.parse import parse_func, parse_type
@@ -80,13 +80,40 @@ class Resource:
     parent -- what must not be dropped before this
     """
 
-    __slots__ = ("_children", "parent")
+    __slots__ = ("_children", "_is_given", "parent")
+
+    _children: int
+    _is_given: bool
+    parent: "Resource | None"
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Make one that no guest has, whatever its `__init__` does."""
+        made = super().__new__(cls)
+        made._children, made._is_given, made.parent = 0, False, None
+        return made
 
     def __init__(self, parent: "Resource | None" = None) -> None:
-        self._children = 0
         self.parent = parent
         if parent is not None:
             parent._children += 1
+
+    @property
+    def depth(self) -> int:
+        """How many it stands on: its parent, the parent's, and so on."""
+        depth, parent = 0, self.parent
+        while parent is not None:
+            depth, parent = depth + 1, parent.parent
+        return depth
+
+    def give(self) -> None:
+        """Make it a guest's.  Raises: TypeError if it is one's already, which would drop it for both."""
+        if self._is_given:
+            raise TypeError(f"a resource that no guest has wanted, not {self!r}, which one has a handle of")
+        self._is_given = True
+
+    def take_back(self) -> None:
+        """Make it no guest's, as if it had not been given."""
+        self._is_given = False
 
     def release(self) -> None:
         """Take it from its guest.  Raises: GuestTrap while the guest has others that need it."""
@@ -94,6 +121,11 @@ class Resource:
             raise GuestTrap(
                 f"a {type(self).__name__} is given up while {self._children} made of it are in use"
             )
+        self.leave()
+
+    def leave(self) -> None:
+        """Take it from its guest, whose end it is."""
+        self._is_given = False
         parent, self.parent = self.parent, None
         if parent is not None:
             parent._children -= 1
@@ -109,12 +141,14 @@ class Exported:
     attribute -- its name in Python, on the object of the resource or of the interface
     is_method -- whether it is found on the first argument
     type      -- what it takes and gives; None: whatever the guest says
+    text      -- the same as its mark has it, by the names that types have, without the `self` of a method
     """
 
     attribute: str
     is_method: bool
     type: Func | None
     parks: bool | None
+    text: str | None
 
 
 class Interface:
@@ -123,21 +157,30 @@ class Interface:
     name      -- package and interface, without a version; "" for functions that stand alone in a world
     version   -- how versions begin that this is right for; None: every version
     resources -- the resources it defines, by their names in WIT
-    uses      -- types and resources of other interfaces: where they come from, by the name they have in both
+    uses      -- types and resources of other interfaces, by name: where they come from, and with which
+                 name if it is another one
     types     -- types that have names here: what they are, as WIT spells them, later ones by earlier ones
     """
 
     name: ClassVar[str]
     version: ClassVar[str | None] = None
     resources: ClassVar[Mapping[str, type[Resource]]] = {}
-    uses: ClassVar[Mapping[str, "type[Interface]"]] = {}
+    uses: ClassVar[Mapping[str, "type[Interface] | tuple[type[Interface], str]"]] = {}
     types: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def full_name(cls, resource: str) -> str:
+        """Return the name by which a resource of this interface is told from all others."""
+        return f"{cls.name}/{resource}" if cls.name else resource
 
     @classmethod
     def named(cls) -> dict[str, Type]:
         """Return every type that has a name in this interface."""
-        names = {name: origin.named()[name] for name, origin in cls.uses.items()}
-        names |= {name: Own(f"{cls.name}/{name}") for name in cls.resources}
+        names = {}
+        for name, origin in cls.uses.items():
+            there, original = origin if isinstance(origin, tuple) else (origin, name)
+            names[name] = there.named()[original]
+        names |= {name: Own(cls.full_name(name)) for name in cls.resources}
         for name, text in cls.types.items():
             names[name] = parse_type(text, names)
         return names
@@ -150,7 +193,7 @@ class Interface:
         for attribute, mark in _marked(cls):
             found[mark.name or _dashed(attribute)] = _exported(attribute, mark, False, names)
         for resource, kind in cls.resources.items():
-            names_here = names | {"self": Own(f"{cls.name}/{resource}")}
+            names_here = names | {"self": Own(cls.full_name(resource))}
             for attribute, mark in _marked(kind):
                 name = f"[method]{resource}.{mark.name or _dashed(attribute)}"
                 found[name] = _exported(attribute, mark, True, names_here)
@@ -165,12 +208,12 @@ def _marked(kind: type) -> list[tuple[str, Function]]:
 def _exported(attribute: str, mark: Function, is_method: bool, names: Mapping[str, Type]) -> Exported:
     signature = mark.signature
     if signature is None:
-        return Exported(attribute, is_method, None, mark.parks)
+        return Exported(attribute, is_method, None, mark.parks, None)
     if is_method:
         rest = signature.split("(", 1)[1]
         comma = "" if rest.lstrip().startswith(")") else ", "
         signature = f"func(self: borrow<self>{comma}{rest}"
-    return Exported(attribute, is_method, parse_func(signature, names), mark.parks)
+    return Exported(attribute, is_method, parse_func(signature, names), mark.parks, mark.signature)
 
 
 def _dashed(attribute: str) -> str:

@@ -67,20 +67,13 @@ for _name, _type in TYPES.items():
     _add(_name, f"func(given: {_type}) -> {_type}")
 _add("outcome", "func(given: bool) -> result<bool, string>")
 
-_WORLD = """package coop:guest;
-
-world guest {{
-{imports}
-  import acme:echo/echo;
-  export acme:echo/echo;
-}}
-"""
+_WORLD = "world echo {\n  include imports;\n  import acme:echo/echo;\n  export acme:echo/echo;\n}\n"
 
 
 @pytest.fixture(scope="module")
 def component() -> Component:
     try:
-        path = python_component(SOURCES / "echo.py", _WORLD, packages([Echo]))
+        path = python_component(SOURCES / "echo.py", "echo", _WORLD, packages([Echo]))
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     found = Component.from_file(path)

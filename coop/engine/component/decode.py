@@ -82,7 +82,7 @@ def make_decoder(kind: Type, lender: "Lender") -> Decoder:
     """Return the decoder of one kind; `lender` knows the objects behind handles."""
     match kind:
         case Primitive(name):
-            return _primitive(name)
+            return _string(lender) if name == "string" else _primitive(name)
         case List(Primitive("u8")):
             return _bytes(lender)
         case List(element):
@@ -112,12 +112,19 @@ def _optional(kind: Type | None, lender: "Lender") -> Decoder | None:
 
 
 def _primitive(name: str) -> Decoder:
-    if name == "string":
-        return lambda at: str(_text(at + _PAYLOAD), "utf-8")
     if name == "char":
         return lambda at: chr(_CHAR(space, at + _PAYLOAD)[0])
     unpack = struct.Struct("<" + _NUMBERS[name]).unpack_from
     return lambda at: unpack(space, at + _PAYLOAD)[0]
+
+
+def _string(lender: "Lender") -> Decoder:
+    def decode(at: int) -> str:
+        text = _text(at + _PAYLOAD)
+        lender.check_list(len(text))
+        return str(text, "utf-8")
+
+    return decode
 
 
 def _text(at: int) -> memoryview:

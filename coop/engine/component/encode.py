@@ -6,6 +6,8 @@ An encoder gets the address of a value to fill, which so far is a plain `false`,
    after an encoder has failed: the kind is written after the room for the parts was made,
    and the parts, which begin as plain `false`s, after the kind.
 2. A value of another kind or out of range is a TypeError that says what was wanted.
+3. No room is made for a list that is longer than the guest may be passed: it is 32 times what it
+   holds, and where there is none the process ends.
 """
 
 import struct
@@ -34,7 +36,7 @@ from coop.wit.values import Case, Err, Ok, Some, attribute
 if TYPE_CHECKING:
     from coop.engine.component.handles import Lender
 
-__all__ = ["Encoder", "make_encoder"]
+__all__ = ["Encoder", "brief", "make_encoder"]
 
 Encoder = Callable[[int, Any], None]
 
@@ -81,9 +83,9 @@ def make_encoder(kind: Type, lender: "Lender") -> Encoder:
         case Primitive(name):
             return _primitive(name)
         case List(Primitive("u8")):
-            return _encode_bytes
+            return _bytes(lender)
         case List(element):
-            return _list(make_encoder(element, lender), kind)
+            return _list(make_encoder(element, lender), kind, lender)
         case Record():
             return _record(kind, lender)
         case Tuple(elements):
@@ -109,8 +111,13 @@ def _optional(kind: Type | None, lender: "Lender") -> Encoder | None:
 
 
 def _wanted(what: str, value: object) -> TypeError:
+    return TypeError(f"{what} wanted, not {brief(value)}")
+
+
+def brief(value: object) -> str:
+    """Return a value for a message, cut short."""
     text = repr(value)
-    return TypeError(f"{what} wanted, not {text if len(text) <= 60 else text[:57] + '...'}")
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _put_name(at: int, name: bytes) -> None:
@@ -177,25 +184,29 @@ def _encode_string(at: int, value: Any) -> None:
     space[at - 1] = _KIND["string"]
 
 
-def _encode_bytes(at: int, value: Any) -> None:
-    try:
-        raw = memoryview(value).cast("B")
-    except TypeError:
-        raise _wanted("list<u8>", value) from None
-    count = len(raw)
-    held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, count)
-    space[at - 1] = _LIST
-    if count:
-        begin = _WHERE(space, at - 1 + _PAYLOAD)[1] - 1
-        end = begin + count * VAL_SIZE
-        space[begin + _PAYLOAD : end : VAL_SIZE] = raw
-        space[begin:end:VAL_SIZE] = bytes((_KIND["u8"],)) * count
+def _bytes(lender: "Lender") -> Encoder:
+    def encode(at: int, value: Any) -> None:
+        try:
+            raw = memoryview(value).cast("B")
+        except TypeError:
+            raise _wanted("list<u8>", value) from None
+        count = len(raw)
+        lender.check_list(count)
+        held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, count)
+        space[at - 1] = _LIST
+        if count:
+            begin = _WHERE(space, at - 1 + _PAYLOAD)[1] - 1
+            end = begin + count * VAL_SIZE
+            space[begin + _PAYLOAD : end : VAL_SIZE] = raw
+            space[begin:end:VAL_SIZE] = bytes((_KIND["u8"],)) * count
+
+    return encode
 
 
 # -- what is built of others
 
 
-def _list(element: Encoder, kind: Type) -> Encoder:
+def _list(element: Encoder, kind: Type, lender: "Lender") -> Encoder:
     def encode(at: int, value: Any) -> None:
         if isinstance(value, (str, bytes, Mapping)):
             raise _wanted(show(kind), value)
@@ -203,6 +214,7 @@ def _list(element: Encoder, kind: Type) -> Encoder:
             values = list(value)
         except TypeError:
             raise _wanted(show(kind), value) from None
+        lender.check_list(len(values) * VAL_SIZE)
         held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, len(values))
         space[at - 1] = _LIST
         data = _WHERE(space, at - 1 + _PAYLOAD)[1]
@@ -271,7 +283,7 @@ def _variant(cases: dict[str, Encoder | None], kind: Type) -> Encoder:
             raise _wanted(f"a Case of {show(kind)}", value)
         raw, encoder = found
         if encoder is None and payload is not None:
-            raise TypeError(f"case {name} of {show(kind)} has no value; {payload!r} is given")
+            raise TypeError(f"case {name} of {show(kind)} has no value; {brief(payload)} is given")
         _put_word(space, at - 1 + _PAYLOAD + NAME_SIZE, 0)
         _put_name(at + _PAYLOAD, raw)
         space[at - 1] = _VARIANT
@@ -315,7 +327,9 @@ def _result(ok: Encoder | None, err: Encoder | None, kind: Type) -> Encoder:
             raise _wanted(f"Ok or Err of {show(kind)}", value)
         encoder = ok if isinstance(value, Ok) else err
         if encoder is None and value.value is not None:
-            raise TypeError(f"{type(value).__name__} of {show(kind)} has no value; {value.value!r} is given")
+            raise TypeError(
+                f"{type(value).__name__} of {show(kind)} has no value; {brief(value.value)} is given"
+            )
         _put_word(space, at - 1 + _PAYLOAD, isinstance(value, Ok))
         _put_word(space, at - 1 + _PAYLOAD + 8, 0)
         space[at - 1] = _RESULT

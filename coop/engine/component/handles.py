@@ -12,6 +12,7 @@ so a number that comes back is always one that was given.
 
 import ctypes as C
 import struct
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from coop.engine.component.capi import held
@@ -22,6 +23,7 @@ from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LimitExceeded
 from coop.logs import Log
 from coop.wit.interface import Resource
+from coop.wit.types import Own, Type, parts
 
 if TYPE_CHECKING:
     from coop.engine.border import Border
@@ -41,24 +43,50 @@ class Handles:
     """One guest's table of objects, by number.
 
     limit -- how many there may be at once; None: any number
+    taken -- what the guest has given up in the values that are being decoded; see `Lender.whole`
     """
 
-    __slots__ = ("_free", "_objects", "limit")
+    __slots__ = ("_free", "_lent", "_new", "_objects", "_used", "limit", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
+        self.taken: list[Resource] = []
         self._objects: dict[int, Resource] = {}
         self._free: list[int] = []
+        self._lent: list[int] = []
+        self._new: list[int] | None = None
+        self._used: list[GuestResource] = []
 
     def __len__(self) -> int:
         return len(self._objects)
 
     def add(self, thing: Resource) -> int:
-        """Give an object a number.  Raises: LimitExceeded."""
+        """Give an object a number, and to the guest.  Raises: LimitExceeded; TypeError if a guest has it."""
+        self._check_room()
+        thing.give()
+        number = self._number(thing)
+        if self._new is not None:
+            self._new.append(number)
+        return number
+
+    def lend(self, thing: Resource) -> int:
+        """Give an object a number for the call that begins.  Raises: LimitExceeded."""
+        self._check_room()
+        number = self._number(thing)
+        self._lent.append(number)
+        return number
+
+    def use(self, thing: "GuestResource") -> None:
+        """Note that a thing of the guest's own is an argument of the call that begins."""
+        self._used.append(thing)
+
+    def _check_room(self) -> None:
         count = len(self._objects)
         if self.limit is not None and count >= self.limit:
             raise LimitExceeded("handles", f"a guest has {count} handles of the host's resources")
-        number = self._free.pop() if self._free else count
+
+    def _number(self, thing: Resource) -> int:
+        number = self._free.pop() if self._free else len(self._objects)
         self._objects[number] = thing
         return number
 
@@ -70,22 +98,57 @@ class Handles:
         """Return the object of a number, which ends.  Raises: GuestTrap while others need it."""
         thing = self._objects[number]
         thing.release()
-        self.forget(number)
+        self._forget(number)
         return thing
 
-    def forget(self, number: int) -> None:
-        """End a number and leave its object alone."""
+    def _forget(self, number: int) -> None:
         del self._objects[number]
         self._free.append(number)
 
+    def begin_call(self) -> None:
+        """Note from now on what is given, until `end_of_arguments`."""
+        self._new = []
+
+    def end_of_arguments(self, *, is_right: bool) -> None:
+        """Let what was given go; or take all of it back, when an argument was wrong and there is no call."""
+        new, self._new = self._new or [], None
+        used, self._used = self._used, []
+        for thing in used:
+            thing.end_of_arguments(is_right=is_right)
+        if not is_right:
+            for number in reversed(new):
+                self._objects[number].take_back()
+                self._forget(number)
+
+    def end_of_call(self) -> None:
+        """End what was lent for a call; the objects are left alone."""
+        lent, self._lent = self._lent, []
+        for number in lent:
+            self._forget(number)
+
     def close(self) -> None:
-        """Drop what is left, the newest first: what was made of another goes before that."""
-        while self._objects:
-            _, thing = self._objects.popitem()
-            try:
-                thing.drop()
-            except Exception as error:
-                log.warning("resource not dropped", resource=type(thing).__name__, error=repr(error))
+        """Drop what is left, but for what was only lent: what was made of another goes before that.
+
+        Whatever one of them does, the others are dropped.  Raises: what they raised, if it is no Exception.
+        """
+        self.end_of_call()
+        newest_first, self._objects = [*self._objects.values()][::-1], {}
+        drop_all(sorted(newest_first, key=lambda thing: -thing.depth))
+
+
+def drop_all(things: Iterable[Resource]) -> None:
+    """Drop what nobody has a handle of any more, in this order; see `Handles.close`."""
+    last: BaseException | None = None
+    for thing in things:
+        try:
+            thing.leave()
+            thing.drop()
+        except Exception as error:
+            log.warning("resource not dropped", resource=type(thing).__name__, error=repr(error))
+        except BaseException as error:
+            last = error
+    if last is not None:
+        raise last
 
 
 class GuestResource:
@@ -94,12 +157,13 @@ class GuestResource:
     Dropping it tells the guest nothing; the guest's end ends it.
     """
 
-    __slots__ = ("_at", "_instance", "resource")
+    __slots__ = ("_at", "_instance", "_use", "resource")
 
     def __init__(self, instance: "ComponentInstance", resource: str, at: int) -> None:
         self.resource = resource
         self._instance = instance
         self._at = at
+        self._use = ""
 
     def __repr__(self) -> str:
         return f"<GuestResource {self.resource}>"
@@ -114,24 +178,37 @@ class GuestResource:
 
         Raises: TypeError if it is of another guest or resource, or was given away.
         """
-        if not self._at or self._instance is not instance or self.resource != resource:
-            raise TypeError(
-                f"a {resource} of this guest wanted, not {self!r}{'' if self._at else ', given away'}"
-            )
-        if moves:
-            at, self._at = self._at, 0
-            return at
+        use = self._use if self._at else "given away"
+        if self._instance is not instance or self.resource != resource:
+            use = "of another guest" if self.resource == resource else "of another kind"
+        if use == "lent" and not moves:
+            use = ""
+        if use:
+            raise TypeError(f"a {resource} of this guest wanted, not {self!r}, {use}")
+        if not self._use:
+            instance.handles.use(self)
+        self._use = "given away" if moves else "lent"
         return int(held.wasmtime_component_resource_any_clone(self._at))
+
+    def end_of_arguments(self, *, is_right: bool) -> None:
+        """Hear that all arguments of a call were read; if they were right, what was given away is."""
+        use, self._use = self._use, ""
+        if is_right and use == "given away":
+            self.__del__()
 
 
 class Lender:
     """One linkage's way between handles and objects.
 
-    hosts -- the resources that the host defines: their full names, and the number wasmtime tells them by
+    hosts   -- the resources that the host defines: their full names, and the number wasmtime tells them by
+    classes -- what their objects are in Python; of one that nobody provides, nothing is known
     """
 
-    def __init__(self, border: "Border", hosts: dict[str, int]) -> None:
+    def __init__(
+        self, border: "Border", hosts: dict[str, int], classes: Mapping[str, tuple[type[Resource], ...]]
+    ) -> None:
         self.hosts = hosts
+        self.classes = classes
         self._border = border
         self._out = C.c_void_p()
 
@@ -143,17 +220,40 @@ class Lender:
         """Raise LimitExceeded if a list of so many bytes is longer than the guest may pass."""
         limit = self.instance().limits.bytes_per_list
         if limit is not None and size > limit:
-            raise LimitExceeded(
-                "bytes_per_list", f"a guest passes a list of {size} bytes; {limit} are allowed"
-            )
+            raise LimitExceeded("bytes_per_list", f"a list of {size} bytes is passed; {limit} are allowed")
 
     # -- from the guest
+
+    def whole(self, types: tuple[Type, ...], decode: Callable[[int], Any]) -> Callable[[int], Any]:
+        """Return a decoder of values of these types that drops what it took when it fails halfway."""
+        if not any(map(_has_own, types)):
+            return decode
+
+        def decode_all(at: int) -> Any:
+            handles = self.instance().handles
+            handles.taken = []
+            try:
+                return decode(at)
+            except BaseException:
+                drop_all(handles.taken)
+                raise
+            finally:
+                handles.taken = []
+
+        return decode_all
 
     def taker(self, resource: str) -> Decoder:
         """Return the decoder of handles that pass with what is behind them."""
         if resource not in self.hosts:
             return self._guest_taker(resource)
-        return lambda at: self.instance().handles.take(self._number(at))
+
+        def take(at: int) -> Resource:
+            handles = self.instance().handles
+            thing = handles.take(self._number(at))
+            handles.taken.append(thing)
+            return thing
+
+        return take
 
     def borrower(self, resource: str) -> Decoder:
         """Return the decoder of handles that are lent for a call."""
@@ -191,11 +291,11 @@ class Lender:
         """Return the encoder of handles that pass with what is behind them."""
         if resource not in self.hosts:
             return self._guest_giver(resource, moves=True)
-        kind = self.hosts[resource]
+        kind, classes = self.hosts[resource], self._classes(resource)
 
         def give(at: int, thing: Any) -> None:
-            if not isinstance(thing, Resource):
-                raise TypeError(f"a resource wanted for {resource}, not {thing!r}")
+            if not isinstance(thing, classes):
+                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {thing!r}")
             self._put(at, kind, self.instance().handles.add(thing), is_owned=True)
 
         return give
@@ -204,17 +304,17 @@ class Lender:
         """Return the encoder of handles that are lent to a guest's export for one call."""
         if resource not in self.hosts:
             return self._guest_giver(resource, moves=False)
-        kind = self.hosts[resource]
+        kind, classes = self.hosts[resource], self._classes(resource)
 
         def lend(at: int, thing: Any) -> None:
-            if not isinstance(thing, Resource):
-                raise TypeError(f"a resource wanted for {resource}, not {thing!r}")
-            instance = self.instance()
-            number = instance.handles.add(thing)
-            instance.lent.append(number)
-            self._put(at, kind, number, is_owned=False)
+            if not isinstance(thing, classes):
+                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {thing!r}")
+            self._put(at, kind, self.instance().handles.lend(thing), is_owned=False)
 
         return lend
+
+    def _classes(self, resource: str) -> tuple[type[Resource], ...]:
+        return self.classes.get(resource) or (Resource,)
 
     def _put(self, at: int, kind: int, number: int, *, is_owned: bool) -> None:
         out = self._out
@@ -238,3 +338,12 @@ class Lender:
             space[at - 1] = _RESOURCE
 
         return give
+
+
+def _has_own(kind: Type) -> bool:
+    """Whether a value of this type may hold a handle that passes with what is behind it."""
+    return isinstance(kind, Own) or any(map(_has_own, parts(kind)))
+
+
+def _names(classes: tuple[type, ...]) -> str:
+    return " or ".join(each.__name__ for each in classes)

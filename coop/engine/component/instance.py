@@ -1,19 +1,24 @@
 """A guest of a component: its instance in a store, and calls of what it exports."""
 
 import ctypes as C
+import re
 from collections.abc import Callable
 from typing import Any
 
 from coop.engine.border import Border
+from coop.engine.capi import ByteVec
+from coop.engine.capi import held as held_core
 from coop.engine.component.capi import VAL_SIZE, Function, Handle, held
 from coop.engine.component.component import Component, Export
-from coop.engine.component.decode import make_decoder
-from coop.engine.component.encode import make_encoder
+from coop.engine.component.decode import Decoder
+from coop.engine.component.encode import Encoder
 from coop.engine.component.handles import Handles
 from coop.engine.component.linkage import ComponentLinkage
 from coop.engine.limits import Limits
 from coop.engine.store import Store
-from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
+from coop.engine.traps import take_error
+from coop.errors import BugError, CoopError, GuestTrap, LimitExceeded, LinkError
+from coop.task import current
 from coop.wit.types import Result
 from coop.wit.values import Err, Ok
 
@@ -29,10 +34,9 @@ class ComponentInstance(Store):
 
     component -- what it runs
     handles   -- the objects behind its handles
-    lent      -- the numbers of those that are lent for the call in progress
     """
 
-    __slots__ = ("_handle", "component", "handles", "lent")
+    __slots__ = ("_handle", "_is_made", "component", "handles")
 
     def __init__(
         self,
@@ -45,8 +49,8 @@ class ComponentInstance(Store):
     ) -> None:
         self.component = component
         self.handles = Handles(limits.handles)
-        self.lent: list[int] = []
         self._handle = Handle()
+        self._is_made = False
         super().__init__(border, component, linkage, limits, state, guest, (_INSTANCES, _TABLES, _MEMORIES))
 
     def start(self) -> None:
@@ -55,23 +59,34 @@ class ComponentInstance(Store):
         Raises: LinkError; LimitExceeded if its first memory is larger than it may be; GuestTrap.
         """
         self._check_caller()
-        try:
-            self._await(
-                _without_trap(held.wasmtime_component_linker_instantiate_async),
-                self.linkage.linker,
-                self._context,
-                self.component.address,
-                C.byref(self._handle),
-            )
-        except GuestTrap:
-            raise
-        except CoopError as error:
-            raise self._why_not_instantiated(error) from None
+        if self._is_made or self.is_dead:
+            raise CoopError(f"start {self.component.name}: the guest was started before")
+        if not self.linkage.linker:
+            raise BugError(f"start {self.component.name}: its linkage is closed")
+        self._await(
+            _without_trap(held.wasmtime_component_linker_instantiate_async),
+            self.linkage.linker,
+            self._context,
+            self.component.address,
+            C.byref(self._handle),
+        )
+        self._is_made = True
 
-    def _why_not_instantiated(self, error: CoopError) -> CoopError:
-        text = str(error)
-        if type(error) is not CoopError:
-            return error
+    def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
+        if not error.value:
+            return None
+        message = ByteVec()
+        held_core.wasmtime_error_message(error.value, C.byref(message))
+        reason = _reason(message.take().decode(errors="replace"))
+        found = take_error(error.value)
+        if _NO_FUEL in reason:
+            return LimitExceeded("bytes_per_list", f"{self.component.name}: {reason}")
+        if isinstance(found, GuestTrap):
+            return GuestTrap(reason, found.frames)
+        # What the border itself refuses has no frames.
+        return GuestTrap(str(found)) if self._is_made else self._why_not_instantiated(str(found))
+
+    def _why_not_instantiated(self, text: str) -> CoopError:
         for words, limit in (("memory limits", "memory"), ("table limits", "table_elements")):
             if f"exceeds {words}" in text:
                 return LimitExceeded(limit, f"{self.component.name}: {text}")
@@ -89,35 +104,57 @@ class ComponentInstance(Store):
         Raises: LinkError for a wrong name, number or kind of arguments; Err if the result is an error;
         GuestTrap; LimitExceeded; whatever a host function raised.
         """
-        export = self.component.export(interface, name)
         self._check_caller()
+        export = self.component.export(interface, name)
         params = export.type.params
         if len(args) != len(params):
             raise LinkError(
                 f"{self.component.name}: {export.name} takes {len(params)} arguments, not {len(args)}"
             )
-        if self.is_dead:
-            raise CoopError(f"{self.component.name}: call {export.name}: the guest has ended")
+        if self.is_dead or not self._is_made:
+            state = "has ended" if self.is_dead else "was not started"
+            raise CoopError(f"{self.component.name}: call {export.name}: the guest {state}")
+        encoders, decode = self.linkage.codec(export)
         arguments = (C.c_uint8 * (VAL_SIZE * max(len(params), 1)))()
         results = (C.c_uint8 * VAL_SIZE)()
         try:
-            self.take_cell()
-            self._encode(export, C.addressof(arguments), args)
+            self._encode(export, encoders, C.addressof(arguments), args)
             self._call(export, arguments, results)
-            return self._decode(export, C.addressof(results))
+            if decode is None:
+                return None
+            value = self._decode(decode, C.addressof(results))
         finally:
             for i in range(len(params)):
                 held.wasmtime_component_val_delete(C.addressof(arguments) + i * VAL_SIZE)
             held.wasmtime_component_val_delete(C.addressof(results))
-            self._take_back()
+            self.handles.end_of_call()
+        return value if not isinstance(export.type.result, Result) else _opened(value)
 
-    def _encode(self, export: Export, at: int, args: tuple[Any, ...]) -> None:
-        lender = self.linkage.lender
-        for i, ((name, kind), value) in enumerate(zip(export.type.params, args, strict=True)):
+    def holding(self) -> "_Holding":
+        """Return a context in which values cross the border, and nothing else happens on the scheduler."""
+        return _Holding(self)
+
+    def _encode(self, export: Export, encoders: list[Encoder], at: int, args: tuple[Any, ...]) -> None:
+        is_right = False
+        with self.holding():
+            self.handles.begin_call()
             try:
-                make_encoder(kind, lender)(at + i * VAL_SIZE, value)
+                for i, (encode, value) in enumerate(zip(encoders, args, strict=True)):
+                    encode(at + i * VAL_SIZE, value)
+                is_right = True
             except TypeError as error:
+                name = export.type.params[i][0]
                 raise LinkError(f"{self.component.name}: {export.name}, argument {name}: {error}") from None
+            finally:
+                self.handles.end_of_arguments(is_right=is_right)
+
+    def _decode(self, decode: Decoder, at: int) -> Any:
+        try:
+            with self.holding():
+                return decode(at)
+        except BaseException:
+            self.close()  # its answer is lost
+            raise
 
     def _call(self, export: Export, arguments: Any, results: Any) -> None:
         function = Function()
@@ -126,39 +163,57 @@ class ComponentInstance(Store):
             handle, self._context, export.index, C.byref(function)
         ):
             raise LinkError(f"{self.component.name}: {export.name} is not exported")
-        try:
-            self._await(
-                _without_trap(held.wasmtime_component_func_call_async),
-                C.byref(function),
-                self._context,
-                C.byref(arguments),
-                len(export.type.params),
-                C.byref(results),
-                export.type.result is not None,
-            )
-        except CoopError as error:
-            if type(error) is CoopError:  # what the border itself refused has no frames
-                raise GuestTrap(str(error)) from None
-            raise
+        self._await(
+            _without_trap(held.wasmtime_component_func_call_async),
+            C.byref(function),
+            self._context,
+            C.byref(arguments),
+            len(export.type.params),
+            C.byref(results),
+            export.type.result is not None,
+        )
 
-    def _decode(self, export: Export, at: int) -> Any:
-        kind = export.type.result
-        if kind is None:
-            return None
-        self.take_cell()
-        value = make_decoder(kind, self.linkage.lender)(at)
-        if not isinstance(kind, Result):
-            return value
-        if isinstance(value, Err):
-            raise value
-        assert isinstance(value, Ok)
-        return value.value
 
-    def _take_back(self) -> None:
-        """End what was lent for the call."""
-        lent, self.lent = self.lent, []
-        for number in lent:
-            self.handles.forget(number)
+class _Holding:
+    """While values cross the border their owners' code may run: an iterator, an attribute, a `__del__`.
+
+    Were that to park, close the guest or call another, the rest would go to another guest or to none.
+    """
+
+    __slots__ = ("_instance", "_task", "_was_held", "_was_pinned")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        self._instance = instance
+
+    def __enter__(self) -> None:
+        instance, task = self._instance, current()
+        self._task, self._was_pinned, self._was_held = task, task.pinned, instance._is_held
+        task.pinned = instance._is_held = True
+        instance.take_cell()
+
+    def __exit__(self, *_: object) -> None:
+        self._task.pinned, self._instance._is_held = self._was_pinned, self._was_held
+
+
+def _opened(value: Ok | Err) -> Any:
+    """Return what a result holds, or raise it if it is an error."""
+    if isinstance(value, Err):
+        raise value
+    return value.value
+
+
+_NO_FUEL = "fuel allocated for hostcalls has been exhausted"
+"""wasmtime's words for values that would take too much memory of the host's: 128 MiB for one call."""
+
+
+_NUMBERED = re.compile(r"^\d+: ")
+
+
+def _reason(text: str) -> str:
+    """Return what wasmtime says last: the reason of all that stands before it."""
+    lines = [line.strip() for line in text.rstrip("\0").splitlines()]
+    last = next((line for line in reversed(lines) if line), "trap")
+    return _NUMBERED.sub("", last).removeprefix("wasm trap: ")
 
 
 def _without_trap(begin: Callable[..., int]) -> Callable[..., int]:

@@ -24,15 +24,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from coop.engine.component.capi import AsyncCallback, Callback, Destructor, held
-from coop.engine.component.component import Component
-from coop.engine.component.decode import make_decoders
-from coop.engine.component.encode import Encoder, make_encoder
+from coop.engine.component.component import Component, Export
+from coop.engine.component.decode import Decoder, make_decoder, make_decoders
+from coop.engine.component.encode import Encoder, brief, make_encoder
 from coop.engine.component.handles import Lender
 from coop.engine.component.reflect import Item
 from coop.engine.marshal import space
 from coop.engine.traps import take_error
-from coop.errors import GuestTrap, LinkError
-from coop.wit.interface import Exported, Interface, Later
+from coop.errors import BugError, GuestTrap, LinkError
+from coop.wit.interface import Exported, Interface, Later, Resource
 from coop.wit.types import Func, Result
 from coop.wit.values import Err, Ok
 
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["ComponentLinkage"]
 
 Call = Callable[[tuple[Any, ...]], Any]
+
+_MOST_TROUBLES, _MOST_TEXT = 20, 1000
+"""What an error of linking tells of: how many imports, and how many characters of a type."""
+
+Codec = tuple[list[Encoder], Decoder | None]
+"""How the arguments of an exported function are encoded, and its result decoded, if it has one."""
 
 _put_word = struct.Struct("<Q").pack_into
 
@@ -63,7 +69,9 @@ class ComponentLinkage:
         names: dict[str, None] = {}
         for item in component.imports.values():
             names |= dict.fromkeys(item.resources.values())
-        self.lender = Lender(border, {name: number for number, name in enumerate(names, 1)})
+        self._codecs: dict[Export, Codec] = {}
+        hosts = {name: number for number, name in enumerate(names, 1)}
+        self.lender = Lender(border, hosts, _classes(interfaces))
         self._keep.append(Destructor(self._drop))
         try:
             self._link()
@@ -72,19 +80,33 @@ class ComponentLinkage:
             raise
 
     def close(self) -> None:
-        """Delete the linker; guests that were made with it are not concerned."""
+        """Delete the linker, once no guest is left that was made with it.  Raises: BugError before."""
+        if any(instance.linkage is self for instance in self._border.instances):
+            raise BugError(f"close the linkage of {self._component.name}: guests still use it")
         if self.linker:
             held.wasmtime_component_linker_delete(self.linker)
             self.linker = 0
-            # The callbacks lead back here; without them the component goes with its last user.
+            # These lead back here; without them the component goes with its last user.
             self._keep.clear()
+            self._codecs.clear()
+
+    def codec(self, export: Export) -> "Codec":
+        """Return how the values of an exported function cross the border; composed once."""
+        found = self._codecs.get(export)
+        if found is None:
+            lender = self.lender
+            encoders = [make_encoder(kind, lender) for _, kind in export.type.params]
+            result = export.type.result
+            decode = None if result is None else lender.whole((result,), make_decoder(result, lender))
+            found = self._codecs[export] = (encoders, decode)
+        return found
 
     def _link(self) -> None:
         trouble: list[str] = []
         root = held.wasmtime_component_linker_root(self.linker)
         try:
             for item in self._component.imports.values():
-                if "" in item.functions or not (item.functions or item.resources):
+                if not item.is_interface:
                     self._add_item(root, item, trouble)
                     continue
                 inner, name = C.c_void_p(), item.name.encode()
@@ -100,12 +122,15 @@ class ComponentLinkage:
         finally:
             held.wasmtime_component_linker_instance_delete(root)
         if trouble:
+            more = len(trouble) - _MOST_TROUBLES
+            if more > 0:
+                trouble[_MOST_TROUBLES:] = [f"{more} more imports are wrong"]
             raise LinkError(f"{self._component.name}: {'; '.join(trouble)}")
 
     def _provider(self, item: Item) -> tuple[int, type[Interface]] | None:
         """Return the interface that an import means, and its place among those of a guest."""
         name, _, version = item.name.partition("@")
-        wanted = "" if "" in item.functions else name
+        wanted = name if item.is_interface else ""
         for place, interface in enumerate(self._interfaces):
             if interface.name == wanted and _suits(interface.version, version):
                 return place, interface
@@ -121,9 +146,9 @@ class ComponentLinkage:
             shown = f"{item.name} {function}".strip()
             found = exported.get(name)
             if provider is None or found is None:
-                self._add_function(linker, name, _missing(shown), False, kind, shown)
+                self._add_missing(linker, name, shown)
             elif found.type is not None and not found.type.fits(kind):
-                trouble.append(f"import {shown} has kind {kind}, provided is {found.type}")
+                trouble.append(f"import {shown} has kind {_cut(kind)}, provided is {_cut(found.type)}")
             else:
                 call = self._caller(provider[0], found)
                 self._add_function(linker, name, call, found.parks, kind, shown)
@@ -144,21 +169,34 @@ class ComponentLinkage:
             return lambda values: getattr(values[0], attribute)(*values[1:])
         return lambda values: getattr(border.state[place], attribute)(*values)
 
+    def _add_missing(self, linker: int, name: str, shown: str) -> None:
+        """Add a function that ends the guest.  It leaves its arguments alone, so nothing of them is taken."""
+
+        def call(_values: Any) -> Any:
+            raise GuestTrap(f"{shown} was called, which nobody provides")
+
+        callback = Callback(self._at_once(lambda _: (), None, call))
+        self._define(held.wasmtime_component_linker_instance_add_func, linker, name, callback)
+
     def _add_function(
         self, linker: int, name: str, call: Call, parks: bool | None, kind: Func, shown: str
     ) -> None:
-        decode = make_decoders(tuple(each for _, each in kind.params), self.lender)
+        params = tuple(each for _, each in kind.params)
+        decode = self.lender.whole(params, make_decoders(params, self.lender))
         encode = _result_encoder(kind, self.lender, shown)
         if isinstance(kind.result, Result):
             call = _catching(call)
-        raw = name.encode()
         if parks is False:
             callback = Callback(self._at_once(decode, encode, call))
             add = held.wasmtime_component_linker_instance_add_func
         else:
             callback = AsyncCallback(self._perhaps_later(decode, encode, call, parks))
             add = held.wasmtime_component_linker_instance_add_func_async
+        self._define(add, linker, name, callback)
+
+    def _define(self, add: Callable[..., int], linker: int, name: str, callback: Any) -> None:
         self._keep.append(callback)
+        raw = name.encode()
         _check(add(linker, raw, len(raw), C.cast(callback, C.c_void_p), None, None))
 
     # -- called by wasmtime, on a guest's fiber
@@ -249,8 +287,8 @@ def _finish(
     """Do on the task what the fiber could not wait for, and store what it came to."""
     answer = later()
     if encode is not None:
-        instance.take_cell()  # others may have run meanwhile
-        encode(results, answer)
+        with instance.holding():  # others may have run meanwhile
+            encode(results, answer)
 
 
 def _suits(offered: str | None, version: str) -> bool:
@@ -258,11 +296,20 @@ def _suits(offered: str | None, version: str) -> bool:
     return offered is None or version == offered or version.startswith(f"{offered}.")
 
 
-def _missing(shown: str) -> Call:
-    def call(_values: tuple[Any, ...]) -> Any:
-        raise GuestTrap(f"{shown} was called, which nobody provides")
+def _cut(kind: Func) -> str:
+    """Return a type as text, which a component could make as long as it likes."""
+    text = str(kind)
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
-    return call
+
+def _classes(interfaces: Sequence[type[Interface]]) -> dict[str, tuple[type[Resource], ...]]:
+    """Return the classes of every resource offered, by its full name; there may be several versions."""
+    found: dict[str, tuple[type[Resource], ...]] = {}
+    for interface in interfaces:
+        for name, kind in interface.resources.items():
+            full = interface.full_name(name)
+            found[full] = (*found.get(full, ()), kind)
+    return found
 
 
 def _catching(call: Call) -> Call:
@@ -289,7 +336,7 @@ def _caught_later(later: Callable[[], Any]) -> Any:
     return answer if isinstance(answer, (Ok, Err)) else Ok(answer)
 
 
-def _result_encoder(kind: Func, lender: Lender, shown: str) -> Encoder | None:
+def _result_encoder(kind: Func, lender: Lender, name: str) -> Encoder | None:
     if kind.result is None:
         return None
     encode = make_encoder(kind.result, lender)
@@ -298,6 +345,6 @@ def _result_encoder(kind: Func, lender: Lender, shown: str) -> Encoder | None:
         try:
             encode(at, answer)
         except TypeError as error:
-            raise TypeError(f"host function {shown} returned {answer!r}: {error}") from None
+            raise TypeError(f"host function {name} returned {brief(answer)}: {error}") from None
 
     return put

@@ -7,12 +7,15 @@ the same thing wherever it is used.
 
 1. A type that no host function could be given a value of - a stream, a future, an
    error-context - is a `BadModule` that names where it stands, never an abort.
+2. What takes long to read is not read to its end: wasmtime's lists of imports and exports take time
+   that grows with the square of their length, and a type's text may be much shorter than the type.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from wasmtime import _bindings as ffi
 from wasmtime import component as wc
 from wasmtime.component import _types as wt
 
@@ -40,6 +43,14 @@ _PRIMITIVES: dict[type, Primitive] = {
     for name in ("Bool", "S8", "U8", "S16", "U16", "S32", "U32", "S64", "U64", "F32", "F64", "Char", "String")
 }
 
+_MOST_MEMBERS = 10_000
+"""Imports, exports and what is in them; real programs have some hundred."""
+
+_MOST_RESOURCES = 1_000
+
+_MOST_TYPES = 100_000
+"""Types in all signatures, and names of cases and flags, each counted where it is used."""
+
 _NOT_PASSED: dict[type, str] = {
     wt.StreamType: "a stream",
     wt.FutureType: "a future",
@@ -51,12 +62,14 @@ _NOT_PASSED: dict[type, str] = {
 class Item:
     """One import or export: an interface with what is in it, or one function under its own name.
 
-    name      -- as the component spells it, with a version
-    functions -- their types; a function that stands alone has the name ""
-    resources -- by the names they have here: their full names
+    name         -- as the component spells it, with a version
+    is_interface -- whether its functions and resources are parts of it, or it is one itself
+    functions    -- their types; a function that stands alone has the name ""
+    resources    -- by the names they have here: their full names
     """
 
     name: str
+    is_interface: bool
     functions: dict[str, Func] = field(default_factory=dict)
     resources: dict[str, str] = field(default_factory=dict)
 
@@ -75,8 +88,11 @@ def read_world(
     """
     reader = _Reader(engine, name)
     world = component.type
+    pointers = world.ptr(), engine.ptr()
+    reader.count(ffi.wasmtime_component_type_import_count(*pointers), "imports")
     imports = reader.items(world.imports(engine).items(), "import")
     hosts = len(reader.known)
+    reader.count(ffi.wasmtime_component_type_export_count(*pointers), "exports")
     exports = reader.items(world.exports(engine).items(), "export")
     return imports, exports, frozenset(full for _, full in reader.known[hosts:])
 
@@ -92,6 +108,13 @@ class _Reader:
         self._engine = engine
         self._name = name
         self._where = ""
+        self._members = self._types = 0
+
+    def count(self, more: int, where: str) -> None:
+        """Count imports, exports or parts of one before they are read.  Raises: BadModule for too many."""
+        self._members += more
+        if self._members > _MOST_MEMBERS:
+            raise BadModule(f"{self._name}: {where}: more than {_MOST_MEMBERS} imports and exports")
 
     def items(self, externs: Iterable[tuple[str, Any]], direction: str) -> dict[str, Item]:
         found: dict[str, Item] = {}
@@ -101,9 +124,9 @@ class _Reader:
             if isinstance(kind, wt.ComponentInstanceType):
                 found[name] = self._interface(name, kind)
             elif isinstance(kind, wt.FuncType):
-                found[name] = Item(name, {"": self._func(kind)})
+                found[name] = Item(name, False, {"": self._func(kind)})
             elif isinstance(kind, wc.ResourceType):
-                found[name] = Item(name, {}, {name: self._resource(kind, name)})
+                found[name] = Item(name, False, {}, {name: self._resource(kind, name)})
             elif direction == "import" and isinstance(kind, (wt.ComponentType, wt.ModuleType)):
                 raise BadModule(
                     f"{self._name}: {self._where} is a whole component or module, not an interface"
@@ -111,7 +134,9 @@ class _Reader:
         return found
 
     def _interface(self, name: str, kind: Any) -> Item:
-        item = Item(name)
+        item = Item(name, True)
+        pointers = kind.ptr(), self._engine.ptr()
+        self.count(ffi.wasmtime_component_instance_type_export_count(*pointers), self._where)
         members = [(member, self._ask(extern)) for member, extern in kind.exports(self._engine).items()]
         for member, what in members:
             if isinstance(what, wc.ResourceType):
@@ -134,6 +159,8 @@ class _Reader:
         for known, full in self.known:
             if known == kind:
                 return full
+        if len(self.known) >= _MOST_RESOURCES:
+            raise BadModule(f"{self._name}: {self._where}: more than {_MOST_RESOURCES} resources")
         self.known.append((kind, name))
         return name
 
@@ -146,6 +173,7 @@ class _Reader:
             raise BadModule(f"{self._name}: {self._where}: {error}") from None
 
     def _type(self, kind: Any) -> Type:
+        self._count_types(1)
         primitive = _PRIMITIVES.get(type(kind))
         if primitive is not None:
             return primitive
@@ -153,6 +181,16 @@ class _Reader:
         if refused is not None:
             raise BadModule(f"{self._name}: {self._where} has {refused} in its type, which coop cannot pass")
         return self._built(kind)
+
+    def _count_types(self, more: int) -> None:
+        self._types += more
+        if self._types > _MOST_TYPES:
+            raise BadModule(f"{self._name}: {self._where}: more than {_MOST_TYPES} types in all signatures")
+
+    def _names(self, kind: Any) -> tuple[str, ...]:
+        names = tuple(kind.names)
+        self._count_types(len(names))
+        return names
 
     def _built(self, kind: Any) -> Type:
         match kind:
@@ -163,15 +201,17 @@ class _Reader:
             case wt.TupleType():
                 return Tuple(tuple(map(self._type, kind.elements)))
             case wt.VariantType():
-                return Variant(tuple((name, self._optional(each)) for name, each in kind.cases))
+                cases = kind.cases
+                self._count_types(len(cases))
+                return Variant(tuple((name, self._optional(each)) for name, each in cases))
             case wt.EnumType():
-                return Enum(tuple(kind.names))
+                return Enum(self._names(kind))
             case wt.OptionType():
                 return Option(self._type(kind.payload))
             case wt.ResultType():
                 return Result(self._optional(kind.ok), self._optional(kind.err))
             case wt.FlagsType():
-                return Flags(tuple(kind.names))
+                return Flags(self._names(kind))
             case wt.OwnType():
                 return Own(self._resource(kind.ty, "?"))
             case wt.BorrowType():
