@@ -7,6 +7,7 @@ seconds to build. What was built lies with the other guests; see `guestbuild`.
 import hashlib
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,9 @@ VERSION = "0.2.12"
 
 _EXPORTED = {"wasi:cli": "interface run {\n  run: func() -> result;\n}\n"}
 """Interfaces of WASI that a guest provides, by package."""
+
+_UNKNOWN = re.compile(r"^ *network-error-code:.*\n", re.MULTILINE)
+"""What the compiler's own WASI, on which it starts each guest once, does not have."""
 
 _COMMAND = "package coop:guest;\n\nworld guest {{\n{imports}\n  export wasi:cli/run@{version};\n}}\n"
 _SCRIPT = (
@@ -61,7 +65,7 @@ def python_component(
     names += [f"  import {name};" for name in imports]
     texts = dict(own or {})
     for package, text in packages(INTERFACES, VERSION).items():
-        texts[package] = text + _EXPORTED.get(package, "")
+        texts[package] = _UNKNOWN.sub("", text) + _EXPORTED.get(package, "")
     text = world.format(imports="\n".join(names), version=VERSION)
     digest = hashlib.sha256()
     for part in (compiler[1], text, *(x for pair in sorted(texts.items()) for x in pair), source.read_text()):

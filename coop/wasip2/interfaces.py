@@ -1,6 +1,6 @@
 """Every interface of WASI 0.2 that a guest is offered, in the order their packages build on each other."""
 
-from coop.wasip2 import cli, clocks, io, random
+from coop.wasip2 import cli, clocks, filesystem, io, names, network, random, tcp, udp
 from coop.wasip2.world import WorldInterface
 
 __all__ = ["INTERFACES"]
@@ -9,5 +9,10 @@ INTERFACES: tuple[type[WorldInterface], ...] = (
     *io.INTERFACES,
     *clocks.INTERFACES,
     *random.INTERFACES,
+    *filesystem.INTERFACES,
+    *network.INTERFACES,
+    *tcp.INTERFACES,
+    *udp.INTERFACES,
+    *names.INTERFACES,
     *cli.INTERFACES,
 )

@@ -109,12 +109,14 @@ class Exported:
     attribute -- its name in Python, on the object of the resource or of the interface
     is_method -- whether it is found on the first argument
     type      -- what it takes and gives; None: whatever the guest says
+    text      -- the same as its mark has it, by the names that types have, without the `self` of a method
     """
 
     attribute: str
     is_method: bool
     type: Func | None
     parks: bool | None
+    text: str | None
 
 
 class Interface:
@@ -165,12 +167,12 @@ def _marked(kind: type) -> list[tuple[str, Function]]:
 def _exported(attribute: str, mark: Function, is_method: bool, names: Mapping[str, Type]) -> Exported:
     signature = mark.signature
     if signature is None:
-        return Exported(attribute, is_method, None, mark.parks)
+        return Exported(attribute, is_method, None, mark.parks, None)
     if is_method:
         rest = signature.split("(", 1)[1]
         comma = "" if rest.lstrip().startswith(")") else ", "
         signature = f"func(self: borrow<self>{comma}{rest}"
-    return Exported(attribute, is_method, parse_func(signature, names), mark.parks)
+    return Exported(attribute, is_method, parse_func(signature, names), mark.parks, mark.signature)
 
 
 def _dashed(attribute: str) -> str:

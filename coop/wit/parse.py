@@ -124,13 +124,17 @@ class _Parser:
             raise self._error(f"{name!r} is no type that is known here")
         return self._names[name]
 
+    def _name(self) -> str:
+        """Read a name; the percent sign that sets it apart from a word of WIT's is no part of it."""
+        return self._take().removeprefix("%")
+
     def _field(self) -> tuple[str, Type]:
-        name = self._take()
+        name = self._name()
         self._take(":")
         return name, self.type()
 
     def _case(self) -> tuple[str, Type | None]:
-        name = self._take()
+        name = self._name()
         return name, self._many("(", self.type, ")")[0] if self._next() == "(" else None
 
     def _one(self) -> Type:
@@ -167,10 +171,10 @@ class _Parser:
         return Variant(self._many("{", self._case, "}"))
 
     def _enum(self) -> Type:
-        return Enum(self._many("{", self._take, "}"))
+        return Enum(self._many("{", self._name, "}"))
 
     def _flags(self) -> Type:
-        return Flags(self._many("{", self._take, "}"))
+        return Flags(self._many("{", self._name, "}"))
 
     def _result(self) -> Type:
         if self._next() != "<":

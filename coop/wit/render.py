@@ -3,12 +3,15 @@
 print(packages([Counters], "1.0.0")["acme:metrics"])
 """
 
+import re
 from collections.abc import Iterable
 
 from coop.wit.interface import Exported, Interface
-from coop.wit.types import Func, Type
+from coop.wit.types import _escaped
 
 __all__ = ["packages"]
+
+_PARAM = re.compile(r"(?<![%\w-])[a-z][a-z0-9-]*(?=\s*:)")
 
 
 def packages(interfaces: Iterable[type[Interface]], version: str = "") -> dict[str, str]:
@@ -32,13 +35,12 @@ def _interface(interface: type[Interface], suffix: str) -> list[str]:
         there, _, short = origin.name.partition("/")
         lines.append(f"  use {short if there == package else origin.name + suffix}.{{{name}}};")
     lines += [f"  {_named(name, text)}" for name, text in interface.types.items()]
-    names = {kind: name for name, kind in interface.named().items()}
     functions = interface.exported()
     for resource in interface.resources:
-        lines += _resource(resource, functions, names)
+        lines += _resource(resource, functions)
     for name, exported in functions.items():
         if "[" not in name:
-            lines.append(f"  {name}: {_func(name, exported, names, skip=0)};")
+            lines.append(f"  {_escaped(name)}: {_func(name, exported)};")
     return [*lines, "}"]
 
 
@@ -50,7 +52,7 @@ def _named(name: str, text: str) -> str:
     return f"type {name} = {text};"
 
 
-def _resource(resource: str, functions: dict[str, Exported], names: dict[Type, str]) -> list[str]:
+def _resource(resource: str, functions: dict[str, Exported]) -> list[str]:
     lines = [f"  resource {resource} {{"]
     for name, exported in functions.items():
         kind, _, rest = name.partition("]")
@@ -58,16 +60,17 @@ def _resource(resource: str, functions: dict[str, Exported], names: dict[Type, s
         if owner != resource:
             continue
         if kind == "[constructor":
-            signature = _func(name, exported, names, skip=0)
+            signature = _func(name, exported)
             lines.append(f"    constructor{signature.removeprefix('func').partition(' -> ')[0]};")
         elif kind == "[method":
-            lines.append(f"    {method}: {_func(name, exported, names, skip=1)};")
+            lines.append(f"    {_escaped(method)}: {_func(name, exported)};")
         elif kind == "[static":
-            lines.append(f"    {method}: static {_func(name, exported, names, skip=0)};")
+            lines.append(f"    {_escaped(method)}: static {_func(name, exported)};")
     return [*lines, "  }"]
 
 
-def _func(name: str, exported: Exported, names: dict[Type, str], *, skip: int) -> str:
-    if exported.type is None:
+def _func(name: str, exported: Exported) -> str:
+    # Types keep the names that the signature has for them: to a compiler of WIT an alias is another type.
+    if exported.text is None:
         raise ValueError(f"function {name} has no signature")
-    return Func(exported.type.params[skip:], exported.type.result).spelled(names)
+    return _PARAM.sub(lambda found: _escaped(found[0]), exported.text)

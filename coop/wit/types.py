@@ -5,7 +5,7 @@ it takes and gives.  Two types are the same if they are built the same: WIT's na
 records and variants are for people.  Only a resource is told apart by its name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Union
 
@@ -32,6 +32,16 @@ PRIMITIVES = (
     *("f32", "f64", "char", "string"),
 )
 """The names of the types that are built of nothing else."""
+
+_KEYWORDS = frozenset(
+    (
+        *PRIMITIVES,
+        *("as", "async", "borrow", "constructor", "enum", "export", "flags", "from", "func", "future"),
+        *("import", "include", "interface", "list", "option", "own", "package", "record", "resource"),
+        *("result", "static", "stream", "tuple", "type", "use", "variant", "with", "world"),
+    )
+)
+"""Words of WIT's own: a name that is spelled so has a percent sign before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Func:
 
     def spelled(self, names: Mapping["Type", str]) -> str:
         """Return it as WIT spells it; types in `names` by these."""
-        params = ", ".join(f"{name}: {show(kind, names)}" for name, kind in self.params)
+        params = ", ".join(f"{_escaped(name)}: {show(kind, names)}" for name, kind in self.params)
         return f"func({params})" + ("" if self.result is None else f" -> {show(self.result, names)}")
 
     def __str__(self) -> str:
@@ -163,14 +173,22 @@ def show(kind: Type, names: Mapping[Type, str] | None = None) -> str:
         case Tuple(elements):
             return f"tuple<{', '.join(map(inner, elements))}>"
         case Record(fields):
-            return braces("record", (f"{name}: {inner(each)}" for name, each in fields))
+            return braces("record", (f"{_escaped(name)}: {inner(each)}" for name, each in fields))
         case Variant(cases):
-            return braces("variant", (n if each is None else f"{n}({inner(each)})" for n, each in cases))
+            return braces("variant", (_case(name, each, inner) for name, each in cases))
         case Enum(members):
-            return braces("enum", members)
+            return braces("enum", map(_escaped, members))
         case Flags(members):
-            return braces("flags", members)
+            return braces("flags", map(_escaped, members))
         case Result(ok, None):
             return "result" if ok is None else f"result<{inner(ok)}>"
         case Result(ok, err):
             return f"result<{inner(ok)}, {inner(err)}>"
+
+
+def _case(name: str, kind: Type | None, inner: Callable[[Type], str]) -> str:
+    return _escaped(name) if kind is None else f"{_escaped(name)}({inner(kind)})"
+
+
+def _escaped(name: str) -> str:
+    return f"%{name}" if name in _KEYWORDS else name
