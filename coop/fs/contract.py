@@ -140,6 +140,10 @@ class RegularFile(FileOrDirectory):
         """Write `buffers` at `offset`, or at the end of a file that appends, and return how many bytes."""
         raise NotImplementedError
 
+    def append(self, buffers: Sequence[memoryview]) -> int:
+        """Write `buffers` at the end, wherever that is, and return how many bytes; the position stays."""
+        raise NotImplementedError
+
     def advise(self, offset: int, length: int, advice: int) -> None:
         """Tell how a range will be used: one of os.POSIX_FADV_*.  May do nothing."""
         raise NotImplementedError

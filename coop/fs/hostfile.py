@@ -206,6 +206,11 @@ class DiskFile(HostDescriptor, RegularFile):
         self._require_range(offset, 0)
         return os.pwritev(self.fd, buffers, offset, _APPEND if self._appends else 0)
 
+    def append(self, buffers: Sequence[memoryview]) -> int:
+        if _APPEND:
+            return os.pwritev(self.fd, buffers, 0, _APPEND)
+        return os.pwritev(self.fd, buffers, os.fstat(self.fd).st_size)
+
     def advise(self, offset: int, length: int, advice: int) -> None:
         self._require_range(offset, length)
         os.posix_fadvise(self.fd, offset, length, advice)

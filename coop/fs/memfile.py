@@ -68,6 +68,10 @@ class MemFile(RegularFile):
         with self._tree.lock:
             return self._write(buffers, self._node.size if self._appends else offset)
 
+    def append(self, buffers: Sequence[memoryview]) -> int:
+        with self._tree.lock:
+            return self._write(buffers, self._node.size)
+
     def _read(self, buffers: Sequence[memoryview], offset: int) -> int:
         if not self._reads:
             raise self._not_open_for("reading")

@@ -20,6 +20,7 @@ from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource, SystemRandom
 from coop.text import text as text_stream
 from coop.wasip2.interfaces import INTERFACES
+from coop.wasip2.policy import Network
 from coop.wasip2.world import World
 from coop.wit import Err, Interface
 
@@ -35,7 +36,7 @@ class Guest(Life[ComponentInstance]):
     name    -- its first argument, and its name in messages
     env     -- its environment
     dirs    -- the directories it may use, as `Dir` or `MemDir` values or host paths
-    network -- what of the network it may use; None: nothing
+    network -- what of the network it may use, as a `Network`; None: nothing
     stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
                returns bytes (b"" at the end), or a socket
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
@@ -53,7 +54,7 @@ class Guest(Life[ComponentInstance]):
         name: str | None = None,
         env: Mapping[str, str] | None = None,
         dirs: Sequence[Grant | str | os.PathLike[str]] = (),
-        network: Any = None,
+        network: Network | None = None,
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
@@ -71,6 +72,17 @@ class Guest(Life[ComponentInstance]):
         self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
         self._world: World | None = None
+        self._check_names()
+
+    def _check_names(self) -> None:
+        names = [entry.guest_name for entry in self._dirs]
+        for guest_name in names:
+            if names.count(guest_name) > 1:
+                raise ValueError(f"two directories have the guest name {guest_name!r}")
+            try:
+                guest_name.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"a directory has the guest name {guest_name!r}, which is no text") from None
 
     def call(self, interface: str, function: str, *args: Any) -> Any:
         """Call an exported function in the current task; the guest stays alive between calls.
@@ -113,6 +125,7 @@ class Guest(Life[ComponentInstance]):
             self._dirs,
             self._network,
         )
+        world.open_directories()
         state = [*self._imports, *(kind(world) for kind in INTERFACES)]
         return ComponentInstance(border, component, linkage, self.limits, state, self)
 

@@ -1,6 +1,6 @@
 """Every interface of WASI 0.2 that a guest is offered, in the order their packages build on each other."""
 
-from coop.wasip2 import cli, clocks, io, random
+from coop.wasip2 import cli, clocks, filesystem, io, names, network, random, tcp, udp
 from coop.wasip2.http import interfaces as http
 from coop.wasip2.world import WorldInterface
 
@@ -10,6 +10,11 @@ INTERFACES: tuple[type[WorldInterface], ...] = (
     *io.INTERFACES,
     *clocks.INTERFACES,
     *random.INTERFACES,
+    *filesystem.INTERFACES,
+    *network.INTERFACES,
+    *tcp.INTERFACES,
+    *udp.INTERFACES,
+    *names.INTERFACES,
     *cli.INTERFACES,
     *http.INTERFACES,
 )

@@ -94,10 +94,12 @@ def ascii_name(name: str) -> str:
 
     Raises: ValueError if it is none.
     """
-    try:
-        found = name.encode("idna").decode("ascii").lower().removesuffix(".")
-    except UnicodeError:
-        found = ""
+    found = ""
+    if len(name) <= _LONGEST_NAME + 1:  # in ASCII it is no shorter
+        try:
+            found = name.encode("idna").decode("ascii").lower().removesuffix(".")
+        except UnicodeError:
+            pass
     if len(found) > _LONGEST_NAME or _NAME.fullmatch(found) is None:
         raise ValueError(f"{name!r} is no host's name")
     return found

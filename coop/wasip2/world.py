@@ -2,16 +2,17 @@
 
 import errno as codes
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from coop.engine import Limits
-from coop.errors import GuestTrap
-from coop.fs import Grant
+from coop.errors import GuestTrap, LimitExceeded
+from coop.fs import Directory, Grant
 from coop.given import Given
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
 from coop.task import Task
+from coop.wasip2.files import OpenFiles
+from coop.wasip2.policy import Network
 from coop.wit import Interface
 
 __all__ = ["World", "WorldInterface", "trap"]
@@ -26,6 +27,8 @@ class World:
     clocks, random -- where time and randomness come from
     open_stream    -- opens the standard stream of a number
     grants         -- the directories it may use
+    directories    -- these, open, and their names for the guest
+    files          -- all it has open
     network        -- what of the network it may use
     """
 
@@ -39,7 +42,7 @@ class World:
         random: RandomSource,
         open_stream: Callable[[int], Given],
         grants: Sequence[Grant],
-        network: Any,
+        network: Network | None,
     ) -> None:
         self.owner = owner
         self.limits = limits
@@ -48,10 +51,21 @@ class World:
         self.clocks = clocks
         self.random = random
         self.grants = grants
-        self.network = network
+        self.network = network or Network()
+        self.files = OpenFiles(limits.fds)
+        self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream
         self._streams: dict[int, Given] = {}
-        self._tasks: dict[Task, None] = {}
+        self._tasks: dict[Task, Callable[[], object]] = {}
+
+    def open_directories(self) -> None:
+        """Open what is granted.  Raises: OSError; what is open then is closed by `close`."""
+        for grant in self.grants:
+            if self.files.limit is not None and len(self.files) >= self.files.limit:
+                raise LimitExceeded("fds", f"a guest is given more than {self.files.limit} directories")
+            directory = grant.open(self.owner)
+            self.files.add(directory)
+            self.directories.append((directory, grant.guest_name))
 
     def stream(self, number: int) -> Given:
         """Return the standard stream of a number, 0 to 2; it is the world's to release."""
@@ -61,26 +75,36 @@ class World:
             found.file.nonblock = True  # so that a function behind it is called beside the guest
         return found
 
-    def spawn(self, call: Callable[[], object], name: str) -> Task:
-        """Run `call` on a task of its own, which ends with the guest."""
+    def spawn(
+        self, call: Callable[[], object], name: str, at_end: Callable[[], object] = lambda: None
+    ) -> Task:
+        """Run `call` on a task of its own, which ends with the guest.
+
+        at_end -- called once after that, also if the guest ends before the task has begun
+        """
 
         def run() -> None:
             try:
                 call()
             finally:
-                self._tasks.pop(task, None)
+                end = self._tasks.pop(task, None)
+                if end is not None:
+                    end()
 
         task = self.owner.spawn(run, name=name)
-        self._tasks[task] = None
+        self._tasks[task] = at_end
         return task
 
     def close(self) -> None:
         """End what goes on for the guest, and give its standard streams back."""
-        for task in list(self._tasks):
+        while self._tasks:
+            task, end = self._tasks.popitem()
             task.cancel()
+            end()
         for given in self._streams.values():
             given.file.release()
         self._streams.clear()
+        self.files.close()
 
     def bytes_per_call(self, length: int, most: int) -> int:
         """Return how many of `length` bytes one call may move."""
@@ -108,8 +132,8 @@ def code_of(error: OSError) -> str:
 
 
 def is_gone(error: OSError) -> bool:
-    """Whether the peer of a stream has gone, which for a stream is its end and no failure."""
-    return error.errno in (codes.EPIPE, codes.ECONNRESET, codes.ESHUTDOWN, codes.ENOTCONN)
+    """Whether a stream has simply ended.  A connection that was reset has not: bytes may be lost."""
+    return error.errno in (codes.EPIPE, codes.ESHUTDOWN, codes.ENOTCONN)
 
 
 def released(file: OpenFile) -> None:

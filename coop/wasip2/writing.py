@@ -5,6 +5,7 @@ not take at once stays here, in a backlog no longer than one permit, and is writ
 task beside while the guest goes on; until then the permit is 0.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,7 @@ class OutputStream(Resource):
     def _check(self) -> None:
         """Raise what has ended the stream, if anything has."""
         if self._ended is not None:
-            error, self._ended = self._ended, BrokenPipeError()
+            error, self._ended = self._ended, _closed()
             raise failed(error) from error
 
     def _put(self, data: bytes) -> bytes:
@@ -76,7 +77,7 @@ class OutputStream(Resource):
                     return bytes(view)
                 view = view[count:]
         except OSError as error:
-            self._ended = BrokenPipeError()
+            self._ended = _closed()
             raise failed(error) from error
         return b""
 
@@ -113,8 +114,7 @@ class OutputStream(Resource):
 
     def _flush(self) -> None:
         """Wait until the backlog is written."""
-        while self._backlog:
-            self._drained.wait(WRITE, "flush")
+        self._wait_until_written()
         self._check()
 
     def is_writable(self) -> bool:
@@ -229,14 +229,11 @@ class OutputStream(Resource):
         if self._drainer is None:
             self.finish()
         else:
-            self.world.spawn(self._finish_later, name="the end of a stream")
+            self.world.spawn(self._wait_until_written, name="the end of a stream", at_end=self.finish)
 
-    def _finish_later(self) -> None:
-        try:
-            while self._backlog:
-                self._drained.wait(WRITE, "flush")
-        finally:
-            self.finish()
+    def _wait_until_written(self) -> None:
+        while self._backlog:
+            self._drained.wait(WRITE, "flush")
 
 
 class _OutputPollable(Pollable):
@@ -291,6 +288,10 @@ class FileOutput(OutputStream):
     def finish(self) -> None:
         """Release the file."""
         released(self.file)
+
+
+def _closed() -> OSError:
+    return BrokenPipeError(errno.EPIPE, "the stream has ended")
 
 
 def _then(answer: bytes | Later | None, go_on: Callable[[Any], Any]) -> Any:

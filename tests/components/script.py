@@ -4,8 +4,11 @@ Every imported interface is a name of the code's: `streams`, `poll`, `monotonic_
 is the exception `Err`. What the code binds stays for the next call.
 """
 
+import asyncio  # noqa: F401 - what is imported when the guest is built, its code can import too
+import encodings.idna  # noqa: F401
 import importlib
 import pkgutil
+import socket  # noqa: F401
 import traceback
 
 import wit_world

@@ -1,6 +1,5 @@
 """An HTTP service that does what the path says."""
 
-
 from componentize_py_types import Ok
 from wit_world import exports
 from wit_world.imports.types import Fields, IncomingBody, OutgoingBody, OutgoingResponse, ResponseOutparam

@@ -664,6 +664,18 @@ def test_an_appending_file_writes_at_its_end_wherever_it_is_told_to(root, file):
     other.release()
 
 
+def test_one_write_goes_to_the_end_and_leaves_the_position_alone(root, file):
+    assert file.append([memoryview(b"en"), memoryview(b"d")]) == 3
+    assert file.seek(0, os.SEEK_CUR) == 0
+    file.set_size(14)
+    assert file.append([memoryview(b"!")]) == 1
+    assert pwrite(file, b"-", 0) == 1
+    assert pread(file, 100, 0) == b"-123456789end\0!"
+    other = root.open(b"file", os.O_RDONLY, follow=True)
+    assert refusal(other.append, [memoryview(b"x")]) == "EBADF"
+    other.release()
+
+
 def test_append_may_be_switched_on(file):
     file.set_append(append=True)
     assert file.try_write([memoryview(b"AB")]) == 2

@@ -388,3 +388,13 @@ def test_room_is_kept_on_a_file_system_that_can(file, path):
     file.allocate(len(TEXT), 1 << 20)
     assert path.stat().st_size == len(TEXT) + (1 << 20)
     assert path.read_bytes()[: len(TEXT)] == TEXT
+
+
+# -- append
+
+
+def test_a_libc_that_knows_no_appending_write_appends_all_the_same(file, path, monkeypatch):
+    monkeypatch.setattr(hostfile, "_APPEND", 0)
+    assert file.append([memoryview(b"en"), memoryview(b"d")]) == 3
+    assert path.read_bytes() == TEXT + b"end"
+    assert file.seek(0, os.SEEK_CUR) == 0

@@ -11,6 +11,7 @@ from coop.engine.component import Component
 from coop.wasip2 import Guest
 from tests.components import script
 from tests.guestbuild import ToolchainMissing
+from tests.wasip2.places import Place
 
 
 class Python:
@@ -53,3 +54,15 @@ def python(component: Component) -> Callable[..., Any]:
         return coop.run(main, poller=poller) if poller else coop.run(main)
 
     return play
+
+
+@pytest.fixture(params=["host", "memory"])
+def place(request, tmp_path, python) -> Place:
+    """The directory of `tests.wasip2.places` in one file system after the other."""
+    return Place(request.param, tmp_path, python)
+
+
+@pytest.fixture
+def host_place(tmp_path, python) -> Place:
+    """The same on the host's disk alone."""
+    return Place("host", tmp_path, python)

@@ -1,5 +1,7 @@
 """wasi:io from a guest: streams, and polls of them."""
 
+import socket
+
 import pytest
 
 from coop.errors import GuestTrap
@@ -20,3 +22,21 @@ def test_a_write_beyond_the_permit_ends_the_guest(python):
     with pytest.raises(GuestTrap, match="write of 1 bytes to a stream that permitted 0") as caught:
         python(lambda run: run("stdout.get_stdout().write(b'x')"))
     assert caught.value.frames
+
+
+def test_a_guest_that_ends_with_bytes_unwritten_gives_its_output_back(python):
+    ours, theirs = socket.socketpair()
+
+    def fill(run):
+        run("""
+out = stdout.get_stdout()
+while permit := out.check_write():
+    out.write(bytes(permit))
+out.__exit__(None, None, None)
+""")
+
+    with ours, theirs:
+        python(fill, stdout=ours)
+        ours.close()
+        while theirs.recv(1 << 20):
+            pass
