@@ -268,11 +268,13 @@ class Life(Generic[InstanceT]):
             self._timer.cancel()
         # Each leads back to the other; apart, they go with the guest and not with a collection.
         instance, self._instance = self._instance, None
-        if instance is not None:
-            self._cpu_ns = instance.cpu_ns
-            instance.close()
-        self._give_back()
-        waiters, self._waiters = self._waiters, []
-        for task in waiters:
-            task.wake()
+        try:
+            if instance is not None:
+                self._cpu_ns = instance.cpu_ns
+                instance.close()
+        finally:
+            self._give_back()
+            waiters, self._waiters = self._waiters, []
+            for task in waiters:
+                task.wake()
         tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)

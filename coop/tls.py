@@ -11,8 +11,9 @@ import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
-from coop.errors import Busy
 from coop.net import Conn
+from coop.netpoll.contract import WRITE
+from coop.netpoll.polldesc import PollDesc
 
 __all__ = ["TlsConn"]
 
@@ -27,15 +28,18 @@ class TlsConn:
     conn     -- the connection below, which this one closes
     context  -- what is trusted and shown
     hostname -- client: whom the server has to be; None: this side is the server
+    was_cut  -- whether the peer ended without saying so in TLS, as anybody between could do
     """
 
     def __init__(self, conn: Conn, context: ssl.SSLContext, hostname: str | None) -> None:
         self.conn = conn
+        self.was_cut = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=hostname is None, server_hostname=hostname
         )
-        self._is_sending = False
+        self._free = PollDesc(-1, "the sending side of a TLS connection")
+        self._free.ready = WRITE
 
     def handshake(self) -> None:
         """Agree on keys.  Raises: ssl.SSLError, its certificate error among them; OSError."""
@@ -49,7 +53,10 @@ class TlsConn:
         """Return up to `size` bytes; b"" is the end.  Raises: ssl.SSLError; OSError."""
         try:
             return self._do(lambda: self._tls.read(size))
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLEOFError:
+            self.was_cut = True
             return b""
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
@@ -59,7 +66,10 @@ class TlsConn:
             piece = view[:_PIECE]
             sent = self._do(lambda piece=piece: self._tls.write(piece))  # type: ignore[misc]
             view = view[sent:]
-        self._flush()
+        # What a reader has begun to send is on its way before this returns.
+        while self._outgoing.pending or not self._free.ready:
+            self._free.wait(WRITE, "write")
+            self._flush()
 
     def set_deadline(self, seconds: float | None) -> None:
         """Let calls fail with DeadlineExceeded `seconds` from now; None: never."""
@@ -74,17 +84,25 @@ class TlsConn:
         self.conn.set_write_deadline(seconds)
 
     def close(self) -> None:
-        """Say goodbye and close the connection below."""
+        """Say goodbye, as far as that goes without waiting, and close the connection below."""
+        self._say_goodbye()
+        self.conn.close()
+
+    def shutdown(self) -> None:
+        """Say goodbye and send nothing more, so that the peer reads the end."""
+        self._say_goodbye()
+        self.conn.shutdown()
+
+    def _say_goodbye(self) -> None:
         try:
             self._tls.unwrap()
         except (ssl.SSLError, OSError, ValueError):
             pass  # the peer has not said its own goodbye yet, and is not waited for
         try:
-            self.conn.set_write_deadline(0.05)
-            self._flush()
+            if self._free.ready and self._outgoing.pending:
+                self.conn.openfile.try_write([memoryview(self._outgoing.read())])
         except OSError:
             pass
-        self.conn.close()
 
     def _do(self, act: Callable[[], _T]) -> _T:
         """Do something of TLS's, moving bytes until it is done."""
@@ -107,13 +125,11 @@ class TlsConn:
 
     def _flush(self) -> None:
         """Send what TLS has made; where another task is at it, that one sends it all."""
-        if self._is_sending:
+        if not self._free.ready:
             return
-        self._is_sending = True
+        self._free.block(WRITE)
         try:
             while self._outgoing.pending:
                 self.conn.sendall(self._outgoing.read())
-        except Busy:
-            pass
         finally:
-            self._is_sending = False
+            self._free.notify(WRITE)

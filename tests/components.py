@@ -21,7 +21,9 @@ __all__ = ["SOURCES", "command", "python_component", "script", "service"]
 
 SOURCES = Path(__file__).parent / "components"
 
-_SCRIPT = "world script {\n  include imports;\n  export run: func(code: string) -> string;\n}\n"
+_SCRIPT = (
+    "world script {\n  include imports;\n  include http;\n  export run: func(code: string) -> string;\n}\n"
+)
 
 
 def command(source: Path | str) -> Path:

@@ -283,8 +283,8 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
 def wit(ctx: click.Context, /, folder: Path) -> int:
     """Write the WIT of every interface that a component finds here, for the tools that build one.
 
-    The worlds in it are `command`, for coop run, `service`, for coop serve, and `imports`, to be included
-    in worlds of your own.
+    The worlds in it are `command`, for coop run, `service`, for coop serve, and, to be included in worlds
+    of your own, `imports` and `http`.
     """
     from coop.wasip2.worlds import wit_files
 

@@ -125,8 +125,8 @@ TABLES: dict[str, dict[str, Setting]] = {
         "tcp": Setting("let a component that may use the network use TCP (default y)", "tcp", boolean),
         "udp": Setting("let a component that may use the network use UDP (default y)", "udp", boolean),
         "allow-ip-name-lookup": Setting("let a component look up every name", "look_up", boolean),
-        **_all(_ANY, "cli cli-exit-with-code common network-error-code preview0 preview2"),
-        **_all(_NO, "config http keyvalue nn threads tls"),
+        **_all(_ANY, "cli cli-exit-with-code common http network-error-code preview0 preview2"),
+        **_all(_NO, "config keyvalue nn threads tls"),
     },
     "-C": {
         "cache": Setting("keep compiled modules on disk (default y)", "use_cache", boolean),

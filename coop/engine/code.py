@@ -19,7 +19,7 @@ MAGIC = b"\0asm"
 MODULE_VERSION, COMPONENT_VERSION = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
 _OF_VERSION = {MODULE_VERSION: "core module", COMPONENT_VERSION: "component"}
 
-_TEXT_OF_COMPONENT = re.compile(rb"(\s|;;[^\n]*\n|\(;.*?;\))*\(\s*component\b", re.DOTALL)
+_TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b", re.DOTALL)
 
 
 class Code:

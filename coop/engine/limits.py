@@ -20,8 +20,8 @@ class Limits:
     bytes_per_call -- bytes one read or write moves; a longer one is cut short
     table_elements -- elements of its tables, 8 bytes each
     handles        -- resources of the host that a component holds at once
-    bytes_per_list -- bytes of one list that a component passes; for lists of anything but bytes, 32 for
-                      each element
+    bytes_per_list -- bytes of one list or string that a component passes; for lists of anything but bytes,
+                      32 for each element.  Of a `list<u8>` the border takes 4 MiB at most, whatever is said here
 
     A limit that is reached names itself in the log, once a guest.  What of memory and tables was refused
     only the guest is told, so these two do when it ends, if it grew up to them or failed near them.

@@ -4,26 +4,34 @@
 side gives up.
 
 1. A client that is slow with a head, a body or with taking the answer loses its connection.
-2. A request that comes while another is being answered is not read: the connection ends after
-   that answer, and says so.
+2. Requests that come before their turn wait for it, unread but for one piece.
 3. A body that the guest does not finish ends the connection without its last piece, so that nobody
    takes it for whole.
+4. A client that goes away takes its guest along: at once if the connection is reset, after
+   `pause_seconds` without a byte if it only says that it will send nothing more.
 """
 
+import socket
+import struct
 import time
+from contextlib import suppress
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
 
-from coop.errors import CoopError, DeadlineExceeded
+from coop.clock import to_ns
+from coop.errors import DeadlineExceeded, WasCancelled
 from coop.logs import Log
+from coop.net import Conn
+from coop.netpoll.contract import WRITE
+from coop.netpoll.polldesc import PollDesc
 from coop.scheduler import scheduler
-from coop.serve.exchange import Exchange, Head
+from coop.serve.exchange import Exchange
+from coop.serve.heads import Head, has_body, objection, reason
 from coop.task import Task
-from coop.wasip2.http.errorcode import HttpFailure
-from coop.wasip2.http.fields import Fields
+from coop.wasip2.http.errorcode import HttpFailure, as_os_error
+from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.messages import OutgoingResponse
 
 if TYPE_CHECKING:
@@ -32,7 +40,12 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _PIECE = 64 << 10
-_BODILESS = (204, 304)
+
+_UNWANTED = 256 << 10
+"""Bytes of a body that nobody wants which are read all the same, so that the connection can go on."""
+
+_LINGER_S = 2.0
+"""How long a client may take to read the last answer while what it sends is thrown away."""
 
 log = Log("coop.serve")
 
@@ -42,6 +55,7 @@ class Stream(Protocol):
 
     def recv(self, size: int = ...) -> bytes: ...
     def sendall(self, data: bytes) -> None: ...
+    def shutdown(self) -> None: ...
     def set_read_deadline(self, seconds: float | None) -> None: ...
     def set_write_deadline(self, seconds: float | None) -> None: ...
     def close(self) -> None: ...
@@ -50,20 +64,25 @@ class Stream(Protocol):
 class Connection:
     """One connection of a client.
 
+    conn    -- the connection, below what `stream` makes of it
     is_idle -- whether it waits for a request, so that a server that ends need not wait for it
     """
 
-    def __init__(self, server: "Server", stream: Stream, peer: str, scheme: str) -> None:
+    def __init__(self, server: "Server", conn: Conn, stream: Stream, peer: str, scheme: str) -> None:
         self.is_idle = True
         self._server = server
         self._limits = server.limits
+        self._conn = conn
         self._stream = stream
         self._peer = peer
         self._scheme = scheme
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        self._turn = PollDesc(-1, "the turn to send")  # an answer and "100 Continue" come of two tasks
+        self._turn.ready = WRITE
         self._reader: Task | None = None
         self._exchange: Exchange | None = None
-        self._sent = 0
+        self._is_delimited = True
+        self._sent = self._moved = self._status = 0
 
     def run(self) -> None:
         """Answer requests until either side has enough."""
@@ -71,14 +90,34 @@ class Connection:
             while self._serve_one():
                 self._http.start_next_cycle()
                 self.is_idle = True
+            self._linger()
         except (OSError, h11.ProtocolError) as error:
             log.debug("connection lost", peer=self._peer, error=str(error))
+            if not self._is_delimited and self._http.our_state is h11.SEND_BODY:
+                self._reset()
         finally:
             if self._exchange is not None:
                 self._exchange.cancel()
             if self._reader is not None:
                 self._reader.cancel()
-            self._stream.close()
+            with suppress(OSError):
+                self._stream.close()
+
+    def _linger(self) -> None:
+        """Read on for a moment: to close with bytes unread would take the answer back from the client."""
+        if self._http.their_state in (h11.DONE, h11.CLOSED) and not self._http.trailing_data[0]:
+            return
+        self.is_idle = True
+        self._stream.shutdown()
+        self._conn.set_read_deadline(_LINGER_S)
+        while self._conn.recv(_PIECE):
+            pass
+
+    def _reset(self) -> None:
+        """End in a way that cannot be taken for the end of a body."""
+        with suppress(OSError):
+            self._conn.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._conn.close()
 
     # -- one request
 
@@ -96,41 +135,40 @@ class Connection:
         if event is None:
             return False
         self.is_idle = False
-        head = Head.of(event, self._scheme)
-        refused = self._objection(event)
+        refused = objection(event, self._limits.head_bytes, self._limits.body_bytes)
+        if refused is None:
+            try:
+                head = Head.of(event, self._scheme)
+            except ValueError as error:
+                refused = 400, str(error)
         if refused is not None:
-            self._refuse(*refused)
+            self._refuse(*refused, is_head=event.method == b"HEAD")
             return False
-        began = time.monotonic()
-        status = self._answer(head)
-        took_ms = round((time.monotonic() - began) * 1e3, 1)
-        log.info(
-            "request",
-            peer=self._peer,
-            method=head.method,
-            target=head.target,
-            status=status,
-            bytes=self._sent,
-            ms=took_ms,
-        )
+        self._answer_and_tell(head)
         return self._may_go_on()
 
-    def _objection(self, event: h11.Request) -> tuple[int, str] | None:
-        """Return why a request is not even shown to a guest, as a status and words; None if it is."""
-        # What came at once `h11` has not measured.
-        size = len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
-        if size > self._limits.head_bytes:
-            return 431, "the head of the request is too long"
-        if event.http_version not in (b"1.0", b"1.1"):
-            return 505, "HTTP/1.1 is spoken here"
-        if event.method == b"CONNECT":
-            return 501, "no tunnels are made here"
-        return None
+    def _answer_and_tell(self, head: Head) -> None:
+        began = time.monotonic()
+        self._sent = self._status = 0
+        words = "request cut short"
+        try:
+            self._answer(head)
+            words = "request"
+        finally:
+            log.info(
+                words,
+                peer=self._peer,
+                method=head.method,
+                target=head.target,
+                status=self._status,
+                bytes=self._sent,
+                ms=round((time.monotonic() - began) * 1e3, 1),
+            )
 
     def _read_head(self) -> h11.Request | None:
         """Return the next request's head; None if the client has left."""
-        self._stream.set_read_deadline(self._limits.idle_seconds)
-        is_begun = False
+        is_begun = bool(self._http.trailing_data[0])
+        self._set_head_deadline(is_begun=is_begun)
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
@@ -140,130 +178,199 @@ class Connection:
             data = self._stream.recv(_PIECE)
             if data and not is_begun:
                 # From here on it is one time for all of the head, however slowly it drips in.
-                is_begun = True
-                self._stream.set_read_deadline(self._limits.head_seconds)
+                is_begun, self.is_idle = True, False
+                self._set_head_deadline(is_begun=True)
             self._http.receive_data(data)
 
-    def _answer(self, head: Head) -> int:
-        self._sent = 0
+    def _set_head_deadline(self, *, is_begun: bool) -> None:
+        limits = self._limits
+        self._stream.set_read_deadline(limits.head_seconds if is_begun else limits.idle_seconds)
+
+    def _answer(self, head: Head) -> None:
         waits = self._http.they_are_waiting_for_100_continue
         exchange = self._exchange = Exchange(
             self._server.instances, head, self._tell_to_go_on if waits else None
         )
         exchange.begin()
-        self._reader = scheduler().spawn(lambda: self._read_body(exchange), name="a request's body")
+        self._reader = scheduler().spawn(lambda: self._read(exchange), name="a request's body")
         try:
-            response = exchange.wait_for_answer()
-        except CoopError as error:
-            return self._send_failure(error)
-        try:
-            self._send_response(head, response)
+            try:
+                response = exchange.wait_for_answer()
+                event = self._head_of(head, response)
+            except (HttpFailure, h11.LocalProtocolError) as error:
+                log.warning("request failed", peer=self._peer, error=str(error))
+                self._refuse(500, "the request could not be answered", is_head=head.method == "HEAD")
+            else:
+                self._send_response(head, response, event)
         finally:
-            if response.sent is not None:
-                response.sent.pipe.abandon()
+            exchange.let_answer_go()
         self._exchange = None
-        return response.status
+        self._stop_reading()
+
+    # -- what comes in
 
     def _tell_to_go_on(self) -> None:
         """Tell a client that waits for it that its body is wanted."""
         scheduler().spawn(self._send_continue, name="100 Continue")
 
     def _send_continue(self) -> None:
-        if self._http.they_are_waiting_for_100_continue and self._http.our_state is h11.SEND_RESPONSE:
+        with suppress(OSError):  # whoever reads hears of it too
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            self._stream.set_read_deadline(self._limits.pause_seconds)
+
+    def _read(self, exchange: Exchange) -> None:
+        """Read a body, and then hear of it if the client goes away."""
+        try:
+            try:
+                self._read_body(exchange)
+            except BrokenPipeError:  # the guest wants no more of it
+                exchange.trailers.fail(HttpFailure("connection-terminated"))
+                self._read_unwanted()
+            self._watch(exchange)
+        except (DeadlineExceeded, h11.ProtocolError, HttpFailure) as error:
+            exchange.trailers.fail(_failure(error))
+            exchange.body.end(as_os_error(_failure(error)))
+        except OSError:
+            exchange.cancel()
 
     def _read_body(self, exchange: Exchange) -> None:
         size = 0
-        try:
-            while not isinstance(event := self._next_of_body(), h11.EndOfMessage):
-                size += len(event.data)
-                if size > self._limits.body_bytes:
-                    raise HttpFailure("HTTP-request-body-size", size)
-                exchange.body.put_all(bytes(event.data))
-            trailers = [(name.decode("latin-1"), bytes(value)) for name, value in event.headers]
-            exchange.trailers.set(Fields(trailers, immutable=True) if trailers else None)
-            exchange.body.end()
-        except BrokenPipeError:
-            exchange.trailers.fail(HttpFailure("connection-terminated"))  # the guest wants no more of it
-        except (OSError, h11.ProtocolError, HttpFailure) as error:
-            exchange.trailers.fail(error)
-            exchange.body.end(OSError(str(error)))
-        finally:
-            self._reader = None
+        while not isinstance(event := self._next_of_body(self._limits.pause_seconds), h11.EndOfMessage):
+            size += len(event.data)
+            if size > self._limits.body_bytes:
+                raise HttpFailure("HTTP-request-body-size", size)
+            exchange.body.put_all(bytes(event.data))
+        trailers = received(event.headers)
+        exchange.trailers.set(Fields(trailers, immutable=True) if trailers else None)
+        exchange.body.end()
 
-    def _next_of_body(self) -> Any:
+    def _read_unwanted(self) -> None:
+        left = _UNWANTED
+        self._stream.set_read_deadline(self._limits.pause_seconds)
+        while left > 0 and not isinstance(event := self._next_of_body(None), h11.EndOfMessage):
+            left -= len(event.data)
+
+    def _next_of_body(self, pause: float | None) -> Any:
+        """Return the next event; `pause` is how long it may take, None: what was set before."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._stream.set_read_deadline(self._limits.pause_seconds)
-            data = self._stream.recv(_PIECE)
-            self._http.receive_data(data)
+            if pause is not None:
+                is_told = not self._http.they_are_waiting_for_100_continue
+                self._stream.set_read_deadline(pause if is_told else None)
+            self._http.receive_data(self._stream.recv(_PIECE))
         if not isinstance(event, (h11.Data, h11.EndOfMessage)):
-            raise ConnectionResetError("the client is gone")
+            raise h11.RemoteProtocolError("the client closed connection within a body")
         return event
+
+    def _watch(self, exchange: Exchange) -> None:
+        """Wait for the client's end, or for its next request, which is kept for later."""
+        is_over = self._exchange is not exchange
+        if is_over or self._http.their_state is not h11.DONE or self._http.trailing_data[0]:
+            return
+        self._stream.set_read_deadline(None)
+        data = self._stream.recv(_PIECE)
+        self._http.receive_data(data)
+        while not data:
+            moved = self._moved
+            scheduler().sleep_ns(to_ns(self._limits.pause_seconds))
+            if moved == self._moved:
+                exchange.cancel()
+                return
+
+    def _stop_reading(self) -> None:
+        """End the reader: now, or when it has read a body that is small or in demand."""
+        reader, http = self._reader, self._http
+        if reader is None:
+            return
+        if (
+            http.their_state is not h11.SEND_BODY
+            or http.they_are_waiting_for_100_continue
+            or self._server.is_ending
+        ):
+            reader.cancel()
+        while not reader.is_done:
+            if http.their_state is not h11.SEND_BODY:
+                reader.cancel()
+            with suppress(WasCancelled):
+                reader.wait()
+        self._reader = None
 
     # -- the answer
 
     def _send(self, event: Any) -> None:
-        data = self._http.send(event)
-        if data:
-            self._stream.set_write_deadline(self._limits.pause_seconds)
-            self._stream.sendall(data)
+        self._turn.wait(WRITE, "write")
+        self._turn.block(WRITE)
+        try:
+            if isinstance(event, h11.InformationalResponse) and not self._may_inform():
+                return
+            data = self._http.send(event)
+            if data:
+                self._stream.set_write_deadline(self._limits.pause_seconds)
+                self._stream.sendall(data)
+                self._moved += len(data)
+        finally:
+            self._turn.notify(WRITE)
 
-    def _send_response(self, head: Head, response: OutgoingResponse) -> None:
+    def _may_inform(self) -> bool:
+        return self._http.they_are_waiting_for_100_continue and self._http.our_state is h11.SEND_RESPONSE
+
+    def _head_of(self, head: Head, response: OutgoingResponse) -> h11.Response:
+        """Return the head of an answer.  Raises: h11.LocalProtocolError for one that cannot be sent."""
         headers = [(name.encode(), value) for name, value in response.fields.pairs()]
+        if response.status == 204:
+            headers = [entry for entry in headers if entry[0] != b"content-length"]
         if not response.fields.has("date"):
             headers.append((b"date", formatdate(usegmt=True).encode()))
-        if self._must_end():
+        if self._server.is_ending or self._http.they_are_waiting_for_100_continue:
             headers.append((b"connection", b"close"))
-        has_body = head.method != "HEAD" and response.status not in _BODILESS
-        if response.sent is None and has_body and not response.fields.has("content-length"):
+        has_length = response.fields.has("content-length")
+        if response.sent is None and not has_length and has_body(head.method, response.status):
             headers.append((b"content-length", b"0"))
-        self._send(
-            h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))
-        )
-        if response.sent is None:
+            has_length = True
+        self._is_delimited = has_length or self._http.their_http_version != b"1.0"
+        return h11.Response(status_code=response.status, headers=headers, reason=reason(response.status))
+
+    def _send_response(self, head: Head, response: OutgoingResponse, event: h11.Response) -> None:
+        self._status = response.status
+        self._send(event)
+        body = response.sent
+        if body is None:
             self._send(h11.EndOfMessage())
             return
-        while data := response.sent.pipe.take_waiting(_PIECE):
-            if has_body:
+        is_sent = has_body(head.method, response.status)
+        while data := body.pipe.take_waiting(_PIECE):
+            if is_sent:
                 self._send(h11.Data(data=data))
                 self._sent += len(data)
-        trailers: Any = response.sent.trailers.wait("the end of a body")
-        self._send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers or ()]))
+        trailers: Any = body.trailers.wait("the end of a body") or ()
+        is_chunked = is_sent and not response.fields.has("content-length")
+        if not is_chunked or self._http.their_http_version == b"1.0":
+            trailers = ()  # there is no place for them
+        self._send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers]))
 
-    def _send_failure(self, error: CoopError) -> int:
-        log.warning("request failed", peer=self._peer, error=str(error))
-        self._refuse(500, "the request could not be answered")
-        self._exchange = None
-        return 500
-
-    def _refuse(self, status: int, words: str) -> None:
+    def _refuse(self, status: int, words: str, *, is_head: bool = False) -> None:
         """Answer by ourselves, and end the connection."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
+        self._status = status
         body = f"{words}\n".encode()
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
-        self._send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
-        self._send(h11.Data(data=body))
+        self._send(h11.Response(status_code=status, headers=headers, reason=reason(status)))
+        if not is_head:
+            self._send(h11.Data(data=body))
         self._send(h11.EndOfMessage())
-
-    def _must_end(self) -> bool:
-        """Whether this answer is the connection's last."""
-        return self._server.is_ending or bool(self._http.trailing_data[0])
 
     def _may_go_on(self) -> bool:
         http = self._http
-        if self._must_end() or http.our_state is not h11.DONE or http.their_state is not h11.DONE:
-            return False
-        return not http.trailing_data[0]
+        return not self._server.is_ending and http.our_state is h11.DONE and http.their_state is h11.DONE
 
 
-def _reason(status: int) -> bytes:
-    """Return the words that stand behind a status for people."""
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""
+def _failure(error: BaseException) -> HttpFailure:
+    """Return what a guest is told of a body that did not come."""
+    if isinstance(error, HttpFailure):
+        return error
+    is_late = isinstance(error, DeadlineExceeded)
+    return HttpFailure("connection-read-timeout" if is_late else "HTTP-protocol-error")

@@ -7,55 +7,23 @@ The handler runs on a task of its own, so the answer goes out while it still wor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
-
-import h11
 
 from coop.errors import CoopError, GuestTrap
 from coop.logs import Log
 from coop.scheduler import scheduler
+from coop.serve.heads import Head
 from coop.serve.instances import HANDLER, Instances
 from coop.task import Task
 from coop.wasip2.guest import Guest
 from coop.wasip2.http.bodies import IncomingBody, Outcome
-from coop.wasip2.http.errorcode import HttpFailure
-from coop.wasip2.http.fields import FORBIDDEN, Fields
+from coop.wasip2.http.errorcode import HttpFailure, as_os_error
+from coop.wasip2.http.fields import Fields
 from coop.wasip2.http.messages import IncomingRequest, OutgoingResponse, ResponseOutparam
 from coop.wasip2.http.pipe import Pipe
 
-__all__ = ["Exchange", "Head"]
+__all__ = ["Exchange"]
 
 log = Log("coop.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a request, as a guest is told of it.
-
-    target    -- path and query
-    authority -- the host it was meant for
-    scheme    -- "HTTP" or "HTTPS"
-    """
-
-    method: str
-    target: str
-    authority: str | None
-    scheme: str
-    fields: tuple[tuple[str, bytes], ...]
-
-    @classmethod
-    def of(cls, event: h11.Request, scheme: str) -> "Head":
-        """Return the head of a request that came in."""
-        fields = [(name.decode("latin-1"), bytes(value)) for name, value in event.headers]
-        host = next((value.decode("latin-1") for name, value in fields if name == "host"), None)
-        target = event.target.decode("latin-1")
-        if not target.startswith(("/", "*")):  # with scheme and host, as a proxy is asked
-            parts = urlsplit(target)
-            host = parts.netloc or host
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        kept = tuple((name, value) for name, value in fields if name not in FORBIDDEN)
-        return cls(event.method.decode("latin-1"), target, host, scheme, kept)
 
 
 class Exchange:
@@ -88,15 +56,27 @@ class Exchange:
 
     def cancel(self) -> None:
         """End the guest: nobody waits for the answer any more."""
-        self.body.end(ConnectionResetError("the client is gone"))
-        self.answer.fail(HttpFailure("connection-terminated"))
+        gone = HttpFailure("connection-terminated")
+        self.body.end(as_os_error(gone))
+        self.trailers.fail(gone)
+        self.answer.fail(gone)
+        self.let_answer_go()
         if self._guest is not None:
             self._guest.cancel()
+        elif self._task is not None:
+            self._task.cancel()  # it starts the guest, or has not come to that
+
+    def let_answer_go(self) -> None:
+        """Take no more of the answer's body."""
+        answer = self.answer.peek()
+        if isinstance(answer, OutgoingResponse):
+            answer.drop()
 
     def _handle(self) -> None:
         guest = None
         try:
-            guest = self._guest = self._instances.take()
+            guest = self._instances.take()
+            self._guest = guest
             self._call(guest)
             self.answer.fail(HttpFailure("internal-error", "the handler set no response"))
         except CoopError as error:
@@ -109,8 +89,7 @@ class Exchange:
         finally:
             self.answer.fail(HttpFailure("internal-error", "the handler was ended"))
             self._guest = None
-            if guest is not None:
-                self._finish(guest)
+            self._finish(guest)
 
     def _call(self, guest: Guest) -> None:
         head, world = self._head, guest.world
@@ -120,10 +99,11 @@ class Exchange:
         )
         guest.call(HANDLER, "handle", request, ResponseOutparam(self.answer))
 
-    def _finish(self, guest: Guest) -> None:
-        """Let the guest go, once the connection has taken what it wrote."""
+    def _finish(self, guest: Guest | None) -> None:
+        """Let the guest go; what it wrote is in the pipe."""
         self.body.abandon()
         answer = self.answer.peek()
         if isinstance(answer, OutgoingResponse) and answer.sent is not None:
-            answer.sent.wait_until_taken()
-        self._instances.give_back(guest)
+            answer.sent.drop()  # no more will come, though the guest may have kept it
+        if guest is not None:
+            self._instances.give_back(guest)

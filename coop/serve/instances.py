@@ -31,6 +31,7 @@ class Instances:
         self._most_idle = idle
         self._idle: list[Guest] = []
         self._served: dict[Guest, int] = {}
+        self._is_closed = False
 
     def take(self) -> Guest:
         """Return a guest that is started and idle.  Raises: what starting one raises."""
@@ -40,21 +41,26 @@ class Instances:
                 return guest
             self._served.pop(guest, None)
         guest = self._make()
-        guest.start()
         self._served[guest] = 0
+        try:
+            guest.start()
+        except BaseException:
+            self._end(guest)
+            raise
         return guest
 
     def give_back(self, guest: Guest) -> None:
         """Keep a guest for the next request, or end it."""
         served = self._served[guest] = self._served.get(guest, 0) + 1
         may_stay = guest.state is not GuestState.ENDED and len(self._idle) < self._most_idle
-        if may_stay and served < self._reuse:
+        if may_stay and served < self._reuse and not self._is_closed:
             self._idle.append(guest)
         else:
             self._end(guest)
 
     def close(self) -> None:
         """End every guest, at work or idle."""
+        self._is_closed = True
         self._idle.clear()
         for guest in list(self._served):
             self._end(guest)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coop.address import Address, shown
+from coop.clock import to_ns
 from coop.errors import Closed
 from coop.logs import Log
 from coop.net import Conn, Listener, listen
@@ -17,6 +18,9 @@ from coop.task import Task, current
 from coop.tls import TlsConn
 
 __all__ = ["ServeLimits", "Server"]
+
+_PAUSE_S = 0.1
+"""How long nobody is accepted after that has failed, unless a client leaves before."""
 
 log = Log("coop.serve")
 
@@ -89,6 +93,8 @@ class Server:
             self._wait_for_the_last(grace)
         finally:
             self.stop()
+            if self._open:
+                log.warning("requests in progress are cancelled", count=len(self._open))
             for task in list(self._open):
                 task.cancel()
             self._wait_for_the_last(None)
@@ -101,8 +107,10 @@ class Server:
             if self._listener is not None:
                 self._listener.close()
             for task, connection in list(self._open.items()):
-                if connection is not None and connection.is_idle:
+                if connection is None or connection.is_idle:
                     task.cancel()
+            if self._waiter is not None:
+                self._waiter.wake()
 
     def _accept(self, listener: Listener) -> None:
         while not self.is_ending:
@@ -116,10 +124,21 @@ class Server:
             except OSError as error:
                 # Out of descriptors, perhaps: they come back as clients leave.
                 log.warning("client not accepted", error=str(error))
-                self._wait() if self._open else current().pause()
+                self._wait(_PAUSE_S)
                 continue
-            task = scheduler().spawn(lambda conn=conn: self._serve(conn), name="client")
-            self._open[task] = None
+            self._take(conn)
+
+    def _take(self, conn: Conn) -> None:
+        task = scheduler().spawn(lambda: self._serve(conn), name="client")
+        self._open[task] = None
+        task.on_end(lambda: self._left(task, conn))  # also of one that ends before it begins
+
+    def _left(self, task: Task, conn: Conn) -> None:
+        del self._open[task]
+        with suppress(Closed):  # as the connection has left it, unless there was none
+            conn.close()
+        if self._waiter is not None:
+            self._waiter.wake()
 
     def _serve(self, conn: Conn) -> None:
         task = current()
@@ -133,36 +152,28 @@ class Server:
                 tls.handshake()
                 conn.set_deadline(None)
             scheme = "HTTP" if self._context is None else "HTTPS"
-            connection = self._open[task] = Connection(self, stream, peer, scheme)
+            connection = self._open[task] = Connection(self, conn, stream, peer, scheme)
             connection.run()
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             log.debug("client lost", error=str(error))
-        finally:
-            with suppress(Closed):  # as the connection has left it, unless there was none
-                conn.close()
-            self._open.pop(task, None)
-            if self._waiter is not None:
-                self._waiter.wake()
 
-    def _wait(self) -> None:
-        """Park until a client leaves."""
-        self._waiter = current()
+    def _wait(self, seconds: float | None = None) -> None:
+        """Park until a client leaves, the server ends, or the time has passed."""
+        owner = scheduler()
+        task = self._waiter = current()
+        timer = None if seconds is None else owner.timers.set(owner.now_ns() + to_ns(seconds), task.wake)
         try:
-            self._waiter.park("a client to leave")
+            task.park("a client to leave")
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
     def _wait_for_the_last(self, grace: float | None) -> None:
         owner = scheduler()
-        due_ns = None if grace is None else owner.now_ns() + int(grace * 1e9)
-        task = current()
-        timer = None if due_ns is None else owner.timers.set(due_ns, task.wake)
-        try:
-            while self._open and (due_ns is None or owner.now_ns() < due_ns):
-                self._wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+        due_ns = None if grace is None else owner.now_ns() + to_ns(grace)
+        while self._open and (due_ns is None or owner.now_ns() < due_ns):
+            self._wait(None if due_ns is None else (due_ns - owner.now_ns()) / 1e9)
 
 
 def _send_at_once(conn: Conn) -> None:

@@ -7,6 +7,7 @@ and null for its standard streams.
 """
 
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ class Guest(Life[ComponentInstance]):
     env     -- its environment
     dirs    -- the directories it may use, as `Dir` or `MemDir` values or host paths
     network -- what of the network it may use, as a `Network`; None: nothing
+    tls     -- whom it trusts, and what it shows, when it sends requests by HTTPS; None: as
+               `ssl.create_default_context` does
     stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
                returns bytes (b"" at the end), or a socket
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
@@ -55,6 +58,7 @@ class Guest(Life[ComponentInstance]):
         env: Mapping[str, str] | None = None,
         dirs: Sequence[Grant | str | os.PathLike[str]] = (),
         network: Network | None = None,
+        tls: ssl.SSLContext | None = None,
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
@@ -68,7 +72,7 @@ class Guest(Life[ComponentInstance]):
         self._args = [self.name, *args]
         self._env = list((env or {}).items())
         self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
-        self._network = network
+        self._network, self._tls = network, tls
         self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
         self._world: World | None = None
@@ -125,6 +129,7 @@ class Guest(Life[ComponentInstance]):
             self._dirs,
             self._network,
         )
+        world.tls = self._tls
         world.open_directories()
         state = [*self._imports, *(kind(world) for kind in INTERFACES)]
         return ComponentInstance(border, component, linkage, self.limits, state, self)

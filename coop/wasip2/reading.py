@@ -10,7 +10,7 @@ from coop.wit import Err, Later, Resource, function
 __all__ = ["MOST", "FileInput", "InputStream"]
 
 MOST = 64 << 10
-"""Bytes that one call moves at most, and a write is permitted."""
+"""Bytes that one call reads at most."""
 
 
 class InputStream(Resource):

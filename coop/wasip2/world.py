@@ -1,6 +1,7 @@
 """What one guest has: everything its interfaces work on."""
 
 import errno as codes
+import ssl
 from collections.abc import Callable, Sequence
 
 from coop.engine import Limits
@@ -30,6 +31,8 @@ class World:
     directories    -- these, open, and their names for the guest
     files          -- all it has open
     network        -- what of the network it may use
+    tls            -- whom it trusts when it speaks HTTPS; None: whom the system trusts
+    requests       -- how many it has under way by HTTP; written by the sender of them
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class World:
         self.random = random
         self.grants = grants
         self.network = network or Network()
+        self.tls: ssl.SSLContext | None = None
+        self.requests = 0
         self.files = OpenFiles(limits.fds)
         self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream

@@ -37,6 +37,10 @@ world imports {{
 {imports}
 }}
 
+world http {{
+{http}
+}}
+
 world command {{
   include imports;
   export wasi:cli/run@{version};
@@ -44,6 +48,7 @@ world command {{
 
 world service {{
   include imports;
+  include http;
   export wasi:http/incoming-handler@{version};
 }}
 """
@@ -53,11 +58,14 @@ def wit_files(version: str = VERSION) -> dict[str, str]:
     """Return the texts of a folder of WIT, by path: the packages in `deps`, and worlds.
 
     The worlds are `command`, which exports wasi:cli/run, `service`, which exports
-    wasi:http/incoming-handler, and `imports`, to be included in worlds of one's own.
+    wasi:http/incoming-handler, and, to be included in worlds of one's own, `imports` and `http`.
     """
     # Types alone are no interface to import: a guest gets them with what uses them.
-    names = [f"  import {each.name}@{version};" for each in INTERFACES if each.exported()]
-    found = {"world.wit": _WORLDS.format(imports="\n".join(names), version=version)}
+    lines = [f"  import {each.name}@{version};" for each in INTERFACES if each.exported()]
+    http = [line for line in lines if "wasi:http/" in line]
+    imports = [line for line in lines if line not in http]
+    text = _WORLDS.format(imports="\n".join(imports), http="\n".join(http), version=version)
+    found = {"world.wit": text}
     for package, text in packages(INTERFACES, version).items():
         path = f"deps/{package.replace(':', '-')}/package.wit"
         found[path] = _UNKNOWN.sub("", text) + _EXPORTED.get(package, "")

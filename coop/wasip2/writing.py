@@ -15,11 +15,15 @@ from coop.netpoll.polldesc import PollDesc
 from coop.task import Task
 from coop.wasip2.failure import failed
 from coop.wasip2.pollables import Pollable, wait_for_any
-from coop.wasip2.reading import MOST, InputStream
+from coop.wasip2.reading import InputStream
 from coop.wasip2.world import World, released, trap
 from coop.wit import Later, Resource, function
 
 __all__ = ["FileOutput", "OutputStream"]
+
+_PERMIT = 1 << 20
+"""Bytes that a write is permitted, as many as natively: there are guests that write once what they were
+permitted, and leave out the rest."""
 
 _FLUSHED_MOST = 4096
 """Bytes that `blocking_write_and_flush` takes, by the interface's own words."""
@@ -131,7 +135,7 @@ class OutputStream(Resource):
     def check_write(self) -> int:
         """Permit a write of so many bytes; 0 while there is no room."""
         self._check()
-        self._permit = self.world.bytes_per_call(MOST, MOST) if self.is_writable() else 0
+        self._permit = self.world.bytes_per_call(_PERMIT, _PERMIT) if self.is_writable() else 0
         return self._permit
 
     @function("func(contents: list<u8>) -> result<_, stream-error>", parks=None)

@@ -31,7 +31,7 @@ from coop.errors import GuestTrap
 from coop.wit.parse import parse_func, parse_type
 from coop.wit.types import Func, Own, Type
 
-__all__ = ["Exported", "Function", "Interface", "Later", "Resource", "function"]
+__all__ = ["Exported", "Function", "Hold", "Interface", "Later", "Resource", "function", "hold_of"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -74,64 +74,72 @@ def function(
     return mark
 
 
-class Resource:
-    """Something a guest has a handle of.
+class Hold:
+    """How a resource is held: by a guest or not, and by what was made of it.
 
-    parent -- what must not be dropped before this
+    parent   -- the hold of what it was made of
+    children -- how many were made of it and are in use
+    is_given -- whether a guest has a handle of it
     """
 
-    __slots__ = ("_children", "_is_given", "parent")
+    __slots__ = ("children", "is_given", "parent")
 
-    _children: int
-    _is_given: bool
-    parent: "Resource | None"
+    def __init__(self) -> None:
+        self.parent: Hold | None = None
+        self.children = 0
+        self.is_given = False
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Make one that no guest has, whatever its `__init__` does."""
-        made = super().__new__(cls)
-        made._children, made._is_given, made.parent = 0, False, None
-        return made
-
-    def __init__(self, parent: "Resource | None" = None) -> None:
-        self.parent = parent
-        if parent is not None:
-            parent._children += 1
-
-    @property
-    def depth(self) -> int:
-        """How many it stands on: its parent, the parent's, and so on."""
-        depth, parent = 0, self.parent
-        while parent is not None:
-            depth, parent = depth + 1, parent.parent
-        return depth
-
-    def give(self) -> None:
+    def give(self, thing: "Resource") -> None:
         """Make it a guest's.  Raises: TypeError if it is one's already, which would drop it for both."""
-        if self._is_given:
-            raise TypeError(f"a resource that no guest has wanted, not {self!r}, which one has a handle of")
-        self._is_given = True
+        if self.is_given:
+            raise TypeError(f"a resource that no guest has wanted, not {thing!r}, which one has a handle of")
+        self.is_given = True
 
-    def take_back(self) -> None:
-        """Make it no guest's, as if it had not been given."""
-        self._is_given = False
-
-    def release(self) -> None:
+    def release(self, thing: "Resource") -> None:
         """Take it from its guest.  Raises: GuestTrap while the guest has others that need it."""
-        if self._children:
+        if self.children:
             raise GuestTrap(
-                f"a {type(self).__name__} is given up while {self._children} made of it are in use"
+                f"a {type(thing).__name__} is given up while {self.children} made of it are in use"
             )
         self.leave()
 
     def leave(self) -> None:
         """Take it from its guest, whose end it is."""
-        self._is_given = False
+        self.is_given = False
         parent, self.parent = self.parent, None
         if parent is not None:
-            parent._children -= 1
+            parent.children -= 1
+
+
+class Resource:
+    """Something a guest has a handle of.
+
+    Whoever makes a class of it may call its methods what he likes; `drop` alone is taken.
+    """
+
+    __slots__ = ("_wit_hold",)
+
+    _wit_hold: Hold
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Make one that no guest has, whatever its `__init__` does."""
+        made = super().__new__(cls)
+        made._wit_hold = Hold()
+        return made
+
+    def __init__(self, parent: "Resource | None" = None) -> None:
+        """Parent -- what must not be dropped before this."""
+        if parent is not None:
+            self._wit_hold.parent = parent._wit_hold
+            parent._wit_hold.children += 1
 
     def drop(self) -> None:
         """Give back what it holds; nothing is asked of it after that."""
+
+
+def hold_of(thing: Resource) -> Hold:
+    """Return how a resource is held."""
+    return thing._wit_hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@
 | result                  | `Ok` or `Err`; as a function's result: returned, or raised     |
 | own, borrow             | the host's object; of a resource of the guest: `GuestResource` |
 
+An iterable given as a list, and an object given as a record, are read while nothing else may happen on
+the scheduler: what they run must not park and must not call a guest.
+
 Names stay as WIT spells them, but a record's fields, which are attributes: `no-delay` is
 `no_delay`.
 """

@@ -5,7 +5,7 @@ Build it with componentize-py for the world `service` that `coop wit` writes.
 
 from componentize_py_types import Err, Ok
 from wit_world import exports
-from wit_world.imports.types import (
+from wit_world.imports.wasi_http_types import (
     Fields,
     IncomingBody,
     IncomingRequest,

@@ -2,7 +2,13 @@
 
 from componentize_py_types import Ok
 from wit_world import exports
-from wit_world.imports.types import Fields, IncomingBody, OutgoingBody, OutgoingResponse, ResponseOutparam
+from wit_world.imports.wasi_http_types import (
+    Fields,
+    IncomingBody,
+    OutgoingBody,
+    OutgoingResponse,
+    ResponseOutparam,
+)
 
 seen = 0
 

@@ -215,7 +215,31 @@ def test_children_are_dropped_before_their_parents_at_the_end():
             return [Named("grandchild", child), parent, child, Named("alone", None)]
 
     call(things("(call $many (i32.const 16))"), "go", imports=[Host()])
-    assert order == ["grandchild", "child", "alone", "parent"]
+    assert order == ["alone", "grandchild", "child", "parent"]
+
+
+def test_a_long_line_of_children_is_dropped_from_its_end():
+    drops: list[Thing] = []
+
+    class Kept(Thing):
+        def drop(self) -> None:
+            drops.append(self)
+
+    class Host(Things):
+        @function("func() -> r", name="[constructor]r", parks=False)
+        def new(self) -> Thing:
+            return Kept()
+
+        @function("func(r: borrow<r>) -> r", parks=False)
+        def child(self, parent: Thing) -> Thing:
+            self.made.append(Kept(parent))
+            return self.made[-1]
+
+    host = Host()
+    endless = things(f"{NEW_A} (loop $l (local.set $a (call $child (local.get $a))) (br $l))")
+    with pytest.raises(LimitExceeded):
+        call(endless, "go", imports=[host], limits=coop.Limits(handles=5000))
+    assert drops[:-1] == host.made[-2::-1]
 
 
 def test_the_end_of_one_guest_frees_the_parent_that_another_has():
@@ -332,6 +356,28 @@ def test_a_resource_needs_no_call_of_the_initializer_it_inherits():
     host = Host()
     call(things(NEW_A + GO_A + DROP_A), "go", imports=[host])
     assert host.made[0].drops == 1
+
+
+def test_methods_of_a_resource_may_have_any_name():
+    called = []
+
+    class Free(Thing):
+        def __init__(self) -> None:
+            super().__init__()
+            self._children = self._parent = self.parent = self.depth = None
+
+        def give(self, *_: Any) -> None:
+            called.append("give")
+
+        release = leave = take_back = hold = give
+
+    class Host(Things):
+        @function("func() -> r", name="[constructor]r", parks=False)
+        def new(self) -> Thing:
+            return Free()
+
+    call(things(NEW_A + GO_A + DROP_A + NEW_A), "go", imports=[Host()])
+    assert called == []
 
 
 # -- what Python lends and gives to a guest

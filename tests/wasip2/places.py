@@ -27,6 +27,7 @@ LINKS = {
 NAMES = sorted(name.decode() for name in [b"f", b"dir", b"full", b"empty", *LINKS])
 
 PRELUDE = """
+types = wasi_filesystem_types
 F, O, P = types.DescriptorFlags, types.OpenFlags, types.PathFlags
 FOLLOW, STAY, NOTHING = P.SYMLINK_FOLLOW, P(0), O(0)
 R, W, RW, MUTATE = F.READ, F.WRITE, F.READ | F.WRITE, F.MUTATE_DIRECTORY

@@ -186,7 +186,7 @@ f = opened("f")
 source, sink = f.read_via_stream(0), f.write_via_stream(0)
 result = poll.poll([source.subscribe(), sink.subscribe()]), source.subscribe().ready(), sink.check_write()
 """
-    assert place.run(code) == ([0, 1], True, 65536)
+    assert place.run(code) == ([0, 1], True, 1 << 20)
 
 
 def test_what_was_permitted_is_written_at_once(place):

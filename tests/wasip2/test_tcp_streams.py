@@ -41,7 +41,7 @@ def test_a_slow_reader_takes_the_permit_away_and_nothing_is_lost(play, poller):
                 written = run("""
 written = 0
 while permit := sink.check_write():
-    sink.write(bytes([written >> 16 & 255]) * permit)
+    sink.write(bytes([written >> 20 & 255]) * permit)
     written += permit
 result = written
 """)
@@ -60,7 +60,8 @@ result = written
                 taker.wait()
                 assert (
                     bytes(got)
-                    == b"".join(bytes([i >> 16 & 255]) * 65536 for i in range(0, written, 65536)) + b"end"
+                    == b"".join(bytes([i >> 20 & 255]) * (1 << 20) for i in range(0, written, 1 << 20))
+                    + b"end"
                 )
 
     play(act, poller=poller)

@@ -22,7 +22,7 @@ from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LimitExceeded
 from coop.logs import Log
-from coop.wit.interface import Resource
+from coop.wit.interface import Resource, hold_of
 from coop.wit.types import Own, Type, parts
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Handles:
     def add(self, thing: Resource) -> int:
         """Give an object a number, and to the guest.  Raises: LimitExceeded; TypeError if a guest has it."""
         self._check_room()
-        thing.give()
+        hold_of(thing).give(thing)
         number = self._number(thing)
         if self._new is not None:
             self._new.append(number)
@@ -97,7 +97,7 @@ class Handles:
     def take(self, number: int) -> Resource:
         """Return the object of a number, which ends.  Raises: GuestTrap while others need it."""
         thing = self._objects[number]
-        thing.release()
+        hold_of(thing).release(thing)
         self._forget(number)
         return thing
 
@@ -117,7 +117,7 @@ class Handles:
             thing.end_of_arguments(is_right=is_right)
         if not is_right:
             for number in reversed(new):
-                self._objects[number].take_back()
+                hold_of(self._objects[number]).is_given = False
                 self._forget(number)
 
     def end_of_call(self) -> None:
@@ -133,7 +133,21 @@ class Handles:
         """
         self.end_of_call()
         newest_first, self._objects = [*self._objects.values()][::-1], {}
-        drop_all(sorted(newest_first, key=lambda thing: -thing.depth))
+        drop_all(_children_first(newest_first))
+
+
+def _children_first(things: list[Resource]) -> list[Resource]:
+    """Take things from their guest and return them in an order in which what was made of another is first."""
+    left = {hold_of(thing): thing for thing in things}
+    ready = [hold for hold in left if not hold.children]
+    order = []
+    for hold in ready:  # which grows meanwhile
+        order.append(left.pop(hold))
+        parent = hold.parent
+        hold.leave()
+        if parent in left and not parent.children:
+            ready.append(parent)
+    return order + list(left.values())  # the last were made into what somebody else holds
 
 
 def drop_all(things: Iterable[Resource]) -> None:
@@ -141,7 +155,7 @@ def drop_all(things: Iterable[Resource]) -> None:
     last: BaseException | None = None
     for thing in things:
         try:
-            thing.leave()
+            hold_of(thing).leave()
             thing.drop()
         except Exception as error:
             log.warning("resource not dropped", resource=type(thing).__name__, error=repr(error))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from coop.netpoll.contract import READ
 from coop.netpoll.polldesc import PollDesc
-from coop.wasip2.http.errorcode import HttpFailure, code_of
+from coop.wasip2.http.errorcode import HttpFailure, as_os_error, code_of
 from coop.wasip2.http.fields import Fields
 from coop.wasip2.http.pipe import Pipe, PipeInput, PipeOutput, PipePollable
 from coop.wasip2.pollables import Pollable
@@ -92,6 +92,8 @@ class IncomingBody(Resource):
 
     def read_on(self) -> None:
         """Read what is left, for what comes after it."""
+        if self.on_read is not None:
+            self.on_read()
         self.world.spawn(self._drain, name="the rest of a body")
 
     def _drain(self) -> None:
@@ -136,8 +138,12 @@ class FutureTrailers(Resource):
         self._is_taken = True
         try:
             return Ok(Ok(outcome.get()))
-        except Exception as error:
+        except BaseException as error:
             return Ok(Err(code_of(error)))
+
+    def drop(self) -> None:
+        """Take no more of the body."""
+        self.body.pipe.abandon()
 
 
 class _BodyOutput(PipeOutput):
@@ -149,10 +155,10 @@ class _BodyOutput(PipeOutput):
         super().__init__(body.world, body.pipe, body)
         self._body = body
 
-    def put(self, data: bytes | memoryview) -> int:
+    def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put into the pipe, no more than was promised."""
         self._body.count(len(data), commit=False)
-        count = super().put(data)
+        count = super().put(data, whole=whole)
         if count > 0:
             self._body.count(count)
         return count
@@ -161,14 +167,16 @@ class _BodyOutput(PipeOutput):
 class OutgoingBody(Resource):
     """wasi:http outgoing-body: what the guest writes of a message that goes out.
 
+    kind     -- of what message, in the names of codes: "request" or "response"
     pipe     -- its bytes
     trailers -- what comes after them: `Fields`, or None; known when the body is finished
     """
 
-    __slots__ = ("_is_finished", "_is_taken", "_length", "_written", "pipe", "trailers", "world")
+    __slots__ = ("_is_finished", "_is_taken", "_length", "_written", "kind", "pipe", "trailers", "world")
 
-    def __init__(self, world: World, length: int | None) -> None:
+    def __init__(self, world: World, length: int | None, kind: str) -> None:
         super().__init__()
+        self.kind = kind
         self.world = world
         self.pipe = Pipe("an outgoing body")
         self.trailers = Outcome("the end of an outgoing body")
@@ -179,7 +187,7 @@ class OutgoingBody(Resource):
     def count(self, written: int, *, commit: bool = True) -> None:
         """Count bytes.  Raises: OSError if they are more than the length that was promised."""
         if self._length is not None and self._written + written > self._length:
-            raise OSError(f"the body is longer than the {self._length} bytes that content-length promised")
+            raise as_os_error(self._wrong_size(self._written + written))
         if commit:
             self._written += written
 
@@ -195,21 +203,18 @@ class OutgoingBody(Resource):
         """End the body well.  Raises: Err if it is shorter than was promised."""
         self._is_finished = True
         if self._length is not None and self._written != self._length:
-            error = HttpFailure("HTTP-request-body-size", self._written)
+            error = self._wrong_size(self._written)
             self._fail(error)
             raise Err(error.code)
         self.trailers.set(None if trailers is None else trailers.pairs())
         self.pipe.end()
 
-    def wait_until_taken(self) -> None:
-        """Park until the other side has taken all of it, or takes no more."""
-        if not self.trailers.is_known:
-            self.drop()
-        self.pipe.wait_until_empty()
+    def _wrong_size(self, size: int) -> HttpFailure:
+        return HttpFailure(f"HTTP-{self.kind}-body-size", size)
 
     def _fail(self, error: BaseException) -> None:
         self.trailers.fail(error)
-        self.pipe.end(OSError(str(error)))
+        self.pipe.end(as_os_error(error))
 
     def drop(self) -> None:
         """End the body; one that was not finished ends badly, and the peer shall see that."""

@@ -10,19 +10,22 @@
 """
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import h11
 
+from coop.clock import to_ns
 from coop.errors import DeadlineExceeded
 from coop.net import Conn, connect
 from coop.resolve import resolve
+from coop.task import Task
 from coop.tls import TlsConn
 from coop.wasip2.http.bodies import IncomingBody, Outcome
-from coop.wasip2.http.errorcode import HttpFailure
-from coop.wasip2.http.fields import Fields
+from coop.wasip2.http.errorcode import HttpFailure, as_os_error
+from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.messages import (
     FutureIncomingResponse,
     IncomingResponse,
@@ -59,16 +62,22 @@ def send(world: World, request: OutgoingRequest, options: RequestOptions) -> Fut
     """Begin to send a request.  Raises: HttpFailure for one that cannot or may not be sent."""
     target = _target(request)
     _check_name(world, target)
-    answer = Outcome("the answer to a request")
-    exchange = _Exchange(world, request, options, target, answer)
-    task = world.spawn(exchange.run, name=f"request to {target.authority}")
-    return FutureIncomingResponse(world, answer, task.cancel)
+    if request.sent is not None and request.sent.trailers.is_known:
+        request.sent.trailers.get()  # one that was given up, or is shorter than was promised
+    most = world.limits.fds
+    if most is not None and world.requests + len(world.files) >= most:
+        raise HttpFailure("connection-limit-reached")
+    exchange = _Exchange(world, request, options, target)
+    exchange.begin()
+    return FutureIncomingResponse(world, exchange.answer, exchange.cancel)
 
 
 def _target(request: OutgoingRequest) -> _Target:
     scheme = "HTTPS" if request.protocol is None else request.protocol.name
     if scheme == "other":
         raise HttpFailure("HTTP-protocol-error")
+    if "CONNECT" in (request.verb.name.upper(), request.verb.value):
+        raise HttpFailure("HTTP-request-method-invalid")  # no tunnels
     if not request.host:
         raise HttpFailure("HTTP-request-URI-invalid")
     host, colon, port = request.host.rpartition(":")
@@ -76,14 +85,14 @@ def _target(request: OutgoingRequest) -> _Target:
         host, port = request.host, ""
     default = 443 if scheme == "HTTPS" else 80
     number = int(port) if port else default
-    if number > 65535:
+    if not 0 < number <= 65535:
         raise HttpFailure("HTTP-request-URI-invalid")
-    return _Target(host.strip("[]"), number, request.host, scheme == "HTTPS")
+    return _Target(host.strip("[]").removesuffix("."), number, request.host, scheme == "HTTPS")
 
 
 def _check_name(world: World, target: _Target) -> None:
     network = world.network
-    if network is None:
+    if not network.tcp:
         raise HttpFailure("HTTP-request-denied")
     if is_address(target.host):
         if not network.may_connect(target.host, target.port):
@@ -103,78 +112,110 @@ def _context() -> ssl.SSLContext:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its answer.
+
+    answer -- an `IncomingResponse`, or why there is none
+    """
 
     def __init__(
-        self,
-        world: World,
-        request: OutgoingRequest,
-        options: RequestOptions,
-        target: _Target,
-        answer: Outcome,
+        self, world: World, request: OutgoingRequest, options: RequestOptions, target: _Target
     ) -> None:
+        self.answer = Outcome("the answer to a request")
         self._world = world
         self._request = request
         self._options = options
         self._target = target
-        self._answer = answer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS_MOST)
         self._conn: Conn | TlsConn | None = None
+        self._tasks: list[Task] = []
         self._pipe = Pipe("an incoming body")
+        self._pipe.on_abandon = self.cancel
         self._trailers = Outcome("the end of an incoming body")
+        self._is_delimited = self._is_cancelled = self._is_begun = False
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Do all of it on a task beside the guest."""
+        self._world.requests += 1
+        self._tasks.append(
+            self._world.spawn(self._run, f"request to {self._target.authority}", at_end=self._end)
+        )
+
+    def cancel(self) -> None:
+        """End it: nobody waits for the answer, or reads it, any more."""
+        self._is_cancelled = True
+        self._fail(HttpFailure("connection-terminated"))
+        if self._is_begun:  # a task that never begins never ends either
+            for task in self._tasks:
+                task.cancel()
+
+    def _end(self) -> None:
+        """Give everything back, whatever has happened; it must not park."""
+        self._world.requests -= 1
+        self._fail(HttpFailure("connection-terminated"))
+        for task in self._tasks:
+            task.cancel()
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            conn.close()
+
+    def _fail(self, error: BaseException) -> None:
+        """Let the guest know, if it has not been told another end yet."""
+        failure = _failure(error)
+        self.answer.fail(failure)
+        self._trailers.fail(failure)
+        self._pipe.end(as_os_error(failure))
+        if self._request.sent is not None:
+            self._request.sent.pipe.abandon()
+
+    def _run(self) -> None:
         """Send, receive, and let the guest know how it went."""
+        self._is_begun = True
+        if self._is_cancelled:
+            return
         try:
             self._connect()
             self._send_head()
             if self._request.sent is None:
                 self._send(h11.EndOfMessage())
             else:
-                self._world.spawn(self._send_body, name="a request's body")
+                self._tasks.append(self._world.spawn(self._send_body, name="a request's body"))
             self._receive()
-        except BaseException as error:
+        except Exception as error:
             self._fail(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            if self._conn is not None:
-                self._conn.close()
-
-    def _fail(self, error: BaseException) -> None:
-        failure = _failure(error)
-        self._answer.fail(failure)
-        self._trailers.fail(failure)
-        self._pipe.end(_as_os_error(failure))
-        if self._request.sent is not None:
-            self._request.sent.pipe.abandon()
 
     # -- the connection
 
     def _connect(self) -> None:
-        network, target = self._world.network, self._target
-        seconds = _seconds(self._options.connect_ns)
+        network, target, owner = self._world.network, self._target, self._world.owner
+        until_ns = owner.now_ns() + to_ns(_seconds(self._options.connect_ns))
         try:
-            found = resolve(target.host, target.port)
-            allowed = [where[4][0] for where in found if network.may_connect(where[4][0], target.port)]
-            if not allowed:
-                raise HttpFailure("destination-IP-prohibited")
-            conn = _connect_any(allowed, target.port, seconds)
+            found = resolve(target.host, target.port, until_ns=until_ns)
+        except DeadlineExceeded:
+            raise HttpFailure("DNS-timeout") from None
+        allowed = [where[4][0] for where in found if network.may_connect(where[4][0], target.port)]
+        if not allowed:
+            raise HttpFailure("destination-IP-prohibited")
+        try:
+            conn = _connect_any(allowed, target.port, lambda: (until_ns - owner.now_ns()) / 1e9)
+            self._conn = conn
+            if target.is_tls:
+                self._conn = tls = TlsConn(conn, self._world.tls or _context(), target.host)
+                conn.set_deadline((until_ns - owner.now_ns()) / 1e9)
+                tls.handshake()
+                conn.set_deadline(None)
         except DeadlineExceeded:
             raise HttpFailure("connection-timeout") from None
-        self._conn = conn
-        if target.is_tls:
-            self._conn = tls = TlsConn(conn, _context(), target.host)
-            conn.set_deadline(seconds)
-            tls.handshake()
-            conn.set_deadline(None)
 
     # -- sending
 
     def _send(self, event: Any) -> None:
         data = self._http.send(event)
         if data and self._conn is not None:
-            self._conn.sendall(data)
+            self._conn.set_write_deadline(_TIMEOUT_S)
+            try:
+                self._conn.sendall(data)
+            except DeadlineExceeded:
+                raise HttpFailure("connection-write-timeout") from None
 
     def _send_head(self) -> None:
         request = self._request
@@ -186,11 +227,10 @@ class _Exchange:
                 headers.append((b"transfer-encoding", b"chunked"))
             elif verb in ("POST", "PUT", "PATCH"):
                 headers.append((b"content-length", b"0"))
-        try:
-            event = h11.Request(method=verb, target=request.target or "/", headers=headers)
-        except h11.LocalProtocolError as error:
-            raise HttpFailure("internal-error", str(error)) from None
-        self._send(event)
+        path = request.target or "/"
+        if path.startswith("?"):
+            path = "/" + path
+        self._send(h11.Request(method=verb, target=path, headers=headers))
 
     def _send_body(self) -> None:
         body = self._request.sent
@@ -198,26 +238,27 @@ class _Exchange:
         try:
             while data := body.pipe.take_waiting(_PIECE):
                 self._send(h11.Data(data=data))
-            trailers: Any = body.trailers.wait("send")
-            self._send(h11.EndOfMessage(headers=[(n.encode(), v) for n, v in trailers or ()]))
+            if body.pipe.is_abandoned:
+                return
+            trailers: Any = body.trailers.wait("send") or ()
+            if self._request.fields.has("content-length"):
+                trailers = ()  # they have no place behind a body of a known length
+            self._send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers]))
         except Exception as error:
             body.pipe.abandon()
-            # An answer may come all the same: a server that has heard enough says so.
-            if self._http.our_state is not h11.ERROR and isinstance(error, OSError):
-                return
+            if body.pipe.error is None and isinstance(error, OSError):
+                return  # an answer may come all the same: a server that has heard enough says so
+            # Half a request is left there, and waiting for more would be for nothing.
             self._fail(error)
-            if self._conn is not None:
-                self._conn.close()
+            self.cancel()
 
     # -- receiving
 
     def _receive(self) -> None:
-        waits = _seconds(self._options.first_byte_ns)
-        pauses = _seconds(self._options.between_bytes_ns)
+        self._set_read_deadline(self._options.first_byte_ns)
         while True:
-            event = self._next(waits)
+            event = self._next()
             if isinstance(event, h11.Response):
-                waits = pauses
                 self._begin(event)
             elif isinstance(event, h11.Data):
                 try:
@@ -225,63 +266,82 @@ class _Exchange:
                 except BrokenPipeError:
                     return  # the guest has heard enough
             elif isinstance(event, h11.EndOfMessage):
-                trailers = _fields(event.headers)
-                self._trailers.set(Fields(trailers, immutable=True) if trailers else None)
-                self._pipe.end()
+                self._finish(event)
                 return
-            elif isinstance(event, h11.ConnectionClosed):
+            elif not isinstance(event, h11.InformationalResponse):
                 raise HttpFailure("HTTP-response-incomplete")
 
-    def _next(self, seconds: float) -> Any:
+    def _next(self) -> Any:
         assert self._conn is not None
+        is_begun = self._http.their_state is h11.SEND_BODY
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._conn.set_read_deadline(seconds)
+            if is_begun:
+                self._set_read_deadline(self._options.between_bytes_ns)
             try:
-                self._http.receive_data(self._conn.recv(_PIECE))
+                data = self._conn.recv(_PIECE)
             except DeadlineExceeded:
-                is_late = self._answer.is_known
-                raise HttpFailure("connection-read-timeout" if is_late else "HTTP-response-timeout") from None
+                raise HttpFailure("connection-read-timeout") from None
+            if not data and not is_begun:
+                has_some = bool(self._http.trailing_data[0])
+                raise HttpFailure("HTTP-response-incomplete" if has_some else "connection-terminated")
+            self._http.receive_data(data)
         return event
 
+    def _set_read_deadline(self, duration_ns: int | None) -> None:
+        assert self._conn is not None
+        self._conn.set_read_deadline(_seconds(duration_ns))
+
     def _begin(self, event: h11.Response) -> None:
-        fields = Fields(_fields(event.headers), immutable=True)
+        fields = Fields(received(event.headers), immutable=True)
         body = IncomingBody(self._world, self._pipe, self._trailers)
-        self._answer.set(IncomingResponse(event.status_code, fields, body))
+        names = {name for name, _ in event.headers}
+        self._is_delimited = bool(names & {b"content-length", b"transfer-encoding"})
+        self.answer.set(IncomingResponse(event.status_code, fields, body))
+
+    def _finish(self, event: h11.EndOfMessage) -> None:
+        if isinstance(self._conn, TlsConn) and self._conn.was_cut and not self._is_delimited:
+            raise HttpFailure("HTTP-response-incomplete")
+        trailers = received(event.headers)
+        self._trailers.set(Fields(trailers, immutable=True) if trailers else None)
+        self._pipe.end()
 
 
-def _connect_any(hosts: list[str], port: int, seconds: float) -> Conn:
+def _connect_any(hosts: list[str], port: int, left: Callable[[], float]) -> Conn:
+    """Connect to one of some addresses; `left` says how many seconds there are for it."""
     error: OSError | None = None
     for host in hosts:
         try:
-            return connect((host, port), timeout=seconds)
+            return connect((host, port), timeout=left())
         except OSError as failed:
             error = failed
     assert error is not None
     raise error
 
 
-def _fields(headers: Any) -> list[tuple[str, bytes]]:
-    return [(name.decode("latin-1"), bytes(value)) for name, value in headers]
-
-
 def _seconds(duration_ns: int | None) -> float:
-    return _TIMEOUT_S if duration_ns is None else min(duration_ns / 1e9, _TIMEOUT_S)
+    return _TIMEOUT_S if duration_ns is None else duration_ns / 1e9
 
 
 def _failure(error: BaseException) -> BaseException:
+    """Return an error whose code says what went wrong in HTTP or TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return HttpFailure("TLS-certificate-error")
+    if isinstance(error, ssl.SSLEOFError):
+        return HttpFailure("connection-terminated")
     if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        if "ALERT" in reason:
+            return HttpFailure("TLS-alert-received", (None, reason.lower().replace("_", " ")))
         return HttpFailure("TLS-protocol-error")
-    if isinstance(error, (h11.RemoteProtocolError, h11.LocalProtocolError)):
+    if isinstance(error, h11.LocalProtocolError):
+        return HttpFailure("internal-error", str(error))
+    if isinstance(error, h11.RemoteProtocolError):
+        hint = error.error_status_hint
+        if hint == 431:
+            return HttpFailure("HTTP-response-header-section-size")
+        if hint == 501:
+            return HttpFailure("HTTP-response-transfer-coding")
+        if "closed connection" in str(error):
+            return HttpFailure("HTTP-response-incomplete")
         return HttpFailure("HTTP-protocol-error")
-    return error
-
-
-def _as_os_error(failure: BaseException) -> OSError:
-    """Return what the stream of a body ends with; the code is found behind it."""
-    if isinstance(failure, OSError):
-        return failure
-    error = OSError(str(failure))
-    error.__cause__ = failure
     return error

@@ -3,10 +3,10 @@
 import errno
 import socket
 
-from coop.errors import CoopError, DeadlineExceeded
+from coop.errors import Cancelled, CoopError, DeadlineExceeded
 from coop.wit import Case
 
-__all__ = ["ERROR_CODE", "HttpFailure", "code_of"]
+__all__ = ["ERROR_CODE", "HttpFailure", "as_os_error", "code_of"]
 
 _PLAIN = (
     *("destination-not-found", "destination-unavailable"),
@@ -83,5 +83,19 @@ def code_of(error: BaseException) -> Case:
         return Case("connection-timeout")
     if isinstance(error, socket.gaierror):
         return Case("DNS-error", (str(error), None))
+    if isinstance(error, Cancelled):
+        return Case("connection-terminated")
     name = _OF_ERRNO.get(error.errno or 0) if isinstance(error, OSError) else None
     return Case(name) if name is not None else Case("internal-error", str(error))
+
+
+def as_os_error(error: BaseException) -> OSError:
+    """Return what the stream of a body ends with: an error whose code is found behind it.
+
+    It has no number: to a stream "connection reset" would be an end like others, and half a body whole.
+    """
+    code = code_of(error)
+    failure = error if isinstance(error, HttpFailure) else HttpFailure(code.name, code.value)
+    found = OSError(str(failure))
+    found.__cause__ = failure
+    return found

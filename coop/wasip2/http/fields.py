@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable
 
-from coop.wit import Err, Resource, function
+from coop.wasip2.world import trap
+from coop.wit import Case, Err, Resource, function
 
-__all__ = ["FORBIDDEN", "Fields"]
+__all__ = ["FORBIDDEN", "Fields", "received"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[^\x00\r\n]*")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 FORBIDDEN = frozenset(
     (
@@ -18,6 +19,10 @@ FORBIDDEN = frozenset(
 )
 """Fields that belong to a connection, which is the host's, and not to a message of a guest."""
 
+_MOST = 128 << 10
+_EACH = 32
+"""Bytes of all names and values, and what each entry counts besides: they are the host's memory."""
+
 
 class Fields(Resource):
     """Names and values, in order; names are compared without regard to case, and kept in small letters.
@@ -25,7 +30,7 @@ class Fields(Resource):
     immutable -- whether the guest may not change them, as those of a message that came in
     """
 
-    __slots__ = ("_entries", "immutable")
+    __slots__ = ("_entries", "_size", "immutable")
 
     def __init__(
         self,
@@ -36,6 +41,7 @@ class Fields(Resource):
     ) -> None:
         super().__init__(parent)
         self._entries = list(entries)
+        self._size = sum(map(_size, self._entries))
         self.immutable = immutable
 
     def pairs(self) -> list[tuple[str, bytes]]:
@@ -58,17 +64,31 @@ class Fields(Resource):
 
     def _check_mutable(self) -> None:
         if self.immutable:
-            raise Err("immutable")
+            raise Err(Case("immutable"))
+
+    def add(self, name: str, values: Iterable[bytes]) -> None:
+        """Add what a guest gives.  Raises: Err as `checked`; GuestTrap if it gets too much."""
+        name, found = self.checked(name, values)
+        for value in found:
+            self._size += _size((name, value))
+            if self._size > _MOST:
+                raise trap(f"fields of more than {_MOST} bytes")
+            self._entries.append((name, value))
+
+    def _remove(self, name: str) -> None:
+        name, _ = self.checked(name, ())
+        self._entries = [entry for entry in self._entries if entry[0] != name]
+        self._size = sum(map(_size, self._entries))
 
     @staticmethod
     def checked(name: str, values: Iterable[bytes]) -> tuple[str, list[bytes]]:
         """Return a name as it is kept, and its values.  Raises: Err for what cannot stand in a header."""
         found = list(values)
         if _NAME.fullmatch(name) is None or any(_VALUE.fullmatch(value) is None for value in found):
-            raise Err("invalid-syntax")
+            raise Err(Case("invalid-syntax"))
         name = name.lower()
         if name in FORBIDDEN:
-            raise Err("forbidden")
+            raise Err(Case("forbidden"))
         # Space at both ends is no part of a value.
         return name, [value.strip(b" \t") for value in found]
 
@@ -87,23 +107,21 @@ class Fields(Resource):
     def set(self, name: str, values: list[bytes]) -> None:
         """Make these the values of a name."""
         self._check_mutable()
-        name, values = self.checked(name, values)
-        self._entries = [entry for entry in self._entries if entry[0] != name]
-        self._entries += [(name, value) for value in values]
+        self.checked(name, values)
+        self._remove(name)
+        self.add(name, values)
 
     @function("func(name: field-name) -> result<_, header-error>", parks=False)
     def delete(self, name: str) -> None:
         """Take a name away."""
         self._check_mutable()
-        name, _ = self.checked(name, ())
-        self._entries = [entry for entry in self._entries if entry[0] != name]
+        self._remove(name)
 
     @function("func(name: field-name, value: field-value) -> result<_, header-error>", parks=False)
     def append(self, name: str, value: bytes) -> None:
         """Add a value to those of a name."""
         self._check_mutable()
-        name, values = self.checked(name, [value])
-        self._entries.append((name, values[0]))
+        self.add(name, [value])
 
     @function("func() -> list<tuple<field-name, field-value>>", parks=False)
     def entries(self) -> list[tuple[str, bytes]]:
@@ -114,3 +132,13 @@ class Fields(Resource):
     def clone(self) -> "Fields":
         """Return a copy that may be changed."""
         return Fields(self._entries)
+
+
+def received(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, bytes]]:
+    """Return the fields of a message that came in, without those of the connection."""
+    found = ((bytes(name).decode("latin-1"), bytes(value)) for name, value in headers)
+    return [entry for entry in found if entry[0] not in FORBIDDEN]
+
+
+def _size(entry: tuple[str, bytes]) -> int:
+    return len(entry[0]) + len(entry[1]) + _EACH

@@ -82,11 +82,10 @@ class Types(WorldInterface):
     )
     def fields_from_list(self, entries: list[tuple[str, bytes]]) -> Fields:
         """Make fields of a list."""
-        found = []
+        found = Fields()
         for name, value in entries:
-            kept, values = Fields.checked(name, [value])
-            found.append((kept, values[0]))
-        return Fields(found)
+            found.add(name, [value])
+        return found
 
     @function("func(headers: headers) -> outgoing-request", name="[constructor]outgoing-request", parks=False)
     def new_request(self, headers: Fields) -> OutgoingRequest:
@@ -112,10 +111,7 @@ class Types(WorldInterface):
     )
     def set_response(self, param: ResponseOutparam, response: Ok | Err) -> None:
         """Answer a request."""
-        if isinstance(response, Ok):
-            param.answer.set(response.value)
-        else:
-            param.answer.fail(HttpFailure(*response.value))
+        param.give(response)
 
     @function(
         "func(this: incoming-body) -> future-trailers", name="[static]incoming-body.finish", parks=False
@@ -156,6 +152,7 @@ class OutgoingHandler(WorldInterface):
         try:
             return send(self.world, request, options or RequestOptions())
         except HttpFailure as error:
+            request.drop()
             raise Err(error.code) from None
 
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 from coop.netpoll.contract import READ
 from coop.wasip2.http.bodies import IncomingBody, Outcome, OutgoingBody
-from coop.wasip2.http.errorcode import code_of
+from coop.wasip2.http.errorcode import HttpFailure, code_of
 from coop.wasip2.http.fields import Fields
 from coop.wasip2.http.pipe import PipePollable
 from coop.wasip2.pollables import Pollable
@@ -25,7 +26,7 @@ __all__ = [
 
 _METHODS = ("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PATH = re.compile(r"[/?*][!-~]*")
+_PATH = re.compile(r"[/?][!\"$-~]*|\*")  # no "#": what stands behind it is not sent
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?")
 
@@ -123,10 +124,13 @@ class IncomingResponse(_Incoming):
 class _Outgoing(Resource):
     """What messages that go out have in common.
 
+    kind -- which message it is
     sent -- the body, once the guest has asked for it
     """
 
     __slots__ = ("fields", "sent", "world")
+
+    kind: ClassVar[str]
 
     def __init__(self, world: World, fields: Fields) -> None:
         super().__init__()
@@ -148,8 +152,13 @@ class _Outgoing(Resource):
             length = self.fields.content_length()
         except ValueError:
             raise Err from None
-        self.sent = OutgoingBody(self.world, length)
+        self.sent = OutgoingBody(self.world, length, self.kind)
         return self.sent
+
+    def drop(self) -> None:
+        """Tell whoever writes the body that it goes nowhere."""
+        if self.sent is not None:
+            self.sent.pipe.abandon()
 
 
 class OutgoingRequest(_Outgoing):
@@ -159,6 +168,8 @@ class OutgoingRequest(_Outgoing):
     """
 
     __slots__ = ("host", "protocol", "target", "verb")
+
+    kind = "request"
 
     def __init__(self, world: World, fields: Fields) -> None:
         super().__init__(world, fields)
@@ -224,6 +235,8 @@ class OutgoingResponse(_Outgoing):
 
     __slots__ = ("status",)
 
+    kind = "response"
+
     def __init__(self, world: World, fields: Fields) -> None:
         super().__init__(world, fields)
         self.status = 200
@@ -252,6 +265,19 @@ class ResponseOutparam(Resource):
     def __init__(self, answer: Outcome) -> None:
         super().__init__()
         self.answer = answer
+
+    def give(self, response: Ok | Err) -> None:
+        """Take the guest's answer; one that nobody waits for any more is dropped."""
+        if isinstance(response, Err):
+            self.answer.fail(HttpFailure(*response.value))
+        elif self.answer.is_known:
+            response.value.drop()
+        else:
+            self.answer.set(response.value)
+
+    def drop(self) -> None:
+        """Let it be known that there will be no answer."""
+        self.answer.fail(HttpFailure("internal-error", "the handler set no response"))
 
 
 class RequestOptions(Resource):
@@ -327,7 +353,7 @@ class FutureIncomingResponse(Resource):
         self._is_taken = True
         try:
             return Ok(Ok(self.answer.get()))
-        except Exception as error:
+        except BaseException as error:
             return Ok(Err(code_of(error)))
 
     def drop(self) -> None:

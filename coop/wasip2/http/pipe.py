@@ -5,11 +5,13 @@ reader slows the writer down, and nothing piles up.  Each side is told of the ot
 """
 
 import errno
+from collections.abc import Callable
 
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.polldesc import PollDesc
 from coop.scheduler import Scheduler
+from coop.wasip2.failure import failed
 from coop.wasip2.pollables import Pollable
 from coop.wasip2.reading import InputStream
 from coop.wasip2.world import World
@@ -19,43 +21,46 @@ from coop.wit import Resource
 __all__ = ["Pipe", "PipeInput", "PipeOutput"]
 
 ROOM = 64 << 10
-"""Bytes it holds at most."""
+"""Bytes it holds at most, but for one write that was permitted while it was not full."""
 
 
 class Pipe:
     """A bounded queue of bytes within the process.
 
-    desc  -- its two levels: something to take, room to put
-    error -- what it ended with, if not well
+    desc       -- its two levels: something to take or the end, room to put or nobody to take
+    error      -- what it ended with, if not well
+    on_abandon -- called once when nothing more is taken out of it
     """
 
     def __init__(self, what: str) -> None:
         self.desc = PollDesc(-1, what)
         self.desc.ready = WRITE
         self.error: OSError | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self.on_abandon: Callable[[], object] | None = None
+        self._bytes = bytearray()  # one buffer, or a peer that sends byte by byte would fill a list
         self._is_ended = False
         self._is_abandoned = False
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing more will come out of it."""
-        return self._is_ended and not self._chunks
+    def is_abandoned(self) -> bool:
+        """Whether nobody takes anything out of it any more."""
+        return self._is_abandoned
 
-    def put(self, data: bytes | memoryview) -> int:
+    def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put in what there is room for and return how much that is, or BLOCKED.
 
+        whole -- whether all of it goes in; for what was permitted while there was room
         Raises: BrokenPipeError when nobody takes any more.
         """
         if self._is_abandoned or self._is_ended:
             raise BrokenPipeError(errno.EPIPE, "nobody reads the body any more")
-        count = min(len(data), ROOM - self._size)
+        count = len(data) if whole else min(len(data), ROOM - len(self._bytes))
         if count <= 0:
             self.desc.block(WRITE)
             return BLOCKED
-        self._chunks.append(bytes(data[:count]))
-        self._size += count
+        self._bytes += data[:count]
+        if len(self._bytes) >= ROOM:
+            self.desc.block(WRITE)
         self.desc.notify(READ)
         return count
 
@@ -71,33 +76,28 @@ class Pipe:
 
     def take(self, length: int) -> bytes | None:
         """Take up to `length` bytes out; b"" is the end, None: nothing yet.  Raises: what it ended with."""
-        if not self._chunks:
+        if not self._bytes:
+            if self._is_abandoned:
+                return b""
             if not self._is_ended:
                 self.desc.block(READ)
                 return None
             if self.error is not None:
                 raise self.error
             return b""
-        chunk = self._chunks[0]
-        if len(chunk) <= length:
-            del self._chunks[0]
-        else:
-            chunk, self._chunks[0] = chunk[:length], chunk[length:]
-        self._size -= len(chunk)
-        self.desc.notify(WRITE)
-        return chunk
+        found = bytes(self._bytes[:length])
+        del self._bytes[:length]
+        if not self._bytes and not self._is_ended:
+            self.desc.block(READ)
+        if len(self._bytes) < ROOM:
+            self.desc.notify(WRITE)
+        return found
 
     def take_waiting(self, length: int = ROOM) -> bytes:
         """Take some bytes out, waiting for them; b"" is the end."""
         while (data := self.take(length)) is None:
             self.desc.wait(READ, "read")
         return data
-
-    def wait_until_empty(self) -> None:
-        """Park until all that was put in is taken out, or nothing more is taken."""
-        while self._chunks and not self._is_abandoned:
-            self.desc.block(WRITE)
-            self.desc.wait(WRITE, "empty")
 
     def end(self, error: OSError | None = None) -> None:
         """Say that nothing more comes in."""
@@ -109,9 +109,10 @@ class Pipe:
         """Say that nothing more is taken out."""
         if not self._is_abandoned:
             self._is_abandoned = True
-            self._chunks.clear()
-            self._size = 0
+            self._bytes.clear()
             self.desc.notify(READ | WRITE)
+            if self.on_abandon is not None:
+                self.on_abandon()
 
 
 class PipePollable(Pollable):
@@ -164,9 +165,19 @@ class PipeOutput(OutputStream):
         super().__init__(world, parent)
         self.pipe = pipe
 
-    def put(self, data: bytes | memoryview) -> int:
+    def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put into the pipe."""
-        return self.pipe.put(data)
+        return self.pipe.put(data, whole=whole)
+
+    def _write(self, data: bytes) -> None:
+        """Put in all of what was permitted: no backlog that the end of the body could overtake."""
+        if not data:
+            return
+        try:
+            self.put(data, whole=True)
+        except OSError as error:
+            self._ended = BrokenPipeError(errno.EPIPE, "nobody reads the body any more")
+            raise failed(error) from error
 
     def wait(self) -> None:
         """Wait for room in the pipe."""
