@@ -21,7 +21,20 @@ from bench.peers import PeerFailed, PeerMissing
 from bench.table import PIPE_WIDTH, as_json, as_markdown, show
 from tests.guestbuild import BuildFailed, ToolchainMissing
 
-ROWS = ("echo", "start", "files", "disk", "gostd", "calls", "parked", "timers", "cancel", "gil")
+ROWS = (
+    "echo",
+    "start",
+    "files",
+    "disk",
+    "gostd",
+    "calls",
+    "components",
+    "serve",
+    "parked",
+    "timers",
+    "cancel",
+    "gil",
+)
 FAILURES = (PartFailed, PeerFailed, PeerMissing, BuildFailed, ToolchainMissing)
 
 

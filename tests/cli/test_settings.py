@@ -3,7 +3,8 @@
 import pytest
 
 import coop
-from coop.cli.command import POLLERS, _limits
+from coop.cli.command import POLLERS
+from coop.cli.given import _limits
 from coop.cli.settings import TABLES, Settings, list_help, read_list
 from coop.netpoll import POLLERS as MADE
 
