@@ -49,10 +49,44 @@ def test_a_text_that_is_no_module(tmp_path):
     assert "i32.bogus" in line
 
 
-def test_a_component(tmp_path):
+def test_a_component_that_is_no_command(tmp_path):
     path = tmp_path / "a.wasm"
     path.write_bytes(bytes(wasmtime.wat2wasm("(component)")))
-    assert complaint(["run", path], 1) == f"{path}: this is a component; a core module was expected"
+    assert complaint(["run", path], 1) == (
+        f"{path}: wasi:cli/run is not exported, so it is no command (it exports nothing; --invoke"
+        " INTERFACE#FUNCTION calls one, coop serve serves HTTP)"
+    )
+    assert complaint(["serve", path], 1) == (
+        f"{path}: wasi:http/incoming-handler is not exported, so it serves nothing"
+    )
+
+
+def test_a_module_where_a_component_is_wanted(tmp_path):
+    path = save(tmp_path, "(module)")
+    assert complaint(["serve", path], 1) == f"{path}: this is a core module; only a component serves HTTP"
+
+
+def test_a_component_of_what_is_refused_is_told_in_words(tmp_path):
+    text = '(component (import "acme:a/b" (instance (export "f" (func (param "s" (stream u8)))))))'
+    path = tmp_path / "a.wat"
+    path.write_text(text)
+    assert "component model async" in complaint(["run", path], 1)
+
+
+def test_an_import_of_another_type_is_named_with_both(tmp_path):
+    text = """(component
+      (import "wasi:random/random@0.2.0" (instance (export "get-random-u64" (func (result u32)))))
+      (core module $m (func (export "run") (result i32) (i32.const 0)))
+      (core instance $i (instantiate $m))
+      (func $f (result (result)) (canon lift (core func $i "run")))
+      (instance $run (export "run" (func $f)))
+      (export "wasi:cli/run@0.2.0" (instance $run)))"""
+    path = tmp_path / "a.wat"
+    path.write_text(text)
+    assert complaint(["run", path], 1) == (
+        f"{path}: import wasi:random/random@0.2.0 get-random-u64 has type func() -> u32,"
+        " provided is func() -> u64"
+    )
 
 
 def test_missing_imports_are_named_each(tmp_path):
