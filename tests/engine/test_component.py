@@ -169,7 +169,7 @@ def test_an_import_of_another_type_is_named_with_both():
     with pytest.raises(LinkError) as caught:
         call(CALLS_TWICE, "go", 5, imports=[Host()])
     assert str(caught.value) == (
-        f"app: import {HOST} twice has kind func(x: u32) -> u32, provided is func(x: string) -> u32"
+        f"app: import {HOST} twice has type func(x: u32) -> u32, provided is func(x: string) -> u32"
     )
 
 

@@ -20,7 +20,7 @@ class Export:
     """One exported function.
 
     name  -- for messages: the interface's and its own
-    kind  -- what it takes and gives
+    type  -- what it takes and gives
     index -- wasmtime's index of it
     """
 

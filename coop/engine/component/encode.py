@@ -5,7 +5,7 @@ An encoder gets the address of a value to fill, which so far is a plain `false`,
 1. What stands there is a valid value at every moment, since wasmtime takes it back also
    after an encoder has failed: the kind is written after the room for the parts was made,
    and the parts, which begin as plain `false`s, after the kind.
-2. A value of another kind or out of range is a TypeError that says what was wanted.
+2. A value of another type or out of range is a TypeError that says what was wanted.
 3. No room is made for a list that is longer than the guest may be passed: it is 32 times what it
    holds, and where there is none the process ends.
 """

@@ -101,7 +101,7 @@ class ComponentInstance(Store):
         """Call an exported function and return its result; see `coop.wit.values` for how values look.
 
         interface -- the interface it is in, with its version or without; "" for one that stands alone
-        Raises: LinkError for a wrong name, number or kind of arguments; Err if the result is an error;
+        Raises: LinkError for a wrong name, number or type of arguments; Err if the result is an error;
         GuestTrap; LimitExceeded; whatever a host function raised.
         """
         self._check_caller()

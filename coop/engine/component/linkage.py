@@ -14,7 +14,7 @@ means is found on the guest's own objects, so that guests share the rest.
    room for the results stays.
 2. An interface nobody provides, and a function of one that nobody knows, is linked all the
    same: it ends the guest when it is called, with its name.
-3. What is provided must be of the kind the component says, or it is not linked at all.
+3. What is provided must be of the type the component says, or it is not linked at all.
 """
 
 import ctypes as C
@@ -148,7 +148,7 @@ class ComponentLinkage:
             if provider is None or found is None:
                 self._add_missing(linker, name, shown)
             elif found.type is not None and not found.type.fits(kind):
-                trouble.append(f"import {shown} has kind {_cut(kind)}, provided is {_cut(found.type)}")
+                trouble.append(f"import {shown} has type {_cut(kind)}, provided is {_cut(found.type)}")
             else:
                 call = self._caller(provider[0], found)
                 self._add_function(linker, name, call, found.parks, kind, shown)
