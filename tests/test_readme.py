@@ -66,7 +66,10 @@ NEEDS = {
 }
 #: The language of a block -> the file that the text beside it calls it.
 FILES = {"rust": "server.rs", "toml": ".cargo/config.toml", "make": "ticker.mk"}
-SERVES = ("make run", "coop run --tcplisten", "coop run --allow-listen", "python examples/tcpecho/", "python examples/guest_per_client/")
+SERVES = (
+    *("make run", "coop run --tcplisten", "coop run --allow-listen"),
+    *("python examples/tcpecho/", "python examples/guest_per_client/"),
+)
 
 
 def script(name: str) -> Path:

@@ -2,20 +2,28 @@
 
 Calls are made by a component in WAT, in CPU time of the thread, as in `calls`. A CPython of 18 MB is started
 from its compiled form, up to where it could be called. A stream is read in pieces by the guest from a source
-in memory; the figure is what the border moves, since the source costs nothing.
+in memory; the figure is what the border moves, since the source costs nothing. The echo server is the example
+`tcpecho`, on one connection, beside native wasmtime.
 """
 
 from __future__ import annotations
 
+import socket
+import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
-from bench.figures import Figure, Line, Plan, Target
-from bench.parts import answer, run_part
+from bench.figures import Figure, Line, Plan, Target, ratio
+from bench.parts import ROOT, answer, run_part
+from bench.peers import PeerFailed, wasmtime_program
 from bench.rows.calls import per_call_us
-from tests.components import command, script
+from tests.components import command, python_component, script
 
-CALLS, STARTS = 100_000, 50
+CALLS, STARTS, ECHOES = 100_000, 50, 3000
+ECHO_TIMES = 2.5
+SWITCHES = "inherit-network,cli-exit-with-code,network-error-code"
 SCALAR_US, BORROW_US, START_MS = 2.0, 2.5, 1.0
 READ_BYTES = 16 << 20
 
@@ -141,8 +149,39 @@ result = count
     return speed
 
 
+def echo_us(command: list[str], requests: int) -> float:
+    """Return the median of the microseconds that 64 bytes take to a server and back.
+
+    command -- starts an echo server that says "... on HOST:PORT" in its first line
+    """
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        try:
+            assert child.stdout is not None
+            port = int(child.stdout.readline().rpartition(b":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                took = [_echo_ns(client) for _ in range(requests)]
+            return statistics.median(took[requests // 10 :]) / 1e3
+        finally:
+            child.kill()
+
+
+def _echo_ns(client: socket.socket) -> int:
+    begin = time.perf_counter_ns()
+    client.sendall(b"x" * 64)
+    if client.recv(100) != b"x" * 64:
+        raise PeerFailed("the echo is not what was sent")
+    return time.perf_counter_ns() - begin
+
+
 def measure(plan: Plan) -> list[Line]:
     """Measure in rounds."""
+    echo = str(python_component(ROOT / "examples" / "tcpecho" / "component.py", "command"))
+    servers = {
+        "echo": [sys.executable, "-m", "coop", "run", "--allow-listen", "127.0.0.1:0"],
+        "native": [str(wasmtime_program()), "run", "-S", SWITCHES],
+    }
+    requests = plan.pick(ECHOES, ECHOES // 10)
     hello, runner = str(command("hello.py")), str(script())
     calls, starts = plan.pick(CALLS, CALLS // 10), plan.pick(STARTS, 5)
     total = plan.pick(READ_BYTES, READ_BYTES // 16)
@@ -156,6 +195,8 @@ def measure(plan: Plan) -> list[Line]:
         for name, cost in run_part(__name__, "calls", calls).items():
             note(name, cost)
         note("start", run_part(__name__, "start", hello, starts))
+        for name, command_line in servers.items():
+            note(name, echo_us([*command_line, echo, "127.0.0.1", "0"], requests))
         for piece in (4096, 65536):
             note(f"read {piece}", run_part(__name__, "read", runner, piece, total))
 
@@ -164,7 +205,12 @@ def measure(plan: Plan) -> list[Line]:
         target = None if bound is None else Target.at_most(figure, bound)
         return Line(f"comp {name}", what, "default", figure, {}, {}, target)
 
+    here, there = Figure("us", found["echo"]), Figure("us", found["native"])
+    times = ratio(here, there)
+    target = Target(f"<= {ECHO_TIMES} of wasmtime", times <= ECHO_TIMES)
+    what = "64 bytes to a CPython that echoes and back, median"
     return [
+        Line("comp echo", what, "coop run", here, {"wasmtime": there}, {"wasmtime": times}, target),
         line("scalars", "host function of a component, (u32, u32) -> u32", "us", SCALAR_US),
         line("borrows", "method of a component's resource, (borrow, u32) -> u32", "us", BORROW_US),
         line("start", "start and end of a CPython of 18 MB, compiled", "ms", START_MS),

@@ -85,7 +85,7 @@ def _context(certificate: str, key: str) -> ssl.SSLContext:
         if not Path(path).is_file():
             raise UsageError(f"{option} {path}: no such file")
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password="")  # OpenSSL would ask the terminal for one
     except (ssl.SSLError, OSError) as error:
         raise coop.CoopError(f"--tls-cert {certificate}, --tls-key {key}: {error}") from None
     return context

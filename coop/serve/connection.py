@@ -25,6 +25,7 @@ from coop.errors import DeadlineExceeded, WasCancelled
 from coop.logs import Log
 from coop.net import Conn
 from coop.netpoll.contract import WRITE
+from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.polldesc import PollDesc
 from coop.scheduler import scheduler
 from coop.serve.exchange import Exchange
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _PIECE = 64 << 10
+
+_READ = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+"""What a client is in when all of its request was read."""
 
 _UNWANTED = 256 << 10
 """Bytes of a body that nobody wants which are read all the same, so that the connection can go on."""
@@ -91,7 +95,7 @@ class Connection:
                 self._http.start_next_cycle()
                 self.is_idle = True
             self._linger()
-        except (OSError, h11.ProtocolError) as error:
+        except (OSError, h11.ProtocolError, HttpFailure) as error:
             log.debug("connection lost", peer=self._peer, error=str(error))
             if not self._is_delimited and self._http.our_state is h11.SEND_BODY:
                 self._reset()
@@ -105,7 +109,7 @@ class Connection:
 
     def _linger(self) -> None:
         """Read on for a moment: to close with bytes unread would take the answer back from the client."""
-        if self._http.their_state in (h11.DONE, h11.CLOSED) and not self._http.trailing_data[0]:
+        if self._http.their_state in _READ and not self._http.trailing_data[0]:
             return
         self.is_idle = True
         self._stream.shutdown()
@@ -115,8 +119,11 @@ class Connection:
 
     def _reset(self) -> None:
         """End in a way that cannot be taken for the end of a body."""
+        file = self._conn.openfile
+        assert isinstance(file, SocketFile)
         with suppress(OSError):
-            self._conn.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            file.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            file.is_connected = False  # it is not shut down before, which would be an end like others
             self._conn.close()
 
     # -- one request
@@ -198,7 +205,8 @@ class Connection:
                 response = exchange.wait_for_answer()
                 event = self._head_of(head, response)
             except (HttpFailure, h11.LocalProtocolError) as error:
-                log.warning("request failed", peer=self._peer, error=str(error))
+                tell = log.debug if exchange.is_cancelled else log.warning
+                tell("request failed", peer=self._peer, error=str(error))
                 self._refuse(500, "the request could not be answered", is_head=head.method == "HEAD")
             else:
                 self._send_response(head, response, event)
@@ -230,6 +238,7 @@ class Connection:
         except (DeadlineExceeded, h11.ProtocolError, HttpFailure) as error:
             exchange.trailers.fail(_failure(error))
             exchange.body.end(as_os_error(_failure(error)))
+            self._expect_little(exchange)
         except OSError:
             exchange.cancel()
 
@@ -264,12 +273,17 @@ class Connection:
     def _watch(self, exchange: Exchange) -> None:
         """Wait for the client's end, or for its next request, which is kept for later."""
         is_over = self._exchange is not exchange
-        if is_over or self._http.their_state is not h11.DONE or self._http.trailing_data[0]:
+        if is_over or self._http.their_state not in _READ or self._http.trailing_data[0]:
             return
         self._stream.set_read_deadline(None)
         data = self._stream.recv(_PIECE)
         self._http.receive_data(data)
-        while not data:
+        if not data:
+            self._expect_little(exchange)
+
+    def _expect_little(self, exchange: Exchange) -> None:
+        """Give up on a client that sends no more and is sent nothing either for a while."""
+        while self._exchange is exchange:
             moved = self._moved
             scheduler().sleep_ns(to_ns(self._limits.pause_seconds))
             if moved == self._moved:
@@ -342,6 +356,8 @@ class Connection:
                 self._send(h11.Data(data=data))
                 self._sent += len(data)
         trailers: Any = body.trailers.wait("the end of a body") or ()
+        if body.pipe.is_abandoned:
+            raise ConnectionResetError("the client is gone")  # what it left there was not sent
         is_chunked = is_sent and not response.fields.has("content-length")
         if not is_chunked or self._http.their_http_version == b"1.0":
             trailers = ()  # there is no place for them

@@ -32,12 +32,14 @@ class Exchange:
     body     -- what of the request's body has come; the connection puts it in
     trailers -- what comes after that; for the connection to set
     answer   -- an `OutgoingResponse`, or why there is none
+    is_cancelled -- whether nobody waits for it any more
     """
 
     def __init__(self, instances: Instances, head: Head, on_read: Callable[[], object] | None) -> None:
         self.body = Pipe("a request's body")
         self.trailers = Outcome("the end of a request's body")
         self.answer = Outcome("the answer of a handler")
+        self.is_cancelled = False
         self._instances = instances
         self._head = head
         self._on_read = on_read
@@ -56,6 +58,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """End the guest: nobody waits for the answer any more."""
+        self.is_cancelled = True
         gone = HttpFailure("connection-terminated")
         self.body.end(as_os_error(gone))
         self.trailers.fail(gone)
@@ -81,7 +84,8 @@ class Exchange:
             self.answer.fail(HttpFailure("internal-error", "the handler set no response"))
         except CoopError as error:
             words = "handler trapped" if isinstance(error, GuestTrap) else "handler failed"
-            log.error(words, method=self._head.method, target=self._head.target, error=str(error))
+            tell = log.debug if self.is_cancelled else log.error
+            tell(words, method=self._head.method, target=self._head.target, error=str(error))
             self.answer.fail(HttpFailure("internal-error", str(error)))
         except Exception as error:
             log.error("handler not run", target=self._head.target, error=str(error))

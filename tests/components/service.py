@@ -1,8 +1,10 @@
 """An HTTP service that does what the path says."""
 
-from componentize_py_types import Ok
+from componentize_py_types import Err, Ok
 from wit_world import exports
+from wit_world.imports import monotonic_clock
 from wit_world.imports.wasi_http_types import (
+    ErrorCode_HttpRequestDenied,
     Fields,
     IncomingBody,
     OutgoingBody,
@@ -11,6 +13,19 @@ from wit_world.imports.wasi_http_types import (
 )
 
 seen = 0
+kept = []
+
+
+def sleep(seconds):
+    monotonic_clock.subscribe_duration(int(seconds * 1e9)).block()
+
+
+def begin(out, headers=()):
+    """Answer with a body of which nothing is written yet."""
+    response = OutgoingResponse(Fields.from_list([(n, v.encode()) for n, v in headers]))
+    outgoing = response.body()
+    ResponseOutparam.set(out, Ok(response))
+    return outgoing, outgoing.write()
 
 
 def respond(out, status, body, headers=(), trailers=None):
@@ -70,5 +85,37 @@ class IncomingHandler(exports.IncomingHandler):
             stream.blocking_write_and_flush(b"short")
             stream.__exit__(None, None, None)
             outgoing.__exit__(None, None, None)
+        elif path == "/hang":
+            sleep(1000)
+        elif path == "/slow":
+            sleep(0.5)
+            respond(response_out, 200, b"slow")
+        elif path == "/half":
+            kept.append(begin(response_out))
+            kept[0][1].blocking_write_and_flush(b"half")
+            sleep(1000)
+        elif path == "/kept":
+            kept.append((request, request.headers(), begin(response_out)))
+        elif path == "/endless":
+            _, stream = begin(response_out)
+            while True:
+                stream.blocking_write_and_flush(b"x" * 4096)
+        elif path == "/counted":
+            respond(response_out, 200, b"body", [("content-length", "4")], [("x-sum", b"42")])
+        elif path in {"/204", "/304"}:
+            respond(response_out, int(path[1:]), b"not sent", [("content-length", "8")])
+        elif path == "/refuse":
+            ResponseOutparam.set(response_out, Err(ErrorCode_HttpRequestDenied()))
+        elif path == "/dropped":
+            response_out.__exit__(None, None, None)
+            sleep(0.3)
+        elif path == "/odd":
+            respond(response_out, 299, b"", [("content-length", "1"), ("content-length", "2")])
+        elif path == "/spin":
+            while True:
+                pass
+        elif path == "/late":
+            respond(response_out, 200, b"early")
+            sleep(0.3)
         else:
             respond(response_out, 404, f"no {path}\n".encode())

@@ -79,6 +79,8 @@ def code_of(error: BaseException) -> Case:
     """Return the code for whatever ended an exchange."""
     if isinstance(error, HttpFailure):
         return error.code
+    if isinstance(error.__cause__, HttpFailure):
+        return error.__cause__.code
     if isinstance(error, DeadlineExceeded):
         return Case("connection-timeout")
     if isinstance(error, socket.gaierror):

@@ -42,6 +42,11 @@ class Pipe:
         self._is_abandoned = False
 
     @property
+    def room(self) -> int:
+        """How many bytes more it would take."""
+        return ROOM - len(self._bytes)
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether nobody takes anything out of it any more."""
         return self._is_abandoned
@@ -168,6 +173,13 @@ class PipeOutput(OutputStream):
     def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put into the pipe."""
         return self.pipe.put(data, whole=whole)
+
+    def check_write(self) -> int:
+        """Permit what there is room for."""
+        self._check()
+        room = self.pipe.room
+        self._permit = self.world.bytes_per_call(room, room) if room > 0 else int(self.is_writable())
+        return self._permit
 
     def _write(self, data: bytes) -> None:
         """Put in all of what was permitted: no backlog that the end of the body could overtake."""
