@@ -37,8 +37,9 @@ REQUIRED = [
     *_section("N"),
     *_section("S"),
     *_section("F"),
-    *_section("T", last=6),
+    *_section("T"),
     "T6a",
+    *_section("U"),
 ]
 
 

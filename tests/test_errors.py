@@ -17,7 +17,7 @@ def test_cancelled_is_no_exception_that_except_exception_would_swallow():
     assert not issubclass(coop.Cancelled, Exception)
 
 
-@pytest.mark.seed("D13")
+@pytest.mark.seed("D13", "T23")
 @pytest.mark.parametrize(
     ("kind", "base", "number"),
     [
@@ -36,6 +36,7 @@ def test_errors_of_files_are_the_systems_kind_too(kind: type[OSError], base: typ
     assert "what was attempted" in str(error)
 
 
+@pytest.mark.seed("T23")
 def test_an_exceeded_deadline_says_what_go_says():
     assert "i/o timeout" in str(coop.DeadlineExceeded())
 

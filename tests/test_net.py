@@ -8,7 +8,10 @@ from contextlib import ExitStack
 import pytest
 
 import coop
+from coop.clock import NEVER_NS
 from coop.net import bind_listener, parse_address
+from coop.netpoll.contract import BOTH, READ, WRITE
+from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler
 
 POLLERS = ["hostpoll", "oneoff", "pollset"]
@@ -40,6 +43,7 @@ def reset(conn: coop.Conn) -> None:
 # -- bytes
 
 
+@pytest.mark.seed("T16")
 @each_poller
 def test_bytes_arrive_whole_and_in_order_through_a_full_socket(poller: str):
     data = bytes(range(256)) * 20_000
@@ -65,7 +69,7 @@ def test_the_end_of_the_stream_is_an_empty_read_again_and_again(poller: str):
     assert with_pair(body, poller) == [b"last", b"", b""]
 
 
-@pytest.mark.seed("D14")
+@pytest.mark.seed("D14", "T16")
 def test_reading_nothing_returns_at_once():
     assert with_pair(lambda client, _server: (client.recv(0), client.recv_into(bytearray()))) == (b"", 0)
 
@@ -144,6 +148,7 @@ def test_a_reset_is_an_error_and_leaves_nothing_open(poller: str):
     with_pair(body, poller)
 
 
+@pytest.mark.seed("T16")
 def test_a_write_to_a_peer_that_went_away_says_how_much_went_out():
     def body(client: coop.Conn, server: coop.Conn) -> None:
         writer = coop.spawn(client.sendall, bytes(50_000_000))
@@ -155,6 +160,37 @@ def test_a_write_to_a_peer_that_went_away_says_how_much_went_out():
         assert 0 < caught.value.sent < 50_000_000  # type: ignore[union-attr]
 
     with_pair(body)
+
+
+# -- calls of one's own
+
+
+@pytest.mark.seed("T27")
+@each_poller
+def test_who_makes_calls_of_his_own_tries_waits_and_tries_again_until_the_end_is_closed(poller: str):
+    buffer = bytearray(9)
+
+    def body(client: coop.Conn, server: coop.Conn) -> list[int]:
+        file, tries = client.openfile, []
+
+        def read() -> None:
+            while True:
+                tries.append(file.try_read([memoryview(buffer)]))
+                if tries[-1] == BLOCKED:
+                    file.wait(READ)
+
+        reader = coop.spawn(read)
+        coop.pause()
+        server.sendall(b"later")
+        while len(tries) < 3:
+            coop.pause()
+        client.close()
+        with pytest.raises(coop.Closed, match="use of closed network connection"):
+            reader.wait()
+        return tries
+
+    assert with_pair(body, poller) == [BLOCKED, 5, BLOCKED]
+    assert buffer[:5] == b"later"
 
 
 # -- accept
@@ -272,7 +308,7 @@ def test_two_thousand_connections_half_of_them_reset_leave_no_descriptor(poller:
 # -- deadlines
 
 
-@pytest.mark.seed("D8", "D9")
+@pytest.mark.seed("D8", "D9", "T19")
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_a_deadline_of_now_or_earlier_is_never_taken_for_none(seconds: float):
     def body(client: coop.Conn, server: coop.Conn) -> None:
@@ -286,7 +322,7 @@ def test_a_deadline_of_now_or_earlier_is_never_taken_for_none(seconds: float):
     with_pair(body)
 
 
-@pytest.mark.seed("D8")
+@pytest.mark.seed("D8", "T19", "T20")
 @each_poller
 def test_a_deadline_ends_a_read_in_progress(poller: str):
     def body(client: coop.Conn, _server: coop.Conn) -> None:
@@ -340,7 +376,7 @@ def test_a_reader_woken_for_a_deadline_that_has_moved_waits_again():
     assert with_pair(body) == b"after all"
 
 
-@pytest.mark.seed("D8")
+@pytest.mark.seed("D8", "T19")
 def test_read_and_write_deadlines_are_apart():
     def body(client: coop.Conn, _server: coop.Conn) -> None:
         client.set_read_deadline(0)
@@ -353,6 +389,48 @@ def test_read_and_write_deadlines_are_apart():
             client.sendall(b"x")
 
     with_pair(body)
+
+
+@pytest.mark.seed("T19")
+def test_there_is_no_deadline_until_one_is_set_and_then_it_is_that_of_both_directions():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        file = client.openfile
+        assert file.deadline_ns(BOTH) == NEVER_NS
+        client.set_deadline(100)
+        assert file.deadline_ns(READ) == file.deadline_ns(WRITE) < NEVER_NS
+        client.set_deadline(None)
+        assert file.deadline_ns(BOTH) == NEVER_NS
+
+    with_pair(body)
+
+
+@pytest.mark.seed("T19", "T20")
+@each_poller
+def test_a_deadline_ends_a_write_in_progress_that_says_how_much_went_out(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> tuple[int, int]:
+        client.set_write_deadline(0.01)
+        with pytest.raises(coop.DeadlineExceeded) as caught:
+            client.sendall(bytes(50_000_000))
+        client.shutdown()
+        received = 0
+        while data := server.recv():
+            received += len(data)
+        return received, caught.value.sent  # type: ignore[attr-defined]
+
+    received, sent = with_pair(body, poller)  # type: ignore[misc]
+    assert 0 < received == sent < 50_000_000
+
+
+@pytest.mark.seed("T20")
+def test_the_timer_of_an_attempt_to_connect_is_gone_when_it_has_come_to_something():
+    def main() -> int:
+        timers = scheduler().timers
+        with coop.listen("127.0.0.1:0") as listener:
+            before = len(timers)
+            with coop.connect(listener.address, timeout=100):
+                return len(timers) - before
+
+    assert coop.run(main) == 0
 
 
 @pytest.mark.seed("D8")
@@ -407,7 +485,7 @@ def test_a_deadline_set_after_closing_has_no_effect():
 # -- close
 
 
-@pytest.mark.seed("D6")
+@pytest.mark.seed("D6", "T22")
 @each_poller
 @pytest.mark.parametrize("call", ["recv", "sendall"])
 def test_closing_wakes_a_call_in_progress_with_closed(poller: str, call: str):
@@ -421,7 +499,7 @@ def test_closing_wakes_a_call_in_progress_with_closed(poller: str, call: str):
     with_pair(body, poller)
 
 
-@pytest.mark.seed("D6")
+@pytest.mark.seed("D6", "T22")
 @each_poller
 def test_closing_a_listener_wakes_every_acceptor_with_closed(poller: str):
     def main() -> None:
@@ -436,7 +514,7 @@ def test_closing_a_listener_wakes_every_acceptor_with_closed(poller: str):
     coop.run(main, poller=poller)
 
 
-@pytest.mark.seed("D13")
+@pytest.mark.seed("D13", "T11", "T16", "T23")
 @pytest.mark.parametrize(
     "use",
     [
@@ -456,6 +534,53 @@ def test_using_or_closing_a_closed_connection_is_closed(use: Callable[[coop.Conn
     with_pair(body)
 
 
+@pytest.mark.seed("T11")
+def test_an_open_file_has_one_name_at_first_and_ends_with_the_last():
+    def body(client: coop.Conn, _server: coop.Conn) -> None:
+        file = client.openfile
+        assert file.refs == 1
+        assert file.retain() is file
+        client.close()
+        assert (file.refs, file.sock.fileno() >= 0) == (1, True)
+        file.release()
+        assert (file.refs, file.sock.fileno()) == (0, -1)
+        for use in (file.release, file.retain):
+            with pytest.raises(coop.Closed, match="use of closed network connection"):
+                use()
+
+    with_pair(body)
+
+
+@pytest.mark.seed("T18")
+@each_poller
+def test_the_peer_reads_the_end_when_the_last_name_is_given_back_and_not_before(poller: str):
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        file = client.openfile.retain()
+        client.close()
+        server.set_read_deadline(0.005)
+        with pytest.raises(coop.DeadlineExceeded):
+            server.recv()
+        server.set_read_deadline(None)
+        file.release()
+        return server.recv()
+
+    assert with_pair(body, poller) == b""
+
+
+@pytest.mark.seed("T18")
+def test_closing_what_the_peer_has_reset_is_no_error():
+    def body(client: coop.Conn, server: coop.Conn) -> None:
+        reset(client)
+        with pytest.raises(ConnectionResetError):
+            server.recv()
+        with pytest.raises(OSError, match="not connected"):
+            server.shutdown()
+        server.close()
+
+    with_pair(body)
+
+
+@pytest.mark.seed("T18")
 def test_closing_sends_the_end_of_the_stream_though_another_process_holds_a_dup():
     def body(client: coop.Conn, server: coop.Conn) -> bytes:
         dup = os.dup(client.fileno())

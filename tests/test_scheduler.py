@@ -503,8 +503,9 @@ def test_a_cancelled_main_is_reported_as_cancelled():
 # -- deadlock
 
 
-@pytest.mark.seed("S6")
-def test_a_deadlock_lists_every_parked_task_with_its_reason_and_stack():
+@pytest.mark.seed("S6", "U7")
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+def test_a_deadlock_lists_every_parked_task_with_its_reason_and_stack(poller: str):
     def wait_for_godot() -> None:
         coop.current().park("Godot")
 
@@ -512,7 +513,7 @@ def test_a_deadlock_lists_every_parked_task_with_its_reason_and_stack():
         coop.spawn(wait_for_godot, name="estragon").wait()
 
     with pytest.raises(coop.Deadlock) as caught:
-        coop.run(main)
+        coop.run(main, poller=poller)
     report = str(caught.value)
     assert "task main is parked, waits for the end of task estragon" in report
     assert "task estragon is parked, waits for Godot" in report

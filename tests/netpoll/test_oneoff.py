@@ -57,7 +57,7 @@ class TestTimings:
         bench.poll(0)
         assert bench.host.calls == [[clock(0), ("fd", 5, READ, pd.seq)]]
 
-    @pytest.mark.seed("G1", "G12", "T6")
+    @pytest.mark.seed("G1", "G12", "T6", "T7")
     def test_a_wait_with_a_limit_carries_it_in_slot_0(self, bench):
         pd = bench.open(5, WRITE)
         bench.poll(1234)
@@ -76,14 +76,14 @@ class TestTimings:
 
 
 class TestErrors:
-    @pytest.mark.seed("G15")
+    @pytest.mark.seed("G15", "T9")
     def test_an_interrupted_wait_with_a_limit_returns_for_a_fresh_delay(self, bench):
         bench.open(5, READ)
         bench.host.answers = [errno.EINTR]
         assert bench.poll(100) == []
         assert len(bench.host.calls) == 1
 
-    @pytest.mark.seed("G15")
+    @pytest.mark.seed("G15", "T9")
     @pytest.mark.parametrize("delay_ns", [0, -1])
     def test_an_interrupted_call_for_ever_or_for_a_look_is_made_again(self, bench, delay_ns):
         pd = bench.open(5, READ)
@@ -92,7 +92,7 @@ class TestErrors:
         first, second, third = bench.host.calls
         assert first == second == third
 
-    @pytest.mark.seed("G16")
+    @pytest.mark.seed("G16", "T9")
     def test_any_other_errno_is_fatal_and_named_with_the_count(self, bench):
         bench.open(5, READ, WRITE)
         bench.host.answers = [errno.ENOMEM]

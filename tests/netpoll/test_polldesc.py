@@ -241,7 +241,7 @@ class TestResults:
         pd.unblock()
         assert pd.check(READ) is Result.CLOSING
 
-    @pytest.mark.seed("D4")
+    @pytest.mark.seed("D4", "T23")
     @pytest.mark.parametrize(
         ("spoil", "error", "message"),
         [
@@ -335,7 +335,7 @@ class TestClosing:
 
 
 class TestDeadlines:
-    @pytest.mark.seed("D8")
+    @pytest.mark.seed("D8", "T19")
     @pytest.mark.parametrize("in_ns", [0, -1, -1000])
     def test_now_or_the_past_expires_at_once_and_wakes_the_waiters_of_that_mode(self, bench, in_ns):
         reader, writer = bench.waits(READ, "r"), bench.waits(WRITE, "w")
@@ -359,7 +359,7 @@ class TestDeadlines:
         pd.set_deadline(READ, 0, 0)
         assert pd.check(READ) is Result.TIMEOUT
 
-    @pytest.mark.seed("D8")
+    @pytest.mark.seed("D8", "T20")
     def test_a_deadline_wakes_when_it_comes_and_not_before(self, bench):
         task = bench.waits(READ)
         bench.deadline(READ, 10)
@@ -424,7 +424,7 @@ class TestDeadlines:
         with pytest.raises(BugError, match="it has no timers"):
             PollDesc(-1).set_deadline(READ, 5, 0)
 
-    @pytest.mark.seed("D10")
+    @pytest.mark.seed("D10", "T19", "T21")
     def test_a_waiter_woken_by_a_deadline_that_moved_meanwhile_waits_again(self, bench):
         task = bench.waits(READ)
         bench.deadline(READ, 0)  # wakes the task, which has not run yet
@@ -435,7 +435,7 @@ class TestDeadlines:
         bench.hub.run()
         assert task.outcome() is None
 
-    @pytest.mark.seed("D8", "D10")
+    @pytest.mark.seed("D8", "D10", "T21")
     def test_a_moved_deadline_moves_the_wait_in_progress(self, bench):
         task = bench.waits(READ)
         bench.deadline(READ, 10)
@@ -446,7 +446,7 @@ class TestDeadlines:
         bench.hub.run()
         assert isinstance(task.error, DeadlineExceeded)
 
-    @pytest.mark.seed("T5", "D8")
+    @pytest.mark.seed("T5", "D8", "T20")
     def test_an_event_and_a_deadline_together_are_one_wake(self, bench):
         bench.waits(READ)
         bench.deadline(READ, 10)

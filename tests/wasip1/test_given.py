@@ -47,6 +47,7 @@ def folder(tmp_path, monkeypatch):
 # -- addresses: the guest's own
 
 
+@pytest.mark.seed("T25")
 @every_poller
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "unix:s", "unix:@coop-given"])
 def test_a_guest_serves_on_an_address_and_another_one_connects_to_it(folder, address, poller):
@@ -189,6 +190,7 @@ def test_a_connection_is_the_guests_alone_and_then_the_hosts_again(folder, addre
     assert coop.run(main, poller=poller) == (b"before", (1, b"during"), b"after", b"alive", 0)
 
 
+@pytest.mark.seed("T11", "T12")
 def test_a_connection_that_the_guest_closes_is_the_hosts_at_once():
     def main():
         with conns() as (client, server), Script(stdin=server, stdout=server) as guest:
@@ -200,6 +202,21 @@ def test_a_connection_that_the_guest_closes_is_the_hosts_at_once():
             return server.recv()
 
     assert coop.run(main) == b"x"
+
+
+@pytest.mark.seed("T12", "T18")
+def test_a_connection_that_host_code_closes_goes_on_with_the_guest_and_ends_with_it():
+    def main():
+        with conns() as (client, server), Script(connections=[server]) as guest:
+            server.close()
+            client.sendall(b"still")
+            heard = guest.read(3)
+            assert guest.write(3, b"there") == 5
+            answer = client.recv()
+            guest.fd_close(3)
+            return heard, answer, client.recv()
+
+    assert coop.run(main) == (b"still", b"there", b"")
 
 
 def test_a_guest_that_traps_or_is_cancelled_gives_its_connection_back():
@@ -261,6 +278,7 @@ def test_what_belongs_to_another_run_cannot_be_given(option):
     coop.run(main)
 
 
+@pytest.mark.seed("T12")
 def test_a_listener_of_host_code_is_shared_but_not_what_a_guest_sets_on_it():
     def main():
         with coop.listen("127.0.0.1:0") as listener:
@@ -279,6 +297,7 @@ def test_a_listener_of_host_code_is_shared_but_not_what_a_guest_sets_on_it():
     assert coop.run(main) == ([NONBLOCK, NONBLOCK], b"x")
 
 
+@pytest.mark.seed("T12", "T24")
 def test_a_listener_that_host_code_closes_goes_on_with_the_guest_and_so_does_its_file(folder):
     def main():
         listener = coop.listen("unix:s")
@@ -355,6 +374,8 @@ def bad_socket(kind: str):
             yield stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         elif kind == "not listening":
             yield stack.enter_context(socket.socket())
+        elif kind == "datagram":
+            yield stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
         elif kind == "sequenced":
             sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             sock.bind("")
@@ -364,11 +385,13 @@ def bad_socket(kind: str):
             yield stack.enter_context(socket.socketpair()[0])
 
 
+@pytest.mark.seed("T24")
 @pytest.mark.parametrize(
     ("option", "kind", "error", "says"),
     [
         ("listen", "closed", OSError, "listen[1]: the socket is closed"),
         ("listen", "not listening", ValueError, "listen[1]: the socket is no stream socket that listens"),
+        ("listen", "datagram", ValueError, "listen[1]: the socket is no stream socket that listens"),
         ("listen", "sequenced", ValueError, "listen[1]: the socket is no stream socket that listens"),
         ("connections", "closed", OSError, "connections[1]: the socket is closed"),
         ("connections", "listening", ValueError, "connections[1]: the socket listens (listen= takes it)"),
@@ -431,6 +454,7 @@ def test_a_socket_that_encrypts_is_refused_because_the_guest_would_see_it_encryp
 # -- sockets of other kinds
 
 
+@pytest.mark.seed("T13", "T24")
 @every_poller
 def test_datagrams_keep_their_borders_and_an_error_is_told_once(poller):
     with socket.socket(type=socket.SOCK_DGRAM) as mine, socket.socket(type=socket.SOCK_DGRAM) as far:
@@ -571,6 +595,7 @@ def test_urgent_data_does_not_hide_what_follows_it(poller):
             assert scripted(act, connections=[near], poller=poller) == (b"abc", b"def", b"ghi" * 3)
 
 
+@pytest.mark.seed("T19", "T23")
 def test_a_deadline_of_the_host_ends_the_guests_receives_and_sends():
     def main():
         with conns() as (_, server), Script(connections=[server]) as guest:

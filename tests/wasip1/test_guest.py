@@ -31,6 +31,17 @@ def test_what_no_guest_could_understand_is_refused_when_it_is_given(options, mes
         guest(**options)
 
 
+@pytest.mark.seed("T25")
+@pytest.mark.parametrize(
+    "name", ["sock_open", "sock_bind", "sock_listen", "sock_connect", "sock_getaddrinfo"]
+)
+def test_a_guest_cannot_make_sockets_and_one_that_wants_to_is_told_which_function_is_missing(name):
+    wants = f'(import "wasi_snapshot_preview1" "{name}" (func (param i32 i32) (result i32)))'
+    module = coop.Module.from_bytes(f'(module {wants} (memory (export "memory") 1) (func (export "_start")))')
+    with pytest.raises(coop.LinkError, match=rf"wasi_snapshot_preview1\.{name} is not provided"):
+        coop.run(coop.Guest(module).run)
+
+
 def test_nothing_is_granted_by_default():
     def act(script: Script):
         return (

@@ -51,7 +51,7 @@ def test_a_write_gathers_its_buffers_and_says_how_much_was_taken():
 
 
 @pytest.mark.parametrize("call", ["fd_read", "fd_write"])
-@pytest.mark.seed("D14")
+@pytest.mark.seed("D14", "T16")
 def test_no_bytes_are_moved_without_waiting(call):
     left, right = socket.socketpair()
 
@@ -168,6 +168,7 @@ def test_memory_grown_by_the_guest_is_used_at_once():
     assert taken == b"grown"
 
 
+@pytest.mark.seed("T10")
 def test_a_reset_connection_says_so_once_and_then_ends():
     left, right = socket.create_server(("127.0.0.1", 0)), socket.socket()
 
@@ -273,6 +274,7 @@ def drain(sock: socket.socket) -> int:
             return count
 
 
+@pytest.mark.seed("T10")
 def test_a_write_takes_what_fits_and_the_rest_waits_for_the_reader():
     left, right = socket.socketpair()
     sent = []
@@ -302,6 +304,7 @@ def test_a_write_takes_what_fits_and_the_rest_waits_for_the_reader():
 # -- closing
 
 
+@pytest.mark.seed("T11", "T16")
 def test_a_closed_descriptor_is_bad_and_closing_it_again_too():
     def act(guest: Script):
         return guest.fd_close(1), guest.fd_close(1), guest.write(1, b"x"), guest.fd_close(2**32 - 1)
@@ -331,6 +334,7 @@ def test_closing_gives_the_hosts_descriptor_back_at_once(folder):
     assert scripted(act, dirs=[folder]) == (1, set())
 
 
+@pytest.mark.seed("T18")
 def test_a_closed_connection_ends_for_its_peer_at_once():
     def act(guest: Script):
         with closing(socket.create_connection(guest.guest.addresses[0])) as client:
@@ -344,6 +348,7 @@ def test_a_closed_connection_ends_for_its_peer_at_once():
 # -- fdstat
 
 
+@pytest.mark.seed("T13")
 def test_an_fdstat_is_24_bytes_that_say_what_the_descriptor_is():
     def act(guest: Script):
         assert guest.fd_fdstat_get(3, OUT) == "SUCCESS"
@@ -355,6 +360,7 @@ def test_an_fdstat_is_24_bytes_that_say_what_the_descriptor_is():
     assert (filetype, flags, rights >> 29, alone) == (6, NONBLOCK, 1, True)
 
 
+@pytest.mark.seed("T13")
 def test_filetypes_are_those_of_the_files(folder):
     left, right = socket.socketpair(type=socket.SOCK_DGRAM)
 
@@ -366,6 +372,7 @@ def test_filetypes_are_those_of_the_files(folder):
         assert scripted(act, connections=[left], dirs=[folder]) == [0, 5, 3, 4, 3, 0]
 
 
+@pytest.mark.seed("T14")
 def test_flags_are_seen_after_they_were_set_and_belong_to_one_open_file(folder):
     def act(guest: Script):
         one, two = guest.open(3, b"ten", rights=READ | WRITE | 8), guest.open(3, b"ten")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 import coop
+from coop.scheduler import scheduler
 from coop.wasip1.abi import EVENT, SUBSCRIPTION
 from tests.wasip1.script import (
     END,
@@ -309,6 +310,22 @@ def test_a_poll_parks_its_own_task_alone_until_its_descriptor_is_ready(poller):
             return order
 
         assert scripted(act, connections=[left], poller=poller) == ["other", [(2, "SUCCESS", READ, 3, 0)]]
+
+
+@every_poller
+@pytest.mark.seed("T20")
+def test_a_time_that_was_not_needed_leaves_no_timer(poller):
+    with pair() as (left, right):
+
+        def act(guest: Script):
+            timers = scheduler().timers
+            before, during = len(timers), []
+            coop.spawn(lambda: (during.append(len(timers) - before), right.send(b"abc")))
+            events = guest.poll(clock_sub(1, 100_000 * MS), fd_sub(2, READ, 3))
+            return events[0][:2], during, len(timers) - before
+
+        found = scripted(act, connections=[left], poller=poller)
+    assert found == ((2, "SUCCESS"), [1], 0)
 
 
 @every_poller

@@ -1,5 +1,6 @@
 """sock_accept, sock_recv, sock_send and sock_shutdown: success and every errno."""
 
+import fcntl
 import os
 import socket
 import struct
@@ -9,7 +10,7 @@ import pytest
 
 import coop
 from tests.children import run_child
-from tests.wasip1.script import DATA, END, GUARD, IOVS, OUT, POLLERS, Script, scripted
+from tests.wasip1.script import DATA, END, GUARD, IOVS, OUT, POLLERS, Script, fd_sub, scripted
 
 NONBLOCK = 4
 PEEK, WAITALL = 1, 2
@@ -70,7 +71,7 @@ def test_a_listener_is_non_blocking_from_the_start_and_waits_when_the_guest_says
     assert scripted(act, poller=poller, **LISTEN) == ("AGAIN", 4)
 
 
-@pytest.mark.seed("T15")
+@pytest.mark.seed("T15", "T24")
 def test_what_is_no_listener_cannot_accept(tmp_path):
     def act(guest: Script):
         return [guest.accept(fd) for fd in (0, 4, 3, 99)], guest.accept(3, 1), guest.accept(3, 2**32 - 1)
@@ -168,6 +169,7 @@ def test_two_guests_share_a_listener_and_each_client_gets_one_of_them(poller):
     assert coop.run(main, poller=poller) == ({"one", "two"}, {b"0", b"1"})
 
 
+@pytest.mark.seed("T14")
 def test_a_guest_that_ends_leaves_the_listener_non_blocking_for_the_other_one():
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -202,6 +204,27 @@ def test_a_users_sockets_are_as_they_were_when_the_guest_has_ended(timeout):
         assert right.recv(99) == b"still open"
 
 
+def flags_of(sock: socket.socket) -> int:
+    """The flags of the kernel's open file."""
+    return fcntl.fcntl(sock.fileno(), fcntl.F_GETFL)
+
+
+@pytest.mark.seed("T14")
+def test_a_users_listener_is_made_non_blocking_once_and_keeps_its_other_flags():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fcntl.fcntl(listener.fileno(), fcntl.F_SETFL, flags_of(listener) | os.O_APPEND)
+        before = flags_of(listener)
+
+        def act(guest: Script):
+            given = flags_of(listener)
+            guest.fd_fdstat_set_flags(3, 0)  # the guest's flag is its own
+            return given, flags_of(listener)
+
+        assert scripted(act, listen=[listener, listener]) == (before | os.O_NONBLOCK,) * 2
+        assert flags_of(listener) == before
+
+
+@pytest.mark.seed("T14")
 def test_a_users_connection_keeps_its_flags_while_a_guest_uses_it():
     with pair() as (left, right):
 
@@ -224,6 +247,7 @@ def test_one_socket_for_input_and_output_still_does_not_block_when_one_of_them_i
         assert right.recv(9) == b"out"
 
 
+@pytest.mark.seed("T12", "T24")
 def test_a_socket_of_the_user_may_be_closed_while_the_guest_uses_it():
     with pair() as (left, right):
 
@@ -239,6 +263,7 @@ def test_a_socket_of_the_user_may_be_closed_while_the_guest_uses_it():
 # -- receiving and sending
 
 
+@pytest.mark.seed("T15")
 def test_a_receive_stores_bytes_count_and_flags_and_nothing_beside_them():
     def act(guest: Script):
         vecs = guest.iovecs((DATA, 2), (DATA + 4, 9))
@@ -416,6 +441,7 @@ def test_a_datagram_that_is_too_long_to_send_says_so():
         assert scripted(act, connections=[left]) == "MSGSIZE"
 
 
+@pytest.mark.seed("T15")
 @pytest.mark.parametrize(
     ("fd", "errno"),
     [(99, "BADF"), (0, "NOTSOCK"), (5, "NOTSOCK"), (3, "NOTCONN")],
@@ -472,6 +498,26 @@ def test_bad_addresses_are_faults_before_a_byte_moves(iovs, count, out, flags):
 
 
 @every_poller
+@pytest.mark.seed("T27")
+def test_a_guest_that_does_not_block_tries_polls_and_tries_again_until_it_closes_the_number(poller):
+    with pair() as (left, right):
+
+        def act(guest: Script):
+            guest.fd_fdstat_set_flags(3, NONBLOCK)
+            coop.spawn(right.send, b"later")
+            tries = [guest.recv(3)]
+            while tries[-1] == "AGAIN":
+                guest.poll(fd_sub(1, 1, 3))
+                tries.append(guest.recv(3))
+            guest.fd_close(3)
+            return tries, guest.recv(3), guest.poll(fd_sub(1, 1, 3))
+
+        found = scripted(act, connections=[left], poller=poller)
+        assert found == (["AGAIN", b"later"], "BADF", [(1, "BADF", 1, 0, 0)])
+
+
+@pytest.mark.seed("T10", "T15")
+@every_poller
 def test_a_send_waits_for_room(poller):
     with pair() as (left, right):
 
@@ -490,6 +536,7 @@ def test_a_send_waits_for_room(poller):
 # -- shutting down
 
 
+@pytest.mark.seed("T15")
 def test_the_peer_reads_the_end_after_sending_was_shut_down_and_can_still_answer():
     with pair() as (left, right):
 
