@@ -179,21 +179,33 @@ class Stream(_Handle):
         return b""
 
     def write(self, data: bytes) -> int:
-        """Write all of `data` and return its length.  Raises: Closed; DeadlineExceeded; OSError."""
+        """Write all of `data` and return its length.
+
+        Raises: Closed; DeadlineExceeded; OSError; the error's `sent` says how many bytes were taken.
+        """
         self._check("write")
         view = memoryview(data)
-        while view:
-            _require_time(self._world, self._write_ns, "write")
-            try:
-                permit = self._sink.check_write()
-                piece, view = view[:permit], view[permit:]
-                if piece:
-                    _now(self._sink.write(bytes(piece)))
-                    continue
-            except Err as error:
-                _tell(error, "write")
-            _wait(self._world, self._sink.subscribe(), self._write_ns, "write")
+        try:
+            while view:
+                _require_time(self._world, self._write_ns, "write")
+                view = view[self._write_some(view) :]
+        except OSError as error:
+            error.sent = len(data) - len(view)  # type: ignore[attr-defined]
+            raise
         return len(data)
+
+    def _write_some(self, view: memoryview) -> int:
+        """Write what is permitted, and return how much; wait if it is nothing."""
+        try:
+            permit = self._sink.check_write()
+            if permit:
+                piece = view[:permit]
+                _now(self._sink.write(bytes(piece)))
+                return len(piece)
+        except Err as error:
+            _tell(error, "write")
+        _wait(self._world, self._sink.subscribe(), self._write_ns, "write")
+        return 0
 
     def flush(self) -> None:
         """Wait until what was written is the kernel's.  Raises: Closed; OSError."""
