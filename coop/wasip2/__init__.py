@@ -5,6 +5,6 @@ each other module is a package of WASI, or a part of one.
 """
 
 from coop.wasip2.guest import Guest
-from coop.wasip2.policy import Network
+from coop.wasip2.sockets.policy import Network
 
 __all__ = ["Guest", "Network"]

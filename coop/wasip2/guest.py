@@ -21,7 +21,7 @@ from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource, SystemRandom
 from coop.text import text as text_stream
 from coop.wasip2.interfaces import INTERFACES
-from coop.wasip2.policy import Network
+from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import World
 from coop.wit import Err, Interface
 

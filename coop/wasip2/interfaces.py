@@ -1,7 +1,9 @@
 """Every interface of WASI 0.2 that a guest is offered, in the order their packages build on each other."""
 
-from coop.wasip2 import cli, clocks, filesystem, io, names, network, random, tcp, udp
+from coop.wasip2 import cli, clocks, io, random
+from coop.wasip2.filesystem import interfaces as filesystem
 from coop.wasip2.http import interfaces as http
+from coop.wasip2.sockets import names, network, tcp, udp
 from coop.wasip2.world import WorldInterface
 
 __all__ = ["INTERFACES"]

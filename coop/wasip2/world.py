@@ -12,8 +12,8 @@ from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
 from coop.task import Task
-from coop.wasip2.files import OpenFiles
-from coop.wasip2.policy import Network
+from coop.wasip2.filesystem.openfiles import OpenFiles
+from coop.wasip2.sockets.policy import Network
 from coop.wit import Interface
 
 __all__ = ["World", "WorldInterface", "trap"]

@@ -14,7 +14,7 @@ import coop
 from coop.engine.component import Component
 from coop.netpoll import POLLERS
 from coop.wasip2 import Guest
-from coop.wasip2.network import Network
+from coop.wasip2.sockets.network import Network
 from tests.components import command
 from tests.guestbuild import ToolchainMissing, native_wasmtime
 

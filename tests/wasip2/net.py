@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from coop.wasip2.network import Network
+from coop.wasip2.sockets.network import Network
 
 __all__ = ["FAMILIES", "player"]
 

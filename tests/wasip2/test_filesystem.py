@@ -11,7 +11,7 @@ from coop.errors import LimitExceeded
 from coop.fs import Stat
 from coop.fs.hostfile import HostDescriptor
 from coop.wasip2 import Guest
-from coop.wasip2.modes import metadata_hash
+from coop.wasip2.filesystem.modes import metadata_hash
 from tests.wasip2.places import NAMES, PRELUDE
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 import coop
-from coop.wasip2.errorcode import ERROR_CODE, error_code
+from coop.wasip2.filesystem.errorcode import ERROR_CODE, error_code
 from coop.wit import parse_type
 from coop.wit.types import Enum
 from tests.wasip2.places import NAMES, PRELUDE

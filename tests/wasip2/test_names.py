@@ -8,7 +8,7 @@ import pytest
 import coop
 from coop.errors import WasCancelled
 from coop.netpoll import POLLERS
-from coop.wasip2.network import Network
+from coop.wasip2.sockets.network import Network
 from tests.wasip2.net import player
 
 

@@ -13,9 +13,9 @@ from coop.errors import Closed, DeadlineExceeded
 from coop.scheduler import scheduler
 from coop.sources import Clocks, SystemRandom
 from coop.wasip2 import Network
-from coop.wasip2.net import Net
-from coop.wasip2.network import InstanceNetwork
 from coop.wasip2.pollables import Pollable
+from coop.wasip2.sockets.net import Net
+from coop.wasip2.sockets.network import InstanceNetwork
 from coop.wasip2.world import World
 from coop.wit.interface import hold_of
 

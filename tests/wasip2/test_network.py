@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from coop.wasip2.failure import Error
-from coop.wasip2.network import Network, NetworkInterface, check_family, error_code, to_kernel, to_wit
+from coop.wasip2.sockets.network import Network, NetworkInterface, check_family, error_code, to_kernel, to_wit
 from coop.wit import Err
 from coop.wit.types import Enum
 from tests.wasip2.net import player

@@ -8,7 +8,7 @@ import pytest
 
 import coop
 from coop.fs.memfile import MemFile
-from coop.wasip2.files import OpenFiles
+from coop.wasip2.filesystem.openfiles import OpenFiles
 
 
 @pytest.fixture

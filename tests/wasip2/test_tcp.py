@@ -13,8 +13,8 @@ from coop.engine import Limits
 from coop.errors import GuestTrap, WasCancelled
 from coop.netpoll import POLLERS
 from coop.netpoll.kernelfiles import ListenerFile
-from coop.wasip2.tcp import State, TcpSocket
-from coop.wasip2.tcpstreams import Idle
+from coop.wasip2.sockets.tcp import State, TcpSocket
+from coop.wasip2.sockets.tcpstreams import Idle
 from coop.wit import Err
 from tests.wasip2.net import FAMILIES, player
 

@@ -10,8 +10,8 @@ from coop.engine import Limits
 from coop.errors import GuestTrap, WasCancelled
 from coop.netpoll import POLLERS
 from coop.netpoll.contract import WRITE
-from coop.wasip2.network import Network
-from coop.wasip2.udp import DatagramFile
+from coop.wasip2.sockets.network import Network
+from coop.wasip2.sockets.udp import DatagramFile
 from tests.wasip2.net import FAMILIES, player
 
 

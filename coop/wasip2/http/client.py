@@ -33,7 +33,7 @@ from coop.wasip2.http.messages import (
     RequestOptions,
 )
 from coop.wasip2.http.pipe import Pipe
-from coop.wasip2.policy import ascii_name, is_address
+from coop.wasip2.sockets.policy import ascii_name, is_address
 from coop.wasip2.world import World
 
 __all__ = ["send"]

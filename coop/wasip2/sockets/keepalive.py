@@ -2,8 +2,8 @@
 
 import socket
 
-from coop.wasip2.network import coded
-from coop.wasip2.sockets import Socket
+from coop.wasip2.sockets.base import Socket
+from coop.wasip2.sockets.network import coded
 from coop.wit import function
 
 __all__ = ["KeepAlive"]

@@ -25,8 +25,10 @@ from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.wasip2.clocks import MonotonicClock
 from coop.wasip2.io import Poll, Streams
-from coop.wasip2.keepalive import KeepAlive
-from coop.wasip2.network import (
+from coop.wasip2.pollables import Pollable
+from coop.wasip2.sockets.base import Socket, is_bound_as_client, make_socket
+from coop.wasip2.sockets.keepalive import KeepAlive
+from coop.wasip2.sockets.network import (
     NetworkInterface,
     NetworkRight,
     check_family,
@@ -36,9 +38,7 @@ from coop.wasip2.network import (
     to_kernel,
     to_wit,
 )
-from coop.wasip2.pollables import Pollable
-from coop.wasip2.sockets import Socket, is_bound_as_client, make_socket
-from coop.wasip2.tcpstreams import Connection, Idle, TcpInput, TcpOutput
+from coop.wasip2.sockets.tcpstreams import Connection, Idle, TcpInput, TcpOutput
 from coop.wasip2.world import World, WorldInterface, released
 from coop.wit import Case, Err, function
 

@@ -7,10 +7,10 @@ guest speaks.  The resources are in `descriptors` and `filestreams`.
 from typing import ClassVar
 
 from coop.wasip2.clocks import WallClock
-from coop.wasip2.descriptors import Descriptor, of_directory
-from coop.wasip2.errorcode import ERROR_CODE, error_code
 from coop.wasip2.failure import Error
-from coop.wasip2.filestreams import DirectoryEntries
+from coop.wasip2.filesystem.descriptors import Descriptor, of_directory
+from coop.wasip2.filesystem.errorcode import ERROR_CODE, error_code
+from coop.wasip2.filesystem.streams import DirectoryEntries
 from coop.wasip2.io import Streams
 from coop.wasip2.world import WorldInterface
 from coop.wit import function

@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.kernelfiles import STALE_READ, SocketFile
 from coop.wasip2.io import Poll
-from coop.wasip2.network import (
+from coop.wasip2.pollables import FilePollable, Pollable, ReadyPollable
+from coop.wasip2.sockets.base import Socket, is_bound_as_client, make_socket
+from coop.wasip2.sockets.network import (
     NetworkInterface,
     NetworkRight,
     check_family,
@@ -23,8 +25,6 @@ from coop.wasip2.network import (
     to_kernel,
     to_wit,
 )
-from coop.wasip2.pollables import FilePollable, Pollable, ReadyPollable
-from coop.wasip2.sockets import Socket, is_bound_as_client, make_socket
 from coop.wasip2.world import World, WorldInterface, released, trap
 from coop.wit import Case, Err, Resource, function
 

@@ -19,9 +19,8 @@ from coop.fs import Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.threads import run_in_thread
-from coop.wasip2.errorcode import fallible
-from coop.wasip2.filestreams import DirectoryEntries, append_stream, input_stream, output_stream
-from coop.wasip2.modes import (
+from coop.wasip2.filesystem.errorcode import fallible
+from coop.wasip2.filesystem.modes import (
     ADVICE,
     DescriptorStat,
     MetadataHash,
@@ -32,6 +31,7 @@ from coop.wasip2.modes import (
     metadata_hash,
     new_time,
 )
+from coop.wasip2.filesystem.streams import DirectoryEntries, append_stream, input_stream, output_stream
 from coop.wasip2.reading import MOST, InputStream
 from coop.wasip2.world import World, released
 from coop.wasip2.writing import OutputStream

@@ -3,8 +3,8 @@
 import socket
 from typing import Any
 
-from coop.wasip2.network import coded
-from coop.wasip2.policy import Network
+from coop.wasip2.sockets.network import coded
+from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import World
 from coop.wit import Err, Resource, function
 

@@ -23,10 +23,10 @@ from typing import NoReturn, Self, TypeVar
 
 from coop.clock import NEVER_NS, to_ns
 from coop.errors import Closed, DeadlineExceeded
-from coop.wasip2.network import InstanceNetwork, NetworkRight, to_wit
 from coop.wasip2.pollables import MomentPollable, Pollable, wait_for_any
-from coop.wasip2.tcp import TcpCreateSocket, TcpSocket
-from coop.wasip2.tcpstreams import TcpInput, TcpOutput
+from coop.wasip2.sockets.network import InstanceNetwork, NetworkRight, to_wit
+from coop.wasip2.sockets.tcp import TcpCreateSocket, TcpSocket
+from coop.wasip2.sockets.tcpstreams import TcpInput, TcpOutput
 from coop.wasip2.world import World
 from coop.wit import Case, Err, Later, Resource
 from coop.wit.interface import hold_of

@@ -11,9 +11,9 @@ from coop.netpoll.contract import READ
 from coop.netpoll.polldesc import PollDesc
 from coop.resolve import resolve
 from coop.wasip2.io import Poll
-from coop.wasip2.network import NetworkInterface, NetworkRight, error_code, ip_to_wit
-from coop.wasip2.policy import ascii_name, is_address
 from coop.wasip2.pollables import Pollable
+from coop.wasip2.sockets.network import NetworkInterface, NetworkRight, error_code, ip_to_wit
+from coop.wasip2.sockets.policy import ascii_name, is_address
 from coop.wasip2.world import World, WorldInterface
 from coop.wit import Case, Err, Resource, function
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from coop.fs import Directory, Entry, RegularFile
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import BLOCKED, OpenFile
-from coop.wasip2.errorcode import fallible
-from coop.wasip2.modes import descriptor_type
+from coop.wasip2.filesystem.errorcode import fallible
+from coop.wasip2.filesystem.modes import descriptor_type
 from coop.wasip2.pollables import Pollable, ReadyPollable
 from coop.wasip2.reading import FileInput, InputStream
 from coop.wasip2.world import World, released

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 from coop.wasip2.failure import Error
 from coop.wasip2.io import ErrorInterface
-from coop.wasip2.policy import Network
+from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import WorldInterface
 from coop.wit import Case, Err, Resource, function
 
