@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tests.seeds import REQUIRED, SeedLedger
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 SLOW_LIMIT_S = 300.0
 
 _stderr = pytest.StashKey[int]()
