@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,14 @@ SWITCHES = "inherit-network,cli-exit-with-code,network-error-code"
 def echo() -> str:
     try:
         return str(python_component(ROOT / "examples" / "tcpecho" / "component.py", "command"))
+    except ToolchainMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def ticker() -> str:
+    try:
+        return str(python_component(ROOT / "examples" / "ticker" / "component.py", "command"))
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
 
@@ -67,3 +76,17 @@ def test_the_echo_component_serves_many_clients(echo: str, poller: str):
 def test_the_echo_component_does_the_same_on_native_wasmtime(echo: str):
     with serving([str(native_wasmtime()), "run", "-S", SWITCHES, echo, "127.0.0.1", "0"]) as (_, port):
         echoes(port)
+
+
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+def test_the_ticker_component_ticks_as_on_native_wasmtime(ticker: str, poller: str):
+    here = command(["-m", "coop", "run", "--poller", poller, ticker, "20", "4"])
+    there = [str(native_wasmtime()), "run", "-S", SWITCHES, ticker, "20", "4"]
+    said, took = [], []
+    for argv in (here, there):
+        began = time.monotonic()
+        done = subprocess.run(argv, capture_output=True, check=True, cwd=ROOT, timeout=PATIENCE_S)
+        took.append(time.monotonic() - began)
+        said.append((done.stdout, done.stderr))
+    assert said[0] == said[1] == (b"tick 1\ntick 2\ntick 3\ntick 4\n", b"")
+    assert min(took) >= 0.08
