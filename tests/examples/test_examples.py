@@ -193,3 +193,17 @@ def test_a_guest_that_was_not_built_is_told_how(name, tmp_path: Path):
         _, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 1
     assert f"go build -o examples/{name}/guest-go.wasm examples/{name}/guest.go" in err.decode()
+
+
+@each_poller
+def test_one_component_calls_another_while_a_task_goes_on(poller):
+    with example("composition", "--poller", poller) as host:
+        host.ends()
+    said = host.out.splitlines()
+    first, second = (
+        said.index("front asks for the square of 30"),
+        said.index("front asks for the square of 50"),
+    )
+    assert said[-1] == "sum: 3400"
+    assert "tick" in said[first:second]
+    assert said[second:].count("tick") >= 2
