@@ -20,22 +20,23 @@ class Slow(Interface):
 
     name = "demo:math/slow"
 
-    def __init__(self, back):
+    def __init__(self, back: coop.ComponentGuest) -> None:
         self.back = back
 
     @function("func(n: u32) -> u32")
-    def square(self, n):
+    def square(self, n: int) -> int:
         print(f"front asks for the square of {n}", flush=True)
-        return self.back.call("demo:math/slow", "square", n)
+        answer: int = self.back.call("demo:math/slow", "square", n)
+        return answer
 
 
-def tick():
+def tick() -> None:
     while True:
         coop.sleep(0.02)
         print("tick", flush=True)
 
 
-def run():
+def run() -> None:
     back = coop.ComponentGuest(coop.load(HERE / "back.wat"))
     front = coop.ComponentGuest(coop.load(HERE / "front.wat"), imports=[Slow(back)])
     with back, front, coop.TaskGroup() as group:
