@@ -17,6 +17,7 @@ from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitEx
 from coop.logs import Log
 from coop.scheduler import Scheduler, scheduler
 from coop.task import Task, current
+from coop.text import text as text_stream
 from coop.timers import Timer
 
 log = Log("coop.guest")
@@ -58,11 +59,13 @@ class Life(Generic[InstanceT]):
     """What guests of every kind have in common; each kind says how it is made and what it runs.
 
     name  -- its name in messages
+    stdio -- what it is given to read and write: stdin, stdout, stderr
     limits, state -- what it may use, and where in its life it is
     """
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, stdio: tuple[Any, Any, Any]) -> None:
         self.name = name
+        self._stdio = stdio
         self.limits = limits
         self.state = GuestState.CONFIGURED
         self._instance: InstanceT | None = None
@@ -94,9 +97,6 @@ class Life(Generic[InstanceT]):
 
     def _give_back(self) -> None:
         """Give back what was opened for it; called once its instance is gone."""
-
-    def _give_last_lines(self) -> None:
-        """Hand out what was held back of its output."""
 
     # -- life
 
@@ -138,6 +138,14 @@ class Life(Generic[InstanceT]):
             self._give_last_lines()
         assert self._code is not None
         return self._code
+
+    def _call(self, name: str, act: Callable[[InstanceT], Any]) -> Any:
+        """Call something of the guest, which stays alive between calls."""
+        self._raise_if_cancelled()
+        if self.state is GuestState.ENDED:
+            raise CoopError(f"call {name}: guest {self.name} has ended")
+        self._is_new = False
+        return self._attempt(act)
 
     def _attempt(self, act: Callable[[InstanceT], Any]) -> Any:
         """Do something with the guest, which ends if that leaves nothing to go on with."""
@@ -259,6 +267,12 @@ class Life(Generic[InstanceT]):
         if self._instance is None or not self._instance.stop(error):
             self._error = error
             self._end()
+
+    def _give_last_lines(self) -> None:
+        """End the texts, which hold back a line without a newline; other streams are their owner's to end."""
+        for stream in self._stdio:
+            if isinstance(stream, text_stream):
+                stream.close()
 
     def _end(self) -> None:
         if self.state is GuestState.ENDED:

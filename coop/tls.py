@@ -9,6 +9,7 @@ whatever it waits for parks the task.
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from coop.net import Conn
@@ -63,8 +64,7 @@ class TlsConn:
         """Send all of `data`.  Raises: ssl.SSLError; OSError."""
         view = memoryview(data)
         while view:
-            piece = view[:_PIECE]
-            sent = self._do(lambda piece=piece: self._tls.write(piece))  # type: ignore[misc]
+            sent = self._do(partial(self._tls.write, view[:_PIECE]))
             view = view[sent:]
         # What a reader has begun to send is on its way before this returns.
         while self._outgoing.pending or not self._free.ready:

@@ -10,7 +10,7 @@ from coop.engine.marshal import KIND, pack_value, unpack_value
 from coop.engine.module import Module
 from coop.engine.store import Store
 from coop.engine.traps import take_error
-from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
+from coop.errors import CoopError, LinkError
 
 _INSTANCES, _TABLES, _MEMORIES = 8, 16, 1
 """How many a store may hold: the guest and its shims; more tables than compilers make; one memory,
@@ -59,23 +59,13 @@ class Instance(Store):
                 self.module.address,
                 C.byref(self._handle),
             )
-        except GuestTrap:
-            raise
         except CoopError as error:
-            raise self._why_not_instantiated(error) from None
+            if type(error) is not CoopError:
+                raise
+            raise self._why_not_instantiated(str(error)) from None
         held.wasmtime_linker_delete(self._linker)
         self._linker = 0
         self.sizes.attach(self._context, self._handle, self.module.others)
-
-    def _why_not_instantiated(self, error: CoopError) -> CoopError:
-        text = str(error)
-        if type(error) is not CoopError:
-            return error
-        if "exceeds memory limits" in text:
-            return LimitExceeded("memory", f"{self.module.name}: {text}")
-        if "exceeds table limits" in text or "table count too high" in text:
-            return LimitExceeded("table_elements", f"{self.module.name}: {text}")
-        return LinkError(f"{self.module.name}: {text}")
 
     def _before_close(self) -> None:
         if self._linker:

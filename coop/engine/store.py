@@ -35,7 +35,7 @@ from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import Ticker, now_ns
 from coop.engine.sizes import Sizes
 from coop.engine.traps import take_error, take_trap
-from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded
+from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import RUNNING, Task, current
 
 _MOST = (1 << 63) - 1
@@ -44,6 +44,14 @@ _MOST = (1 << 63) - 1
 _HEADROOM = 16
 """Python frames that must be free before a guest runs.  A host call that found none would fail before
 its first instruction, where no exception can be caught."""
+
+
+_REFUSED = (
+    ("exceeds memory limits", "memory"),
+    ("exceeds table limits", "table_elements"),
+    ("table count too high", "table_elements"),
+)
+"""wasmtime's words for what is larger than a limit allows, and the limit."""
 
 
 class Code(Protocol):
@@ -196,6 +204,13 @@ class Store:
             self._stop = error
             self._task.interrupt(error)
         return True
+
+    def _why_not_instantiated(self, text: str) -> CoopError:
+        """Return the error for what wasmtime says of an instance that it does not make."""
+        for words, limit in _REFUSED:
+            if words in text:
+                return LimitExceeded(limit, f"{self.code.name}: {text}")
+        return LinkError(f"{self.code.name}: {text}")
 
     def _before_close(self) -> None:
         """Give back what must go before the store."""

@@ -1,11 +1,13 @@
 """From wasmtime's traps and errors to coop's."""
 
 import ctypes as C
+import re
 
 from coop.engine.capi import ByteVec, FrameVec, held
 from coop.errors import CoopError, GuestTrap
 
 _PREFIXES = ("wasm trap: ", "error while executing at wasm backtrace:")
+_NUMBERED = re.compile(r"^\d+: ")
 
 
 def take_trap(trap: int) -> GuestTrap:
@@ -46,6 +48,8 @@ def _reason(message: bytes) -> str:
         if "wasm trap: " in line:
             return line.partition("wasm trap: ")[2]
     plain = [line for line in lines if line and not line.startswith(_PREFIXES)]
+    if "Caused by:" in lines:
+        return _NUMBERED.sub("", plain[-1])  # what stands last is behind all that stands before
     return plain[0] if plain else "trap"
 
 

@@ -6,6 +6,17 @@ directories, and reaches what lies below them and nothing else.
 """
 
 from coop.fs.contract import NOW, Directory, Entry, RegularFile, Stat, to_stat
-from coop.fs.grants import Dir, Grant, MemDir
+from coop.fs.grants import Dir, Grant, MemDir, checked_grants
 
-__all__ = ["NOW", "Dir", "Directory", "Entry", "Grant", "MemDir", "RegularFile", "Stat", "to_stat"]
+__all__ = [
+    "NOW",
+    "Dir",
+    "Directory",
+    "Entry",
+    "Grant",
+    "MemDir",
+    "RegularFile",
+    "Stat",
+    "checked_grants",
+    "to_stat",
+]

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,19 @@ class Grant(Protocol):
 
     def open(self, owner: Scheduler) -> Directory:
         """Open it for one guest that runs on `owner`."""
+
+
+def checked_grants(dirs: Iterable["Grant | str | os.PathLike[str]"]) -> list[Grant]:
+    """Return what a guest is granted; a path stands for the directory there, under the same name.
+
+    Raises: ValueError if two have one name.
+    """
+    found = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
+    names = [grant.guest_name for grant in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two directories have the guest name {name!r}")
+    return found
 
 
 @dataclass(frozen=True)

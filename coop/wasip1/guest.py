@@ -13,15 +13,14 @@ from typing import Any
 
 from coop.address import Address
 from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
-from coop.errors import CoopError, LimitExceeded
-from coop.fs import Dir, Grant
+from coop.errors import LimitExceeded
+from coop.fs import Grant, checked_grants
 from coop.given import AsksAhead, Stdio, checked_sockets, open_connection, open_listener, open_stdio
-from coop.guest import GuestState, Life
+from coop.guest import Life
 from coop.net import Conn, Listener
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource, SystemRandom
 from coop.task import current
-from coop.text import text as text_stream
 from coop.wasip1.errno import WasiError
 from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.imports import SNAPSHOT1
@@ -79,23 +78,19 @@ class Guest(Life[Instance]):
         random: RandomSource | None = None,
     ) -> None:
         limits = limits or (Limits.for_server() if listen else Limits())
-        super().__init__(name or os.path.basename(module.name), limits)
+        super().__init__(name or os.path.basename(module.name), limits, (stdin, stdout, stderr))
         self.module = module
         self.addresses: list[Any] = []  # of its listeners, in order; filled when it starts
         self._args = [self.name, *args]
         self._env = dict(env or {})
-        self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
+        self._dirs = checked_grants(dirs)
         self._listen, self._connections = checked_sockets(listen, connections)
-        self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
+        self._imports = tuple(imports)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
         self._wasi: Wasi | None = None
         self._check_names()
 
     def _check_names(self) -> None:
-        names = [entry.guest_name for entry in self._dirs]
-        for guest_name in names:
-            if names.count(guest_name) > 1:
-                raise ValueError(f"two directories have the guest name {guest_name!r}")
         for text in self._args:
             if "\0" in os.fsdecode(text):
                 raise ValueError(f"argument {text!r} contains a NUL byte")
@@ -114,11 +109,7 @@ class Guest(Life[Instance]):
         Raises: GuestExit if it called proc_exit; otherwise as `run`.  After any error but
         LinkError for a wrong call the guest has ended.
         """
-        self._raise_if_cancelled()
-        if self.state is GuestState.ENDED:
-            raise CoopError(f"call {name}: guest {self.name} has ended")
-        self._is_new = False
-        return self._attempt(lambda instance: instance.call(name, args))
+        return self._call(name, lambda instance: instance.call(name, args))
 
     # -- inside
 
@@ -191,9 +182,3 @@ class Guest(Life[Instance]):
             wasi.close()
             if hasattr(wasi, "instance"):
                 del wasi.instance
-
-    def _give_last_lines(self) -> None:
-        """End the texts, which hold back a line without a newline; other streams are their owner's to end."""
-        for stream in self._stdio:
-            if isinstance(stream, text_stream):
-                stream.close()

@@ -14,12 +14,11 @@ from typing import Any
 from coop.engine import Border, Limits
 from coop.engine.component import Component, ComponentInstance, ComponentLinkage
 from coop.errors import CoopError
-from coop.fs import Dir, Grant
+from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource, SystemRandom
-from coop.text import text as text_stream
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import World
@@ -67,26 +66,26 @@ class Guest(Life[ComponentInstance]):
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
-        super().__init__(name or os.path.basename(component.name), limits or Limits())
+        stdio = (stdin, stdout, stderr)
+        super().__init__(name or os.path.basename(component.name), limits or Limits(), stdio)
         self.component = component
         self._args = [self.name, *args]
         self._env = list((env or {}).items())
-        self._dirs = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
+        self._dirs = checked_grants(dirs)
         self._network, self._tls = network, tls
-        self._stdio, self._imports = (stdin, stdout, stderr), tuple(imports)
+        self._imports = tuple(imports)
         self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
         self._world: World | None = None
         self._check_names()
 
     def _check_names(self) -> None:
-        names = [entry.guest_name for entry in self._dirs]
-        for guest_name in names:
-            if names.count(guest_name) > 1:
-                raise ValueError(f"two directories have the guest name {guest_name!r}")
+        for grant in self._dirs:
             try:
-                guest_name.encode()
+                grant.guest_name.encode()
             except UnicodeEncodeError:
-                raise ValueError(f"a directory has the guest name {guest_name!r}, which is no text") from None
+                raise ValueError(
+                    f"a directory has the guest name {grant.guest_name!r}, which is no text"
+                ) from None
 
     def call(self, interface: str, function: str, *args: Any) -> Any:
         """Call an exported function in the current task; the guest stays alive between calls.
@@ -96,11 +95,7 @@ class Guest(Life[ComponentInstance]):
         Raises: Err if the result is an error; GuestExit if it ended itself; otherwise as `run`.  After
         any error but Err and LinkError for a wrong call the guest has ended.
         """
-        self._raise_if_cancelled()
-        if self.state.value == "ended":
-            raise CoopError(f"call {function}: guest {self.name} has ended")
-        self._is_new = False
-        return self._attempt(lambda instance: instance.call(interface, function, args))
+        return self._call(function, lambda instance: instance.call(interface, function, args))
 
     @property
     def world(self) -> World:
@@ -151,9 +146,3 @@ class Guest(Life[ComponentInstance]):
         world, self._world = self._world, None
         if world is not None:
             world.close()
-
-    def _give_last_lines(self) -> None:
-        """End the texts, which hold back a line without a newline; other streams are their owner's to end."""
-        for stream in self._stdio:
-            if isinstance(stream, text_stream):
-                stream.close()

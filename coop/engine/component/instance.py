@@ -1,13 +1,10 @@
 """A guest of a component: its instance in a store, and calls of what it exports."""
 
 import ctypes as C
-import re
 from collections.abc import Callable
 from typing import Any
 
 from coop.engine.border import Border
-from coop.engine.capi import ByteVec
-from coop.engine.capi import held as held_core
 from coop.engine.component.capi import VAL_SIZE, Function, Handle, held
 from coop.engine.component.component import Component, Export
 from coop.engine.component.decode import Decoder
@@ -75,22 +72,14 @@ class ComponentInstance(Store):
     def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
         if not error.value:
             return None
-        message = ByteVec()
-        held_core.wasmtime_error_message(error.value, C.byref(message))
-        reason = _reason(message.take().decode(errors="replace"))
         found = take_error(error.value)
-        if _NO_FUEL in reason:
-            return LimitExceeded("bytes_per_list", f"{self.component.name}: {reason}")
+        text = found.message if isinstance(found, GuestTrap) else str(found)
+        if _NO_FUEL in text:
+            return LimitExceeded("bytes_per_list", f"{self.component.name}: {text}")
         if isinstance(found, GuestTrap):
-            return GuestTrap(reason, found.frames)
+            return found
         # What the border itself refuses has no frames.
-        return GuestTrap(str(found)) if self._is_made else self._why_not_instantiated(str(found))
-
-    def _why_not_instantiated(self, text: str) -> CoopError:
-        for words, limit in (("memory limits", "memory"), ("table limits", "table_elements")):
-            if f"exceeds {words}" in text:
-                return LimitExceeded(limit, f"{self.component.name}: {text}")
-        return LinkError(f"{self.component.name}: {text}")
+        return GuestTrap(text) if self._is_made else self._why_not_instantiated(text)
 
     def _before_close(self) -> None:
         self.handles.close()
@@ -204,16 +193,6 @@ def _opened(value: Ok | Err) -> Any:
 
 _NO_FUEL = "fuel allocated for hostcalls has been exhausted"
 """wasmtime's words for values that would take too much memory of the host's: 128 MiB for one call."""
-
-
-_NUMBERED = re.compile(r"^\d+: ")
-
-
-def _reason(text: str) -> str:
-    """Return what wasmtime says last: the reason of all that stands before it."""
-    lines = [line.strip() for line in text.rstrip("\0").splitlines()]
-    last = next((line for line in reversed(lines) if line), "trap")
-    return _NUMBERED.sub("", last).removeprefix("wasm trap: ")
 
 
 def _without_trap(begin: Callable[..., int]) -> Callable[..., int]:

@@ -13,7 +13,7 @@ WASI has for it all.
 
 import errno
 import os
-from collections.abc import Callable
+from functools import partial
 
 from coop.fs import Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ
@@ -296,7 +296,7 @@ class Descriptor(Resource):
     def _synced(self, *, data_only: bool) -> Later | None:
         """Wait for the disk in a helper thread, unless the file is in memory."""
         file = self._on_disk()
-        work: Callable[[], None] = lambda: file.sync(data_only=data_only)  # noqa: E731
+        work = partial(file.sync, data_only=data_only)
         if file.fd >= 0:
             return Later(lambda: run_in_thread(work))
         work()
