@@ -687,8 +687,8 @@ LISTS = """
 def test_a_list_that_would_take_the_hosts_memory_ends_the_guest(name: str, size: int, limit: int | None):
     in_child(
         f"""
-import resource
 from tests.engine.component_wat import *
+from tests.memory import peak
 from coop.wit import function
 
 class Host(Interface):
@@ -714,7 +714,7 @@ except coop.LimitExceeded as error:
     assert error.limit == "bytes_per_list", error
 else:
     sys.exit(3)
-assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 600 << 10
+assert peak() < 600 << 10
 """
     )
 
@@ -1048,8 +1048,8 @@ def test_an_answer_that_raises_while_it_is_read_is_an_error(parks: bool | None):
 def test_wrong_answers_leave_no_memory_behind():
     in_child(
         f"""
-import resource
 from tests.engine.component_wat import *
+from tests.memory import forget_peak, peak
 from coop.wit import *
 made = component('''{ASKS}''')
 
@@ -1068,10 +1068,10 @@ def once():
 
 for _ in range(30):
     once()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = forget_peak()
 for _ in range(300):
     once()
-assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 << 10
+assert peak() - before < 8 << 10
 """
     )
 
@@ -1455,9 +1455,9 @@ assert all(host.made[0].drops == 0 for host in hosts)
 def test_calls_and_guests_in_great_number_take_no_more_memory_and_no_descriptor():
     in_child(
         """
-import resource
 from tests.engine.component_wat import *
 from tests.engine.test_component_hostile import *
+from tests.memory import forget_peak, peak
 busy = component(things(NEW_A + GO_A + DROP_A + '''(call $many (i32.const 16))
   (call $drop-r (i32.load (i32.load (i32.const 16))))
   (call $drop-r (i32.load offset=4 (i32.load (i32.const 16))))'''))
@@ -1486,13 +1486,10 @@ def guests(count):
         with Guest(busy, imports=[Host()]) as guest:
             guest.call("", "go")
 
-def used():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
 coop.run(lambda: (calls(300), guests(100)))
-files, before = len(os.listdir("/proc/self/fd")), used()
+files, before = len(os.listdir("/proc/self/fd")), forget_peak()
 coop.run(lambda: (calls(3000), guests(500)))
-assert used() - before < 8 << 10, (before, used())
+assert peak() - before < 8 << 10, (before, peak())
 assert len(os.listdir("/proc/self/fd")) == files
 """,
     )

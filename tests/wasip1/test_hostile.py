@@ -219,12 +219,13 @@ def test_a_limit_that_leaves_no_room_for_what_is_pre_opened_names_itself_and_lea
 def test_nothing_a_guest_asks_for_makes_the_host_allocate_as_much(call):
     """Each count is 2**32 - 1, with addresses in memory; the child may not grow by more than a little."""
     script = f"""
-        import resource, socket, tempfile
+        import socket, tempfile
+        from tests.memory import forget_peak, peak
         from tests.wasip1.script import SIGNATURES, Script, scripted
         left, right = socket.socketpair()
         right.send(b"x")
         def act(guest):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            before = forget_peak()
             guest.put(0x100, bytes(65536))
             for fill in (0x100, 0xffffffff):
                 for fd in (0, 1, 2, 3, 4):
@@ -233,7 +234,7 @@ def test_nothing_a_guest_asks_for_makes_the_host_allocate_as_much(call):
                     guest.call({call!r}, *numbers)
                     guest.call({call!r}, *[0x100] * len(SIGNATURES[{call!r}]))
                     guest.call({call!r}, fd, 0x100, *[0xffffffff] * (len(SIGNATURES[{call!r}]) - 2))
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            return peak() - before
         with tempfile.TemporaryDirectory() as folder:
             print(scripted(act, connections=[left], dirs=[folder]))
     """

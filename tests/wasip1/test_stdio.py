@@ -694,12 +694,13 @@ def test_a_directory_as_stdin_is_no_way_into_it(tmp_path):
 
 
 SLOW = """
-    import coop, os, resource
+    import coop, os
+    from tests.memory import forget_peak, peak
     from tests.wasip1.script import DATA, OUT, scripted
     def act(guest):
         guest.guest.call("grow", 256)
         guest.memory.write(DATA, bytes(range(250)) * 64_000)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = forget_peak()
         done = []
         def write():
             at = 0
@@ -712,7 +713,7 @@ SLOW = """
             coop.sleep(0.001)
             os.write(2, b".")
         task.wait()
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        grown = peak() - before
         guest.write(2, b" %d" % grown)
     scripted(act, stdout="inherit", stderr="inherit")
 """
