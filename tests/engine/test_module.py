@@ -154,6 +154,10 @@ def test_the_cache_is_the_users_alone(cache: Path):
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
+def digest(one: bytes, other: bytes) -> bytes:
+    return hashlib.sha256(hashlib.sha256(one).digest() + hashlib.sha256(other).digest()).digest()
+
+
 def flip_last(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
@@ -167,7 +171,7 @@ def flip_last(data: bytes) -> bytes:
         lambda data: b"",
         lambda data: data + b"x",
         lambda data: b"\0" * len(data),
-        lambda data: hashlib.sha256(b"not code").digest() + b"not code",
+        lambda data: digest(b"not ", b"code") + b"not code",
     ],
     ids=["one bit", "cut short", "digest alone", "empty", "longer", "zeros", "whole but no module"],
 )
@@ -178,6 +182,19 @@ def test_a_broken_entry_is_compiled_again_and_replaced(
     path = entry(cache)
     path.write_bytes(damage(path.read_bytes()))
     assert [load(cache), load(cache)] == [1, 0]
+
+
+@pytest.mark.parametrize("where", [0.1, 0.9])
+def test_a_large_entry_is_looked_at_in_both_halves(cache: Path, where: float):
+    wasm = wat2wasm(f'(module (memory 64) (data (i32.const 0) "{"x" * (4 << 20)}"))')
+    compiles = []
+    for damaged in (False, True, False):
+        if damaged:
+            with entry(cache).open("r+b") as file:
+                file.seek(int(entry(cache).stat().st_size * where))
+                file.write(b"y")
+        coop.Module.from_bytes(wasm, cache=cache, on_compile=lambda: compiles.append(1))
+    assert len(compiles) == 2
 
 
 def test_an_entry_that_is_a_link_is_not_followed(cache: Path, tmp_path: Path):
