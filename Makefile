@@ -6,6 +6,7 @@ PORT ?= 9999
 PYTEST_ARGS ?=
 PACKAGES ?=
 FUZZ_SECONDS ?= 120
+SOAK_SECONDS ?= 600
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install -qq
@@ -16,7 +17,7 @@ LINT := $(VENV)/.stamp-lint
 BENCH := $(VENV)/.stamp-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance cover lint bench fuzz faults gotest venv clean
+.PHONY: help run test conformance cover lint bench fuzz faults soak gotest venv clean
 # Two pips must not write one environment at a time.
 .NOTPARALLEL:
 
@@ -48,6 +49,9 @@ fuzz: $(TEST) ## Call WASI and the public API at random, FUZZ_SECONDS each (defa
 
 faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests do on one)
 	@COOP_LONG=1 $(PY) -m pytest -q -rs tests/faults $(PYTEST_ARGS)
+
+soak: $(TEST) ## Begin, feed and end busy guests for SOAK_SECONDS (default 600)
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -q -rs tests/engine/test_slices.py -k open_and_close
 
 gotest: $(TEST) $(BENCH) ## Run tests of Go's standard library, native wasmtime beside (PACKAGES="os net" for some)
 	@$(PY) -m tests.conformance.gostd $(PACKAGES)

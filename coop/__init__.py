@@ -38,6 +38,7 @@ from coop.errors import (
 )
 from coop.fs import Dir, MemDir
 from coop.group import TaskGroup
+from coop.guest import GuestStats
 from coop.load import load
 from coop.net import Conn, Listener, connect, listen
 from coop.run import pause, run, sleep, spawn
@@ -69,6 +70,7 @@ __all__ = [
     "Dir",
     "Guest",
     "GuestExit",
+    "GuestStats",
     "GuestTrap",
     "HostFunction",
     "LimitExceeded",

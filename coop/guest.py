@@ -6,7 +6,9 @@
 2. However it ends, all it holds is given back, once.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -31,10 +33,28 @@ class GuestState(Enum):
     ENDED = "ended"
 
 
+@dataclass(frozen=True, slots=True)
+class GuestStats:
+    """What a guest has used so far, or did until its end.
+
+    cpu_time  -- seconds it has computed: all that it spent in wasm and in host calls that did not wait
+    wall_time -- seconds since its start
+    slices    -- how often it computed for a whole slice, so that others had to be let in
+    memory    -- bytes of its memory; 0 for a component, which has its memories inside
+    """
+
+    cpu_time: float
+    wall_time: float
+    slices: int
+    memory: int
+
+
 class Lives(Protocol):
     """A guest's instance in the engine."""
 
     cpu_ns: int
+    used_slices: int
+    weight: float
     sizes: Sizes
     on_run_end: Callable[[], object] | None
 
@@ -61,10 +81,15 @@ class Life(Generic[InstanceT]):
     name  -- its name in messages
     stdio -- what it is given to read and write: stdin, stdout, stderr
     limits, state -- what it may use, and where in its life it is
+    weight -- its share of the processor while several guests compute: one of weight 2 gets twice as much
+              as one of weight 1
     """
 
-    def __init__(self, name: str, limits: Limits, stdio: tuple[Any, Any, Any]) -> None:
+    def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
+        if not 0 < weight < math.inf:
+            raise ValueError(f"weight {weight!r} of guest {name}: it is no number above zero")
         self.name = name
+        self.weight = weight
         self._stdio = stdio
         self.limits = limits
         self.state = GuestState.CONFIGURED
@@ -73,7 +98,8 @@ class Life(Generic[InstanceT]):
         self._timer: Timer | None = None
         self._cancel: Cancelled | None = None
         self._opener: Task | None = None
-        self._is_busy, self._is_new, self._cpu_ns = False, True, 0
+        self._is_busy, self._is_new = False, True
+        self._start_ns, self._last_stats = 0, GuestStats(0.0, 0.0, 0, 0)
         self._waiters: list[Task] = []
         self._code: int | None = None
         self._error: BaseException | None = None
@@ -224,7 +250,16 @@ class Life(Generic[InstanceT]):
     @property
     def cpu_time(self) -> float:
         """Seconds it has computed so far."""
-        return (self._instance.cpu_ns if self._instance is not None else self._cpu_ns) / 1e9
+        return self.stats().cpu_time
+
+    def stats(self) -> GuestStats:
+        """Return what it has used so far, or what it had used when it ended; callable at any time."""
+        instance, owner = self._instance, self._owner
+        if instance is None or owner is None:
+            return self._last_stats
+        wall_ns = owner.now_ns() - self._start_ns
+        cpu, slices = instance.cpu_ns / 1e9, instance.used_slices
+        return GuestStats(cpu, wall_ns / 1e9, slices, instance.sizes.memory)
 
     # -- inside
 
@@ -248,7 +283,9 @@ class Life(Generic[InstanceT]):
         self._owner = owner
         if owner.before_guest is not None:
             owner.before_guest()
+        self._start_ns = owner.now_ns()
         instance = self._instance = self._make(owner)
+        instance.weight = self.weight
         instance.on_run_end = self._end
         self.state = GuestState.STARTED
         try:
@@ -280,11 +317,11 @@ class Life(Generic[InstanceT]):
         self.state = GuestState.ENDED
         if self._timer is not None:
             self._timer.cancel()
+        self._last_stats = self.stats()
         # Each leads back to the other; apart, they go with the guest and not with a collection.
         instance, self._instance = self._instance, None
         try:
             if instance is not None:
-                self._cpu_ns = instance.cpu_ns
                 instance.close()
         finally:
             self._give_back()

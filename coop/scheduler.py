@@ -25,15 +25,17 @@ ready in the order of its events.
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from coop.clock import NEVER_NS, Clock, SystemClock
 from coop.errors import BugError, Cancelled, Deadlock, Unsupported, WasCancelled, WrongThread
+from coop.forks import abandon_in_children
 from coop.netpoll.contract import Poller
-from coop.task import PARKED, LostHub, RunQueue, Task, current, current_or_none, this_greenlet
+from coop.report import report
+from coop.runq import RunQueue
+from coop.task import PARKED, LostHub, Task, current, current_or_none, this_greenlet
 from coop.timers import Sleep, Timers
 
 
@@ -49,6 +51,9 @@ T = TypeVar("T", bound=Closeable)
 
 _FAILURES_KEPT = 1000
 """A server may run for years, and its tasks fail; all are told to `on_error`, so many come out of `run`."""
+
+_CROWDED_NS = 1_000_000
+"""How long a guest that computes runs while others are ready."""
 
 _FRESH_NS = 100_000
 """How old the poller's last answer may be for a task that looks again and again."""
@@ -96,9 +101,11 @@ class Scheduler:
         self._thread = threading.get_ident()
         self._process = os.getpid()
         self._serial = 0
+        self.turns = 0
+        """How often everybody who was ready got to run, and the poller was asked."""
         self._asked_ns = 0
         self._was_passed = False
-        _living.add(self)
+        abandon_in_children(self)
 
     # -- tasks
 
@@ -195,6 +202,7 @@ class Scheduler:
 
         Raises: Deadlock.
         """
+        self.turns += 1
         if self._posted:
             self._run_posted()
         runq = self.runq
@@ -206,7 +214,8 @@ class Scheduler:
                 runq.push(task)
         for _ in range(len(runq)):
             runq.pop().resume()
-        self._run_late()
+        if self.main is None or not self.main.is_done:
+            self._run_late()
 
     def _run_late(self) -> None:
         """Run one guest that used up its slice, unless somebody is ready by now: that passes it, once."""
@@ -218,6 +227,15 @@ class Scheduler:
         late = runq.pop_late()
         if late is not None:
             late.resume()
+
+    def slice_ns(self, most_ns: int) -> int:
+        """Say how long a guest that computes may run before somebody else is due; at most `most_ns`."""
+        if self._posted:
+            return 0
+        if len(self.runq):
+            most_ns = min(most_ns, _CROWDED_NS)
+        when_ns = self.timers.next_ns()
+        return most_ns if when_ns is None else min(most_ns, when_ns - self._now())
 
     def has_fresh_answer(self) -> bool:
         """Whether the poller was asked so recently that its answer passes for the present one."""
@@ -256,6 +274,7 @@ class Scheduler:
         until_ns = until_ns if when_ns is None else min(when_ns, until_ns)
         if until_ns <= now_ns or (until_ns >= NEVER_NS and not (self.poller.waiters or self.outside_jobs)):
             return  # due already, or a deadlock that the hub will report
+        self.turns += 1
         woken = self.poller.poll(-1 if until_ns >= NEVER_NS else until_ns - now_ns)
         self._asked_ns = self._now()
         if len(woken) == 1 and woken[0] is task and not self._posted:
@@ -289,17 +308,8 @@ class Scheduler:
             return max(when_ns - self._now(), 0)
         if self.poller.waiters or self.outside_jobs:
             return -1
-        raise Deadlock(self.report("deadlock: every task is parked and nothing can wake one"))
-
-    def report(self, headline: str) -> str:
-        """Describe every live task: its state, what it waits for and its Python stack."""
-        lines = [headline]
-        for task in self.tasks:
-            if task not in self._internal:
-                waits = f", waits for {task.reason}" if task.state is PARKED else ""
-                lines.append(f"{task} is {task.state.value}{waits}")
-                lines.extend(f"  {line}" for line in task.stack_text().splitlines())
-        return "\n".join(lines)
+        tasks = (task for task in self.tasks if task not in self._internal)
+        raise Deadlock(report("deadlock: every task is parked and nothing can wake one", tasks))
 
     # -- from other threads
 
@@ -371,7 +381,7 @@ class Scheduler:
             errors.insert(0, task.error)
         return BaseExceptionGroup(what, errors) if errors else None
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Refuse every further step: this is a copy, in a process forked from the owner's."""
         self.hub = LostHub()
         self._now = self._refuse
@@ -379,17 +389,6 @@ class Scheduler:
     def _refuse(self) -> NoReturn:
         self.check_owner("run on")
         raise BugError("a scheduler was abandoned in its own process")
-
-
-_living: "weakref.WeakSet[Scheduler]" = weakref.WeakSet()
-
-
-def _abandon_all() -> None:
-    for each in list(_living):
-        each._abandon()
-
-
-os.register_at_fork(after_in_child=_abandon_all)
 
 
 def scheduler() -> Scheduler:

@@ -1,4 +1,4 @@
-"""A task: one green thread, which is one greenlet, and the run queue.
+"""A task: one green thread, which is one greenlet.
 
 Two verbs move a task.  The hub *resumes* it; the task itself *parks*, which gives
 the thread back to the hub.  Whoever has news for a parked task *wakes* it: that
@@ -20,7 +20,6 @@ This is the only module that knows greenlets.
 """
 
 import traceback
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
@@ -43,68 +42,31 @@ class TaskState(Enum):
 NEW, READY, RUNNING, PARKED, DONE = TaskState
 
 
-class RunQueue:
-    """Tasks that may run, first in, first out; and behind them those that used up their slice.
-
-    Guests that were pre-empted come back one at a time, one in a turn at most, after
-    whoever the timers and the poller woke: so a crowd of busy guests delays a woken
-    task by one slice, and not by one for each of them.
-    """
-
-    __slots__ = ("_late", "_tasks")
-
-    def __init__(self) -> None:
-        self._tasks: deque[Task] = deque()
-        self._late: deque[Task] = deque()
-
-    def __len__(self) -> int:
-        """Count the tasks of the queue proper."""
-        return len(self._tasks)
-
-    def __bool__(self) -> bool:
-        """Whether anybody may run."""
-        return bool(self._tasks) or bool(self._late)
+class Queue(Protocol):
+    """What a task needs to know of the run queue, which is `coop.runq`."""
 
     def push(self, task: "Task") -> None:
-        """Append `task`, which becomes READY.
-
-        Raises: BugError if it stands in the queue already, runs, or is done.
-        """
-        if task.state is not PARKED and task.state is not NEW:
-            raise BugError(f"ready {task}: it is {task.state.value}, not parked")
-        task.state = READY
-        self._tasks.append(task)
+        """Append a task that does not run, which becomes READY."""
+        ...
 
     def push_running(self, task: "Task", *, late: bool = False) -> None:
-        """Append the task that runs now, which becomes READY; it has to park next.
-
-        late -- it used up its slice
-        """
-        if task.state is not RUNNING:
-            raise BugError(f"yield {task}: it is {task.state.value}, not running")
-        task.state = READY
-        (self._late if late else self._tasks).append(task)
-
-    def pop_late(self) -> "Task | None":
-        """Take one of those that used up their slice, if there is one."""
-        return self._late.popleft() if self._late else None
+        """Append the task that runs now, which becomes READY; late -- it used up its slice."""
+        ...
 
     def hasten(self, task: "Task") -> None:
-        """Put `task` into the queue proper if it stands behind it: it has news to hear."""
-        if task in self._late:
-            self._late.remove(task)
-            self._tasks.append(task)
-
-    def pop(self) -> "Task":
-        """Take the task that has waited longest."""
-        return self._tasks.popleft()
+        """Let a task go first that stands behind the others because it used up its slice."""
+        ...
 
 
 class Owner(Protocol):
     """What a task needs to know of the scheduler that owns it."""
 
-    runq: RunQueue
     hub: greenlet
+
+    @property
+    def runq(self) -> Queue:
+        """Where those stand that may run."""
+        ...
 
     def check_owner(self, doing: str) -> None:
         """Raise WrongThread unless the caller is on the owner's thread and process."""
@@ -128,6 +90,7 @@ class Task:
     state  -- see `TaskState`; written by this module alone
     pinned -- True while a guest's wasm is on the task's native stack: it must not park;
               written by whoever polls the guest
+    virtual_ns -- what its guests have computed, divided by their weight; written by them
     """
 
     __slots__ = (
@@ -146,6 +109,7 @@ class Task:
         "reason",
         "result",
         "state",
+        "virtual_ns",
     )
 
     def __init__(self, owner: Owner, call: Callable[[], Any], name: str) -> None:
@@ -154,6 +118,7 @@ class Task:
         self.state = NEW
         self.reason: object = None
         self.pinned = False
+        self.virtual_ns = 0
         self.result: Any = None
         self.error: BaseException | None = None
         self._call: Callable[[], Any] | None = call

@@ -6,8 +6,9 @@ subclasses instead; one that is not pays nothing.
 
 from coop.logs import Log
 from coop.netpoll.contract import Poller
+from coop.runq import RunQueue
 from coop.scheduler import Scheduler
-from coop.task import PARKED, RunQueue, Task
+from coop.task import PARKED, Task
 
 log = Log("coop.trace")
 
@@ -55,6 +56,9 @@ class Tracing:
         self.open, self.close, self.arm = poller.open, poller.close, poller.arm
         self.wake_up, self.shutdown = poller.wake_up, poller.shutdown
         self.is_poll_descriptor = poller.is_poll_descriptor
+        for name in ("fileno", "forget_wake_up"):
+            if hasattr(poller, name):
+                setattr(self, name, getattr(poller, name))
         self.scheduler = TracedScheduler(self, task_class=TracedTask, runq=TracedRunQueue())
 
     @property

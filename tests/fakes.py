@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from coop.netpoll.contract import Poller
 from coop.netpoll.oneoff import Event
 from coop.netpoll.subs import ClockSub, FdSub, Subscription
-from coop.task import RunQueue, Task, this_greenlet
+from coop.runq import RunQueue
+from coop.task import Task, this_greenlet
 
 
 class MiniHub:

@@ -19,6 +19,7 @@ LAYERS = (
     ("task",),
     ("timers",),
     ("netpoll",),
+    ("runq", "report", "forks"),
     ("scheduler",),
     ("group", "threads", "trace", "signals"),
     ("resolve",),

@@ -12,8 +12,9 @@ import coop
 from coop.clock import ManualClock
 from coop.netpoll import HostPoller, Wakeup, make_poller
 from coop.netpoll.kernelfiles import SocketFile
+from coop.runq import RunQueue
 from coop.scheduler import Scheduler, scheduler
-from coop.task import RunQueue, Task, TaskState
+from coop.task import Task, TaskState
 from tests.children import run_child
 from tests.fakes import MiniHub
 

@@ -37,10 +37,12 @@ from coop.engine.marshal import (
     store_i32,
 )
 from coop.engine.module import Module
-from coop.engine.preempt import SLICE_NS, Ticker
+from coop.engine.preempt import SLICE_NS
 from coop.engine.shim import PARK, TRY_MODULE, shim_text
 from coop.engine.signatures import FuncType
+from coop.engine.slices import Slices
 from coop.engine.traps import new_trap, take_error
+from coop.engine.watcher import Watcher
 from coop.errors import LinkError
 
 if TYPE_CHECKING:
@@ -75,15 +77,20 @@ class Border:
         self.instances: dict[Store, None] = {}
         """Every instance with a store, so that none outlives the run."""
         self._continuation = Continuation(_STRLEN, C.addressof(self.flag), None)
-        self._tickers: dict[int, Ticker] = {}
+        self._slices: dict[int, Slices] = {}
+        self._watcher: Watcher | None = None
         self._linkages: dict[object, Any] = {}
         self._sweep_at = _LINKAGES_KEPT
 
-    def ticker(self, engine: Engine) -> Ticker:
-        """Return the timer that ends slices on `engine`."""
-        found = self._tickers.get(engine.address)
+    def slices(self, engine: Engine) -> Slices:
+        """Return what ends slices on `engine`."""
+        found = self._slices.get(engine.address)
         if found is None:
-            found = self._tickers[engine.address] = Ticker(engine, self.slice_ns)
+            fileno = getattr(self.scheduler.poller, "fileno", None)
+            if self._watcher is None and fileno is not None:
+                self._watcher = Watcher(fileno())
+            found = Slices(self.scheduler, engine, self.slice_ns, self._watcher)
+            self._slices[engine.address] = found
         return found
 
     def linkage(
@@ -134,15 +141,17 @@ class Border:
         return resume
 
     def close(self) -> None:
-        """End what still lives, in the order wasmtime needs: instances, linkers, timers."""
+        """End what still lives, in the order wasmtime needs: instances, linkers, slices."""
         for instance in list(self.instances):
             (instance.on_run_end or instance.close)()
         for linkage in self._linkages.values():
             linkage.close()
-        for ticker in self._tickers.values():
-            ticker.close()
+        if self._watcher is not None:
+            self._watcher.close()
+        for slices in self._slices.values():
+            slices.close()
         self._linkages.clear()
-        self._tickers.clear()
+        self._slices.clear()
         self.instance = self.state = self.caller = None
 
 

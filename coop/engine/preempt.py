@@ -4,11 +4,13 @@ A guest that computes holds the thread and the GIL, so no Python code can take
 the thread back; the timer's function is wasmtime's own `increment_epoch`, called
 by the C library without Python.
 
-A shot is single.  Whoever lets a guest run looks at `due_ns` and arms one once that
-has passed, which costs a comparison as long as the last shot is still to come.  So
-while guests run the epoch moves once a slice, and while nothing runs no timer does,
-without anyone having to disarm it on the way to the idle path.  A slice may be
-shorter than asked - the shot was armed for somebody else - but never longer.
+For a guest that begins, a shot is single, and armed only once the last one has been
+fired.  So while guests run the epoch moves once a slice, and while nothing runs no
+timer does, without anyone having to disarm it on the way to the idle path.  A slice
+may be shorter than asked - the shot was armed for somebody else - but never longer.
+
+A guest that has used up a slice gets shots of its own, for as long as it may run this
+time: until somebody's sleep is over, for instance.
 
 Two things can lose a shot, and with it the power to stop a guest for ever:
 
@@ -18,7 +20,7 @@ Two things can lose a shot, and with it the power to stop a guest for ever:
 - A guest that comes back from the end of a slice gets its next deadline when
   wasmtime resumes it, one epoch from then.  Should the operating system take the
   processor away just before, a shot could be over by then.  For such a guest the
-  shots repeat, until it has come to a host call that parks.
+  shots repeat, until its slice has ended.
 
 The C library keeps one sleeping thread for all such timers of a process, from
 the first one on.
@@ -27,13 +29,15 @@ the first one on.
 import ctypes as C
 import time
 
-from coop.clock import NEVER_NS
 from coop.engine.capi import address_of_function
 from coop.engine.config import Engine
 from coop.errors import Unsupported
 
 SLICE_NS = 10_000_000
 """How long a busy guest runs before the others get a turn."""
+
+AGAIN_NS = 200_000
+"""After a slice's end was called for and the guest goes on, it is called for again so soon."""
 
 now_ns = time.monotonic_ns
 """The moment slices are measured by: always the system's clock, never one turned by hand."""
@@ -96,31 +100,25 @@ class Ticker:
                 self.close()
                 raise OSError(number, "create the timer that ends a busy guest's slice")
             self._timers.append(timer)
-        after = divmod(slice_ns, 1_000_000_000)
-        self._specs = _TimerSpec(), _TimerSpec(0, 0, *after), _TimerSpec(*after, *after)
+        self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
+        self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
-        self._slice_ns = slice_ns
         self._turn = 0
-        self._repeats = False
-        self.due_ns = 0
-        """The moment by which the last shot has been fired; read by whoever lets a guest run."""
 
-    def arm(self, now_ns: int) -> None:
-        """Fire one slice from now, once, and end what repeats."""
-        if self._repeats:
-            self._repeats = False
-            _rt.timer_settime(self._timers[self._turn], 0, self._never, None)
+    def arm(self) -> None:
+        """Fire one slice from now, once."""
         self._turn ^= 1
         _rt.timer_settime(self._timers[self._turn], 0, self._once, None)
-        self.due_ns = now_ns + self._slice_ns
 
-    def repeat(self) -> None:
-        """Fire after every slice from now on, until somebody calls `arm`."""
-        if not self._repeats:
-            self._repeats = True
-            self._turn ^= 1
-            _rt.timer_settime(self._timers[self._turn], 0, self._again, None)
-            self.due_ns = NEVER_NS
+    def repeat(self, after_ns: int) -> None:
+        """Fire after so long, and then again and again, until somebody calls `rest`."""
+        self._turn ^= 1
+        self._often.value_s, self._often.value_ns = divmod(after_ns, 1_000_000_000)
+        _rt.timer_settime(self._timers[self._turn], 0, self._again, None)
+
+    def rest(self) -> None:
+        """End what repeats."""
+        _rt.timer_settime(self._timers[self._turn], 0, self._never, None)
 
     def close(self) -> None:
         """Take the timers back."""

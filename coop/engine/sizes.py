@@ -81,6 +81,11 @@ class Sizes:
                 self._tables.append(TableHandle.from_buffer_copy(found.of.table))
         self._first = self._now()
 
+    @property
+    def memory(self) -> int:
+        """Bytes of its memory, or of what it had at its end; 0 if it has none that is exported."""
+        return self.ended[0].used if self.ended else len(self._memory)
+
     def take(self) -> None:
         """Look at the sizes for the last time."""
         if self._context:

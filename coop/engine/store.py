@@ -17,10 +17,13 @@ one place where a guest gives up the thread, and everything rests on it.
    of goes when the slice does.
 3. After a trap, an error or a cancel the instance is dead.
 4. A guest that used up its slice without a host call is polled with the GIL released,
-   so that other Python threads run meanwhile, until it comes to a call that parks.
+   so that other Python threads run meanwhile, and the watcher; until it makes host calls.
+5. The guest's account is kept by the monotonic clock, and for a slice that was used up by
+   the thread's own: the system may have given the processor to others meanwhile.
 """
 
 import ctypes as C
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -32,11 +35,14 @@ from coop.engine.config import Engine
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
-from coop.engine.preempt import Ticker, now_ns
+from coop.engine.preempt import now_ns
 from coop.engine.sizes import Sizes
+from coop.engine.slices import Slices
 from coop.engine.traps import take_error, take_trap
 from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import RUNNING, Task, current
+
+_thread_ns = time.thread_time_ns
 
 _MOST = (1 << 63) - 1
 """The largest limit that can be told to wasmtime; ctypes would cut a larger one to its low bits."""
@@ -73,6 +79,8 @@ class Store:
     pending -- what the task has to do before the guest goes on; set by a host call
     failure -- what a host call raised on the fiber; raised again on the task
     cpu_ns  -- how long it has computed
+    used_slices -- how often it has used up its slice
+    weight  -- its share of the processor beside other busy guests
     on_run_end -- called when the run ends before the guest does; has to `close`
     """
 
@@ -85,6 +93,7 @@ class Store:
         "_stop",
         "_store",
         "_task",
+        "_told_ns",
         "caller",
         "code",
         "cpu_ns",
@@ -96,6 +105,8 @@ class Store:
         "pending",
         "sizes",
         "state",
+        "used_slices",
+        "weight",
     )
 
     def __init__(
@@ -118,7 +129,9 @@ class Store:
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
         self.failure: BaseException | None = None
-        self.cpu_ns = self._begin_ns = 0
+        self.cpu_ns = self._begin_ns = self._told_ns = 0
+        self.used_slices = 0
+        self.weight = 1.0
         self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
@@ -168,12 +181,12 @@ class Store:
         self._border.scheduler.wait_here(task, until_ns)
         end = now_ns()
         self.cpu_ns -= end - begin  # `_drive` counts all of the poll
-        ticker = self._border.ticker(self.code.engine)
-        if end >= ticker.due_ns:
-            # The slice ended during the wait; a guest that has waited deserves a fresh one.  In this
-            # order: armed first, the shot could be over before the deadline it is to reach is set.
+        slices = self._border.slices(self.code.engine)
+        if end >= slices.due_ns:
+            # During the wait; a guest that has waited deserves a fresh one.  In this order: begun first, the
+            # shot could be over before the deadline it is to reach is set.
             held.wasmtime_context_set_epoch_deadline(self._context, 1)
-            ticker.arm(end)
+            slices.begin(end)
         return task.state is RUNNING
 
     # -- life
@@ -240,8 +253,8 @@ class Store:
         trap, error = C.c_void_p(), C.c_void_p()
         self._task = task = current()
         try:
-            ticker = self._border.ticker(self.code.engine)
-            self._drive(begin(*arguments, C.byref(trap), C.byref(error)), task, ticker)
+            slices = self._border.slices(self.code.engine)
+            self._drive(begin(*arguments, C.byref(trap), C.byref(error)), task, slices)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
                 raise self._stop
@@ -266,13 +279,13 @@ class Store:
             finally:
                 del failure, found  # else the error would hold its own traceback, until a collection
 
-    def _drive(self, future: int, task: Task, ticker: Ticker) -> None:
+    def _drive(self, future: int, task: Task, slices: Slices) -> None:
         """Poll `future` until it is done; see the module's picture."""
         border, flag = self._border, self._border.flag
-        poll = held.wasmtime_call_future_poll
+        poll = poll_held = held.wasmtime_call_future_poll
         cpu_limit = self.limits.cpu_time
         budget = NEVER_NS if cpu_limit is None else to_ns(cpu_limit)
-        is_busy = False
+        is_busy, cpu_ns, cut_in = False, 0, -1
         self._is_held = True
         try:
             while True:
@@ -283,30 +296,36 @@ class Store:
                     self.take_cell()
                 flag[0] = 1
                 border.called = False
-                self._begin_ns = begin = now_ns()
                 if is_busy:
-                    ticker.repeat()
-                elif begin >= ticker.due_ns:
-                    ticker.arm(begin)
+                    slices.begin_busy(is_watched=poll is not poll_held)
+                    cpu_ns = _thread_ns()
+                self._begin_ns = begin = now_ns()
+                if not is_busy and begin >= slices.due_ns:
+                    # The guest's own deadline may lie behind the epoch by now.  Set before the shot is armed.
+                    held.wasmtime_context_set_epoch_deadline(self._context, 1)
+                    slices.begin(begin)
                 done = poll(future)
                 task.pinned = False
-                end = now_ns()
-                self.cpu_ns += end - begin
-                pending = self.pending
-                if is_busy and (done or pending is not None):
-                    is_busy = False
-                    ticker.arm(end)
+                used = now_ns() - begin
+                if is_busy:
+                    slices.end_busy()
+                    used = min(used, _thread_ns() - cpu_ns)
+                self.cpu_ns += used
                 if done:
                     return
+                pending = self.pending
                 if pending is not None:
+                    is_busy, poll = False, poll_held
                     self.pending = None
-                    poll = held.wasmtime_call_future_poll
                     pending()
+                elif not is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
+                    # Once a turn: a call that never parks would go on like this for ever.
+                    cut_in = border.scheduler.turns
                 else:
                     is_busy = True
-                    if not border.called:
-                        poll = released.wasmtime_call_future_poll
-                    task.pause(late=True)
+                    poll = poll_held if border.called else released.wasmtime_call_future_poll
+                    self.used_slices += 1
+                    self.pause_late()
                 if self._stop is not None:
                     # Its interrupt may stand behind another one, or host code may have swallowed it.
                     raise self._stop
@@ -315,10 +334,17 @@ class Store:
         finally:
             task.pinned = False
             if is_busy:
-                ticker.arm(now_ns())
+                slices.end_busy()
             held.wasmtime_call_future_delete(future)
             self._is_held = False
             self.pending = None
+
+    def pause_late(self) -> None:
+        """Yield to everybody who is ready, and to the busy guests that have had less of the processor."""
+        task = self.task
+        task.virtual_ns += int((self.cpu_ns - self._told_ns) / self.weight)
+        self._told_ns = self.cpu_ns
+        task.pause(late=True)
 
     def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
         if trap.value:

@@ -207,6 +207,10 @@ class HostPoller:
         """Make a blocked poll, or the next one that would block, return."""
         self._wakeup.signal()
 
+    def forget_wake_up(self) -> None:
+        """Take a wake-up back, whose news the caller looks for next; then `fileno` shows new ones alone."""
+        self._wakeup.forget()
+
     def is_poll_descriptor(self, fd: int) -> bool:
         """Whether `fd` is the epoll descriptor or the wake-up's eventfd."""
         return fd >= 0 and fd in {self._epoll.fd, self._wakeup.fd}

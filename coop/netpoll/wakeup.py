@@ -80,6 +80,15 @@ class Wakeup:
                 # Also when a signal handler throws into this: a token too early costs one empty wake-up.
                 self._token[:] = [None]
 
+    def forget(self) -> None:
+        """Clear the signal if there is one, counter first, then the flag."""
+        if not self._token:
+            try:
+                os.read(self.fd, 8)
+            except BlockingIOError:
+                return  # whoever took the token has yet to write
+            self._token[:] = [None]
+
     def close(self) -> None:
         """Close the eventfd; signals that come later do nothing.  Closing twice changes nothing."""
         if self.fd < 0:

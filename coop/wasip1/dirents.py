@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from coop.engine import AGAIN
 from coop.fs import Directory, Entry
-from coop.task import current
 from coop.wasip1.abi import DIRENT, U32, Rights, filetype_of_mode
 from coop.wasip1.errno import Errno
 from coop.wasip1.state import Wasi
@@ -51,14 +50,10 @@ def fd_readdir(wasi: Wasi, fd: int, buffer: int, size: int, cookie: int, used: i
         cookie = found[-1].next
     if done < size:
         wasi.listed = (done, cookie)
-        wasi.instance.pending = _pause
+        wasi.instance.pending = wasi.instance.pause_late
         return AGAIN
     memory.pack(U32, used, done)
     return 0
-
-
-def _pause() -> None:
-    current().pause(late=True)
 
 
 def _records(entries: Iterable[Entry]) -> bytes:

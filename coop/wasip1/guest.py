@@ -55,6 +55,7 @@ class Guest(Life[Instance]):
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
                callable that takes bytes, or a socket
     limits  -- what it may use; see `Limits`
+    weight  -- its share of the processor while several guests compute
     imports -- host functions it may import besides WASI
     clocks, random -- where its time and its randomness come from; see `coop.wasip1.Clocks`, `RandomSource`
     """
@@ -73,12 +74,13 @@ class Guest(Life[Instance]):
         stdout: Stdio = None,
         stderr: Stdio = None,
         limits: Limits | None = None,
+        weight: float = 1.0,
         imports: Sequence[HostFunction] = (),
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
         limits = limits or (Limits.for_server() if listen else Limits())
-        super().__init__(name or os.path.basename(module.name), limits, (stdin, stdout, stderr))
+        super().__init__(name or os.path.basename(module.name), limits, weight, (stdin, stdout, stderr))
         self.module = module
         self.addresses: list[Any] = []  # of its listeners, in order; filled when it starts
         self._args = [self.name, *args]

@@ -109,7 +109,7 @@ def random_get(wasi: Wasi, buffer: int, length: int) -> int:
     if end == length:
         return 0
     wasi.filled = end
-    wasi.instance.pending = _pause_late
+    wasi.instance.pending = wasi.instance.pause_late
     return AGAIN
 
 
@@ -125,10 +125,6 @@ def sched_yield(wasi: Wasi) -> int:
 
 def _pause() -> None:
     current().pause()
-
-
-def _pause_late() -> None:
-    current().pause(late=True)
 
 
 def proc_exit(wasi: Wasi, code: int) -> None:

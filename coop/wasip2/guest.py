@@ -44,6 +44,7 @@ class Guest(Life[ComponentInstance]):
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
                callable that takes bytes, or a socket
     limits  -- what it may use; see `Limits`
+    weight  -- its share of the processor while several guests compute
     imports -- interfaces it may import besides WASI's, which they stand before; see `coop.wit`
     clocks, random -- where its time and its randomness come from
     """
@@ -62,12 +63,13 @@ class Guest(Life[ComponentInstance]):
         stdout: Stdio = None,
         stderr: Stdio = None,
         limits: Limits | None = None,
+        weight: float = 1.0,
         imports: Sequence[Interface] = (),
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
         stdio = (stdin, stdout, stderr)
-        super().__init__(name or os.path.basename(component.name), limits or Limits(), stdio)
+        super().__init__(name or os.path.basename(component.name), limits or Limits(), weight, stdio)
         self.component = component
         self._args = [self.name, *args]
         self._env = list((env or {}).items())

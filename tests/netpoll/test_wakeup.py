@@ -151,3 +151,21 @@ def test_closing_twice_and_signalling_after_it_do_nothing(wakeup):
     wakeup.close()
     wakeup.signal()
     assert wakeup.fd == -1
+
+
+def test_a_signal_that_was_taken_back_is_gone_and_the_next_one_counts(wakeup):
+    wakeup.forget()
+    wakeup.signal()
+    wakeup.forget()
+    assert counter(wakeup) == 0
+    wakeup.signal()
+    assert counter(wakeup) == 1
+
+
+def test_a_signal_whose_writer_has_the_token_but_has_not_written_is_not_taken_back(wakeup):
+    token = wakeup._token.pop()
+    wakeup.forget()
+    assert wakeup._token == []
+    wakeup._token.append(token)
+    wakeup.signal()
+    assert counter(wakeup) == 1

@@ -1,0 +1,81 @@
+"""How long a guest may run, and who sees to it that it ends.
+
+    it began, or came back from a park     a slice, ended by a timer
+    it has used up a slice: it is busy     until somebody else is due - a sleep is over, a task is
+                                           ready - or a slice at most; and until there is news,
+                                           for which the watcher waits
+
+So a guest that answers a request is left alone, and one that computes delays nobody: a
+sleeper or a client waits for it a tenth of a millisecond.
+
+The watcher can end only slices of a guest that runs with the GIL released.  One that
+computes and makes host calls all the time runs with the GIL held, since taking it anew
+for each call can cost more than all of them; it gets short slices.
+"""
+
+from typing import TYPE_CHECKING
+
+from coop.engine.config import Engine
+from coop.engine.preempt import Ticker
+from coop.engine.watcher import Watcher
+
+if TYPE_CHECKING:
+    from coop.scheduler import Scheduler
+
+SHORT_NS = 1_000_000
+"""The slice of a guest whose end nobody else can call for."""
+
+LEAST_NS = 20_000
+"""A slice that ended before its guest has resumed would end nothing."""
+
+
+class Slices:
+    """The slices of one scheduler's guests on one engine.
+
+    slice_ns -- the longest there is
+    watcher  -- the scheduler's, if its poller can be watched
+    due_ns   -- the moment from which on a guest that begins needs a slice of its own
+    """
+
+    def __init__(
+        self, scheduler: "Scheduler", engine: Engine, slice_ns: int, watcher: Watcher | None
+    ) -> None:
+        self._scheduler = scheduler
+        self._engine = engine
+        self._slice_ns = slice_ns
+        self._watcher = watcher
+        self._ticker = Ticker(engine, slice_ns)
+        self.due_ns = 0
+
+    def begin(self, now_ns: int) -> None:
+        """Let a guest run that has not computed for long; for guests after it the slice holds as well."""
+        self._ticker.arm()
+        self.due_ns = now_ns + self._slice_ns
+
+    def was_cut_short(self, used_ns: int) -> bool:
+        """Whether a guest got so little that it was somebody else's slice that has ended."""
+        return used_ns < self._slice_ns // 4
+
+    def begin_busy(self, *, is_watched: bool) -> None:
+        """Let a guest run that has used up a slice; `end_busy` follows.
+
+        is_watched -- it runs with the GIL released
+        """
+        watcher = self._watcher if is_watched else None
+        if watcher is not None:
+            # Else a signal that was heard, but stands until the next wait, would end every slice.
+            self._scheduler.poller.forget_wake_up()  # type: ignore[attr-defined]
+            watcher.watch(self._engine)
+        most_ns = self._slice_ns if watcher is not None else min(SHORT_NS, self._slice_ns)
+        self._ticker.repeat(max(self._scheduler.slice_ns(most_ns), LEAST_NS))
+
+    def end_busy(self) -> None:
+        """Take notice that the guest has yielded, parked or ended."""
+        self._ticker.rest()
+        self.due_ns = 0
+        if self._watcher is not None:
+            self._watcher.rest()
+
+    def close(self) -> None:
+        """Take the timers back."""
+        self._ticker.close()

@@ -1,0 +1,315 @@
+"""Slices: a guest that computes delays nobody, and guests that compute share the processor as they should.
+
+No test here takes a time: a busy guest's slice is made an hour long, so that who is not let in by
+something else would never be let in at all.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coop
+from coop.engine import Border
+from coop.netpoll import make_poller
+from coop.scheduler import scheduler
+from tests.children import run_child
+from tests.engine.wat import module
+
+SPIN = '(module (memory (export "memory") 2) (func (export "_start") (loop $l (br $l))))'
+CALLS = """(module (import "h" "f" (func $f)) (memory (export "memory") 1)
+  (func (export "_start") (loop $l (call $f) (br $l))))"""
+HOUR_NS = 3_600_000_000_000
+
+
+@coop.host_function("h", "f", parks=False)
+def f(_caller: coop.Caller) -> None:
+    """Do nothing, often."""
+
+
+def spinner(text: str = SPIN, **kwargs: Any) -> coop.Guest:
+    return coop.Guest(module(text), imports=[f] if text is CALLS else [], **kwargs)
+
+
+def border() -> Border:
+    owner = scheduler()
+    return owner.resource(Border, lambda: Border(owner))
+
+
+def beside(body: Callable[[coop.Guest], Any], *, text: str = SPIN, poller: str = "hostpoll") -> Any:
+    """Run `body` beside a guest that computes, in slices that have no end of their own."""
+
+    def main() -> Any:
+        guest = spinner(text)
+        coop.spawn(guest.run).observe()
+        while guest.stats().slices < 2:
+            coop.pause()
+        border().slices(guest.module.engine)._slice_ns = HOUR_NS
+        return body(guest)
+
+    return coop.run(main, poller=poller)
+
+
+@pytest.mark.parametrize("text", [SPIN, CALLS], ids=["computes", "calls"])
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+def test_a_sleep_ends_beside_a_guest_that_computes(text: str, poller: str):
+    beside(lambda _: [coop.sleep(0.003) for _ in range(20)], text=text, poller=poller)
+
+
+def test_a_sleep_that_is_over_at_once_ends_too():
+    beside(lambda _: [coop.sleep(1e-9 * 10**n) for n in range(7)] * 3)
+
+
+def test_a_client_is_answered_beside_a_guest_that_computes():
+    def body(_: coop.Guest) -> None:
+        with coop.listen("127.0.0.1:0") as listener:
+
+            def ask() -> None:
+                with socket.create_connection(listener.address) as client:
+                    for _ in range(20):
+                        client.sendall(b"x")
+                        assert client.recv(1) == b"x"
+
+            asking = coop.spawn(lambda: coop.run_in_thread(ask))
+            with listener.accept() as conn:
+                while data := conn.recv(1):
+                    conn.sendall(data)
+            asking.wait()
+
+    beside(body)
+
+
+@pytest.mark.parametrize("text", [SPIN, CALLS], ids=["computes", "calls"])
+def test_another_threads_cancel_is_heard_beside_a_guest_that_computes(text: str):
+    def body(guest: coop.Guest) -> None:
+        thread = threading.Timer(0.02, guest.cancel)
+        thread.start()
+        with pytest.raises(coop.WasCancelled):
+            guest.wait()
+        thread.join()
+
+    beside(body, text=text)
+
+
+def test_a_signal_is_heard_beside_a_guest_that_computes():
+    def body(_: coop.Guest) -> None:
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+        coop.Task.wait(coop.spawn(coop.sleep, 3600))
+
+    with pytest.raises(KeyboardInterrupt):
+        beside(body)
+
+
+def test_tasks_that_wake_each_other_go_on_beside_a_guest_that_computes():
+    def body(guest: coop.Guest) -> None:
+        def yield_often() -> None:
+            for _ in range(50):
+                coop.pause()
+
+        before = guest.stats()
+        for task in [coop.spawn(yield_often) for _ in range(2)]:
+            task.wait()
+        assert guest.stats().cpu_time > before.cpu_time
+
+    beside(body)
+
+
+def test_a_wake_up_that_was_heard_does_not_end_every_slice():
+    """Its signal stands until the next wait, which never comes while somebody is busy."""
+
+    def body(guest: coop.Guest) -> float:
+        coop.run_in_thread(lambda: None)
+        before = guest.stats()
+        coop.sleep(0.3)
+        after = guest.stats()
+        return (after.slices - before.slices) / (after.wall_time - before.wall_time)
+
+    assert beside(body) < 500  # a slice that is ended again and again lasts 0.2 ms
+
+
+def test_the_watcher_starts_with_a_busy_guest_sleeps_without_one_and_ends_with_the_run():
+    def named() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "coop-watcher"]
+
+    def wakes(thread: threading.Thread) -> int:
+        status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    def main() -> None:
+        coop.Guest(module('(module (memory (export "memory") 1) (func (export "_start")))')).run()
+        assert not named()
+        guest = spinner()
+        task = coop.spawn(guest.run)
+        task.observe()
+        while guest.stats().slices < 3:
+            coop.pause()
+        (thread,) = named()
+        guest.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+        listener = coop.listen("127.0.0.1:0")
+        before = wakes(thread)
+        with listener, coop.spawn(coop.connect, listener.address).wait() as right, listener.accept() as conn:
+            for _ in range(100):
+                right.sendall(b"x")
+                assert conn.recv(1) == b"x"
+                coop.sleep(0.0001)
+        assert wakes(thread) - before < 10
+
+    coop.run(main)
+    assert not named()
+
+
+def test_guests_that_compute_get_on_by_their_weight():
+    def main() -> list[float]:
+        guests = [spinner(weight=weight) for weight in (1, 1, 8)]
+        for guest in guests:
+            coop.spawn(guest.run).observe()
+        while guests[0].stats().slices < 5:
+            coop.sleep(0.01)
+        return [guest.cpu_time for guest in guests]
+
+    one, other, heavy = coop.run(main)
+    assert heavy > 2.5 * one
+    assert heavy > 2.5 * other
+    assert 0.3 < one / other < 3
+
+
+def test_a_guest_that_comes_late_gets_its_share_and_no_more():
+    """It has computed nothing, and does not make up for it at the other's cost."""
+
+    def main() -> tuple[float, float]:
+        old, new = spinner(), spinner()
+        coop.spawn(old.run).observe()
+        coop.sleep(0.3)
+        before = old.cpu_time
+        coop.spawn(new.run).observe()
+        coop.sleep(0.25)
+        return old.cpu_time - before, new.cpu_time
+
+    old, new = coop.run(main)
+    assert 0.25 < old / new < 4
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_none_is_refused(weight: float):
+    with pytest.raises(ValueError, match=r"^weight .* of guest .*: it is no number above zero$"):
+        spinner(weight=weight)
+
+
+def test_what_a_guest_used_can_be_read_before_it_starts_while_it_runs_and_afterwards():
+    def main() -> list[coop.GuestStats]:
+        guest = spinner()
+        found = [guest.stats()]
+        task = coop.spawn(guest.run)
+        task.observe()
+        while guest.stats().slices < 3:
+            coop.sleep(0.01)
+        found.append(guest.stats())
+        guest.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+        coop.sleep(0.01)
+        return [*found, guest.stats()]
+
+    before, running, after = coop.run(main)
+    assert before == coop.GuestStats(0.0, 0.0, 0, 0)
+    assert 0 < running.cpu_time <= running.wall_time
+    assert running.memory == after.memory == 2 * 65536
+    assert after.slices >= running.slices >= 3
+    assert running.cpu_time <= after.cpu_time <= after.wall_time
+
+
+def test_what_a_guest_used_until_a_trap_stays_readable():
+    text = '(module (memory (export "memory") 3) (func (export "_start") unreachable))'
+
+    def main() -> coop.GuestStats:
+        guest = spinner(text)
+        with pytest.raises(coop.GuestTrap):
+            guest.run()
+        return guest.stats()
+
+    assert coop.run(main).memory == 3 * 65536
+
+
+def test_time_that_other_processes_took_is_not_on_a_busy_guests_account():
+    """Two processes on one processor: each guest computes for half of the time."""
+    code = """
+        import coop, os, time
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        child = os.fork()
+        if child == 0:
+            end = time.monotonic() + 60
+            while time.monotonic() < end and os.getppid() > 1:
+                pass
+            os._exit(0)
+        def main():
+            guest = coop.Guest(coop.Module.from_bytes(
+                '(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'))
+            coop.spawn(guest.run).observe()
+            coop.sleep(1)
+            used = guest.stats()
+            assert used.cpu_time < 0.8 * used.wall_time, used
+        try:
+            coop.run(main)
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    """
+    run_child(code)
+
+
+def churn(seconds: float) -> int:
+    """Begin, feed and end busy guests, descriptors and threads at random moments; how many were begun."""
+
+    def main() -> int:
+        busy = module(SPIN)
+        end = time.monotonic() + seconds
+        begun = 0
+        while time.monotonic() < end:
+            guests = [coop.Guest(busy, weight=1 + begun % 3) for _ in range(1 + begun % 3)]
+            for guest in guests:
+                coop.spawn(guest.run).observe()
+            with coop.listen("127.0.0.1:0") as listener:
+                client = coop.spawn(coop.connect, listener.address)
+                with listener.accept() as conn, client.wait() as other:
+                    other.sendall(b"x" * (begun % 5))
+                    coop.sleep(begun % 7 * 1e-3)
+                    threads = [threading.Thread(target=guest.cancel) for guest in guests[::2]]
+                    for thread in threads:
+                        thread.start()
+                    conn.shutdown()
+                    assert len(other.recv(10)) == 0
+            for guest in guests[1::2]:
+                guest.cancel()
+            for guest in guests:
+                with pytest.raises(coop.WasCancelled):
+                    guest.wait()
+            for thread in threads:
+                thread.join()
+            begun += len(guests)
+        return begun
+
+    return int(coop.run(main))
+
+
+SOAK_S = float(os.environ.get("SOAK_SECONDS", "2"))
+
+
+@pytest.mark.timeout(SOAK_S + 120)
+def test_busy_guests_begin_and_end_beside_descriptors_that_open_and_close():
+    """For ten minutes, and longer, by `make soak`."""
+    assert churn(SOAK_S) > 10
+
+
+def test_a_poller_without_a_descriptor_is_not_watched():
+    for name, is_watched in (("hostpoll", True), ("oneoff", False), ("pollset", False)):
+        poller = make_poller(name)
+        assert hasattr(poller, "fileno") is is_watched
+        poller.shutdown()
