@@ -30,12 +30,14 @@ own, which compile on the calling thread.
 import ctypes as C
 import os
 import threading
+from mmap import PAGESIZE
 from dataclasses import dataclass
 
 import wasmtime
 from wasmtime import _bindings
 
-from coop.engine.capi import WASMTIME_VERSION, address, held
+from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
+from coop.engine.stacks import Arena, StackCreator
 
 DEFAULT_WASM_STACK = 512 << 10
 """wasmtime's own default, in bytes."""
@@ -100,13 +102,21 @@ def engine_for(wasm_stack: int = DEFAULT_WASM_STACK) -> Engine:
         return found
 
 
+_config = held_library({"wasmtime_config_host_stack_creator_set": (None, [C.c_void_p, C.c_void_p])})
+_creators: list[StackCreator] = []
+
+
 def _make(wasm_stack: int) -> Engine:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.parallel_compilation = not _is_child
     pointer = config.ptr()
     _bindings.wasmtime_config_max_wasm_stack_set(pointer, wasm_stack)
-    _bindings.wasmtime_config_async_stack_size_set(pointer, wasm_stack + HOST_STACK)
+    size = -(-(wasm_stack + HOST_STACK) // PAGESIZE) * PAGESIZE
+    _bindings.wasmtime_config_async_stack_size_set(pointer, size)
+    creator = StackCreator(Arena(size))
+    _creators.append(creator)
+    _config.wasmtime_config_host_stack_creator_set(C.cast(pointer, C.c_void_p), C.byref(creator))
     _bindings.wasmtime_config_shared_memory_set(pointer, False)
     _bindings.wasmtime_config_wasm_memory64_set(pointer, False)
     _bindings.wasmtime_config_wasm_multi_memory_set(pointer, False)
