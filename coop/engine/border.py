@@ -207,7 +207,9 @@ class Linkage:
             module = TRY_MODULE + table.module if raw.parks else table.module
             trampoline = compile_raw(self._border, raw.call, raw.params, raw.results, fail, raw.name)
             self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
-        shim = Module.from_bytes(shim_text(table), name="shim", max_wasm_stack=engine.wasm_stack)
+        shim = Module.from_bytes(
+            shim_text(table), name="shim", max_wasm_stack=engine.wasm_stack, dense=engine.dense
+        )
         pre = C.c_void_p()
         error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))
         if error:

@@ -42,6 +42,15 @@ class Instance(Store):
         """
         self.linkage.require(self.module)
         self._check_caller()
+        try:
+            self._instantiate()
+        except CoopError as error:
+            if type(error) is not CoopError:
+                raise
+            raise self._why_not_instantiated(str(error)) from None
+        self.sizes.attach(self._context, self._handle, self.module.others)
+
+    def _instantiate(self) -> None:
         self._linker = held.wasmtime_linker_clone(self.linkage.linker)
         shim = Handle()
         for name, pre in self.linkage.shims:
@@ -51,21 +60,15 @@ class Instance(Store):
             )
             if error:
                 raise take_error(error)
-        try:
-            self._await(
-                held.wasmtime_linker_instantiate_async,
-                self._linker,
-                self._context,
-                self.module.address,
-                C.byref(self._handle),
-            )
-        except CoopError as error:
-            if type(error) is not CoopError:
-                raise
-            raise self._why_not_instantiated(str(error)) from None
+        self._await(
+            held.wasmtime_linker_instantiate_async,
+            self._linker,
+            self._context,
+            self.module.address,
+            C.byref(self._handle),
+        )
         held.wasmtime_linker_delete(self._linker)
         self._linker = 0
-        self.sizes.attach(self._context, self._handle, self.module.others)
 
     def _before_close(self) -> None:
         if self._linker:

@@ -1,202 +1,68 @@
-"""Where the fibers of guests have their stacks: an arena of slots, instead of a mapping for each.
+"""Where the fibers of guests have their stacks, as wasmtime asks for it.
 
-A stack that wasmtime maps itself costs two of the process's memory maps, and the system
-allows 65530.  Here a stack is a slot in memory that was mapped for many at once:
+A fiber wants three functions: one makes a stack, one says where it is, one takes it
+back.  wasmtime calls them while it begins a guest's first call and while it ends its
+store, from calls of coop's that hold the GIL and from such that gave it up.
 
-    ... | guard | stack, used from its upper end | guard | stack ...
-
-The guard is one page that may not be touched.  Since Linux 6.13 it is a mark in the page
-table (MADV_GUARD_INSTALL) and splits no map; on older kernels it is protected, which makes
-two maps of each slot.  It lies just above the used end of the stack below it, so both are
-nearly always in one page of the page table.
-
-A slot goes round:
-
-    raw --guard--> in use --given back--> used --wiped--> clean, in use again
-                                            \\--its run is mapped anew--> raw
-
-1. Whatever is taken reads as zeros: no byte of one guest is on the stack of another.
-2. Slots are wiped some at a time, neighbours by one call, so at most `_BATCH` that nobody
-   uses hold memory.  A run of many is mapped anew instead: that gives the page tables
-   back as well.  Address space stays reserved.
-3. There is no lock: whoever holds a number has it from the atomic `pop` of a deque, and
-   nobody else does.  A collection may run in any callback and give a slot back there, on
-   the thread that is just taking one; a lock would be held already.
-4. No exception leaves a callback: wasmtime would go on with a stack that is none.
+No exception leaves them: wasmtime would go on with a stack that is none.
 """
 
 import ctypes as C
-import mmap
-import os
-import resource
-from collections import deque
-from collections.abc import Callable, Iterator
 from struct import Struct
+from typing import Any
 
+from coop.engine.arena import Arena
 from coop.engine.capi import held
 from coop.engine.marshal import space
-
-_PAGE = mmap.PAGESIZE
-_BATCH = 32
-"""Slots that wait to be wiped together: one call for each costs three times as much."""
-_RUN = 16
-"""So many neighbours are mapped anew: from here on that costs less than their guards cost again."""
-_FIRST, _MOST = 32, 1024
-"""Slots mapped at once: as many as there are, within these bounds."""
-_RESERVE = 64 << 20
-"""Address space left alone, for `malloc`: wasmtime ends the process when that fails."""
-_ALL = 1 << 47
-"""Address space of a process on machines coop runs on."""
-
-_READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
-_NORESERVE, _FIXED = 0x4000, 0x10
-_HOW = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE | 0x20000
-"""Besides: MAP_STACK, by which the kernel keeps huge pages away."""
-_DONTNEED, _NOHUGEPAGE, _GUARD_INSTALL = 4, 15, 102
-_NO_MAPPING = C.c_size_t(-1).value
-
-_libc = C.PyDLL(None, use_errno=True)
-_libc.mmap.restype = C.c_size_t
-_libc.mmap.argtypes = [C.c_size_t, C.c_size_t, C.c_int, C.c_int, C.c_int, C.c_long]
-_libc.madvise.argtypes = [C.c_size_t, C.c_size_t, C.c_int]
-_libc.mprotect.argtypes = [C.c_size_t, C.c_size_t, C.c_int]
-
-
-def address_space_left() -> int:
-    """Count the bytes that may still be mapped, less what is kept for everything else."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _ALL if soft == resource.RLIM_INFINITY else min(soft, _ALL)
-    with open("/proc/self/statm", "rb") as sizes:
-        return limit - int(sizes.read().split()[0]) * _PAGE - _RESERVE
-
-
-class Arena:
-    """Slots of one size.  Any thread may take and give.
-
-    size  -- bytes of a slot that may be used, a multiple of a page
-    count -- slots there are
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.count = 0
-        self.splits = False
-        """Whether each guard makes a map of its own, as on kernels without MADV_GUARD_INSTALL."""
-        self._stride = size + _PAGE
-        self._raw: deque[int] = deque()
-        self._clean: deque[int] = deque()
-        self._used: deque[int] = deque()
-
-    def take(self) -> int:
-        """Return the address of a slot that is all zeros.  Raises: OSError if the system has no room."""
-        try:
-            return self._clean.pop()
-        except IndexError:
-            pass
-        while True:
-            try:
-                base = self._raw.pop()
-                break
-            except IndexError:
-                self._grow()
-        try:
-            self._guard(base - _PAGE)
-        except OSError:
-            self._raw.append(base)
-            raise
-        return base
-
-    def give(self, base: int) -> None:
-        """Take a slot back, whatever it holds."""
-        self._used.append(base)
-        if len(self._used) >= _BATCH:
-            self.wipe()
-
-    def wipe(self) -> None:
-        """Give the memory of the slots that nobody uses back to the system."""
-        for base, count in self._runs(list(_taken(self._used))):
-            bases = range(base, base + count * self._stride, self._stride)
-            if count >= _RUN and self._map(base - _PAGE, count * self._stride) == base - _PAGE:
-                self._raw.extend(reversed(bases))
-            elif _libc.madvise(base, count * self._stride - _PAGE, _DONTNEED) == 0:
-                self._clean.extend(reversed(bases))
-            # Else they are locked into memory.  Nobody gets them again: that is the invariant, at a price.
-
-    def _runs(self, bases: list[int]) -> Iterator[tuple[int, int]]:
-        """Find neighbours: the lowest of each run, and how many they are."""
-        bases.sort()
-        first = 0
-        for i in range(1, len(bases) + 1):
-            if i == len(bases) or bases[i] != bases[i - 1] + self._stride:
-                yield bases[first], i - first
-                first = i
-
-    def _grow(self) -> None:
-        """Map more slots, as many as the system allows.  Raises: OSError for not even one."""
-        count = min(max(_FIRST, self.count), _MOST)
-        while count * self._stride > address_space_left() or (
-            (start := self._map(0, count * self._stride)) == _NO_MAPPING
-        ):
-            count //= 2
-            if not count:
-                raise OSError(C.get_errno(), f"no address space for {self._stride} bytes")
-        self.count += count
-        self._raw.extend(start + _PAGE + i * self._stride for i in reversed(range(count)))
-
-    def _map(self, at: int, length: int) -> int:
-        where: int = _libc.mmap(at, length, _READ_WRITE, _HOW | (_FIXED if at else 0), -1, 0)
-        if where != _NO_MAPPING:
-            # A huge page would make two megabytes of every stack.
-            _libc.madvise(where, length, _NOHUGEPAGE)
-        return where
-
-    def _guard(self, page: int) -> None:
-        if not self.splits:
-            if _libc.madvise(page, _PAGE, _GUARD_INSTALL) == 0:
-                return
-            self.splits = True
-        if _libc.mprotect(page, _PAGE, mmap.PROT_NONE) != 0:
-            raise OSError(C.get_errno(), f"protect a guard page: {os.strerror(C.get_errno())}")
-
-
-def _taken(slots: deque[int]) -> Iterator[int]:
-    """Take all that there is."""
-    try:
-        while True:
-            yield slots.popleft()
-    except IndexError:
-        return
-
-
-# -- the arena as wasmtime sees it
 
 NO_STACK = "no room for a guest's stack"
 """What wasmtime is told, and tells again."""
 
 _NewStack = C.CFUNCTYPE(C.c_size_t, C.c_size_t, C.c_size_t, C.c_size_t, C.c_size_t)
 _GetStack = C.CFUNCTYPE(C.c_size_t, C.c_size_t, C.c_size_t)
-_Finalizer = C.CFUNCTYPE(None, C.c_size_t)
+Finalizer = C.CFUNCTYPE(None, C.c_size_t)
 _STACK, _SIZE = Struct("=QQQ"), Struct("=Q")
 
 
-class StackCreator(C.Structure):
-    """wasmtime_stack_creator_t for an arena: keep it for as long as the engine lives."""
+class Creator(C.Structure):
+    """wasmtime_stack_creator_t, and wasmtime_memory_creator_t, which is laid out in the same way.
 
-    _fields_ = (("env", C.c_void_p), ("new_stack", C.c_void_p), ("finalizer", C.c_void_p))
+    keep -- the functions, which must live as long as the engine
+    """
 
-    def __init__(self, arena: Arena) -> None:
-        new, self._keep = _callbacks(arena)
+    _fields_ = (("env", C.c_void_p), ("new", C.c_void_p), ("finalizer", C.c_void_p))
+
+    def __init__(self, new: Any, *others: Any) -> None:
         super().__init__(None, C.cast(new, C.c_void_p), None)
+        self.keep = (new, *others)
 
 
-def _callbacks(arena: Arena) -> tuple[object, tuple[object, ...]]:
-    """Make the function that makes a stack; the other two are what it hands over with each."""
-    size, take, give = arena.size, arena.take, arena.give
+def stack_creator(arena: Arena) -> Creator:
+    """Return what makes wasmtime take the stacks of fibers from `arena`."""
+    size, take = arena.size, arena.take
     store_size, store_stack = _SIZE.pack_into, _STACK.pack_into
 
     def get_stack(base: int, size_out: int) -> int:
         store_size(space, size_out - 1, size)
         return base + size
+
+    getter, finalizer = _GetStack(get_stack), Finalizer(giver(arena))
+    at_getter, at_finalizer = function_address(getter), function_address(finalizer)
+
+    def new_stack(_env: int, wanted: int, _zeroed: int, out: int) -> int:
+        try:
+            assert wanted == size
+            store_stack(space, out - 1, take(), at_getter, at_finalizer)
+        except BaseException as error:
+            return new_error(f"{NO_STACK}: {error}")
+        return 0
+
+    return Creator(_NewStack(new_stack), getter, finalizer)
+
+
+def giver(arena: Arena) -> Any:
+    """Return a function that gives a slot back, for wasmtime to call."""
+    give = arena.give
 
     def finalize(base: int) -> None:
         try:
@@ -204,29 +70,15 @@ def _callbacks(arena: Arena) -> tuple[object, tuple[object, ...]]:
         except BaseException:  # noqa: S110 - short of memory: a slot is lost, and nothing else
             pass
 
-    getter, finalizer = _GetStack(get_stack), _Finalizer(finalize)
-    at_getter, at_finalizer = _address(getter), _address(finalizer)
-
-    def new_stack(_env: int, wanted: int, _zeroed: int, out: int) -> int:
-        try:
-            assert wanted == size
-            store_stack(space, out - 1, take(), at_getter, at_finalizer)
-        except BaseException as error:
-            return new_error(NO_STACK, error)
-        return 0
-
-    new = _NewStack(new_stack)
-    return new, (new, getter, finalizer)
+    return finalize
 
 
-def _address(function: object) -> int:
-    return C.cast(function, C.c_void_p).value or 0  # type: ignore[arg-type]
+def function_address(function: Any) -> int:
+    """Return where the C side of a ctypes callback is."""
+    return C.cast(function, C.c_void_p).value or 0
 
 
-def new_error(what: str, error: BaseException) -> int:
-    """Return an error of wasmtime's that says `what`, and why."""
-    made: int = held.wasmtime_error_new(f"{what}: {error}".encode(errors="replace"))
+def new_error(text: str) -> int:
+    """Return an error of wasmtime's."""
+    made: int = held.wasmtime_error_new(text.encode(errors="replace"))
     return made
-
-
-Creator = Callable[[Arena], C.Structure]

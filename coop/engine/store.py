@@ -25,15 +25,17 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from coop.clock import NEVER_NS, to_ns
-from coop.engine.admission import admit
+from coop.engine.admission import admit, left
 from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.config import Engine
+from coop.engine.dense import NO_MEMORY, TOO_LARGE
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import Ticker, now_ns
 from coop.engine.sizes import Sizes
+from coop.engine.stacks import NO_STACK
 from coop.engine.traps import take_error, take_trap
 from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import RUNNING, Task, current
@@ -48,6 +50,9 @@ its first instruction, where no exception can be caught."""
 
 _REFUSED = (
     ("exceeds memory limits", "memory"),
+    (TOO_LARGE, "memory"),
+    (NO_STACK, "guests"),
+    (NO_MEMORY, "guests"),
     ("exceeds table limits", "table_elements"),
     ("table count too high", "table_elements"),
 )
@@ -124,7 +129,7 @@ class Store:
         self._task: Task | None = None
         self._is_held = False
         self._stop: BaseException | None = None
-        admit(border)
+        admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
         self._context: int = held.wasmtime_store_context(self._store)
         border.instances[self] = None
@@ -195,6 +200,7 @@ class Store:
                 self.state = self.on_run_end = None
                 self.sizes.take()
                 delete_store(store, self.memory)
+                left()
 
     def stop(self, error: BaseException) -> bool:
         """End the call in progress with `error`, in whatever state it is; False if there is none."""
