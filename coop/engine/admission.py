@@ -87,18 +87,21 @@ _account = _Account()
 def admit(border: "Border", engine: "Engine", memories: int) -> None:
     """Let one more guest in, which has so many memories at most.
 
+    Of address space it is charged with one of them: where that runs out, wasmtime only says so.
+
     Raises: LimitExceeded("guests") if its maps or its address space might not fit.
     """
     account = _account
     if engine.memories is None:
-        maps, space = memories * _MAPS_OF_MEMORY + _MAPS_BESIDES, memories * _SPACE_OF_MEMORY
+        maps, space = memories * _MAPS_OF_MEMORY + _MAPS_BESIDES, _SPACE_OF_MEMORY
     else:
-        maps, space = 1 + 2 * memories * engine.memories.splits, memories * engine.memories.need()
+        maps, space = 1 + 2 * memories * engine.memories.splits, engine.memories.need()
     if not account.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
         if account.space < space:
             what = "have all of the address space that it may use (RLIMIT_AS, or 128 TiB)"
         else:
-            what = f"use {account.used} of the {account.limit} memory maps of this process (sysctl vm.max_map_count)"
+            of = f"the {account.limit} memory maps of this process (sysctl vm.max_map_count)"
+            what = f"use {account.used} of {of}"
         raise LimitExceeded("guests", f"{len(border.instances)} guests and all else {what}")
 
 

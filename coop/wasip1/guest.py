@@ -125,7 +125,7 @@ class Guest(Life[Instance]):
             self._random,
         )
         wasi.poll = Poll(wasi)
-        linkage = border.linkage(self.module.engine, _tables(self.module), self._imports)
+        linkage = border.linkage(self.module, _tables(self.module), self._imports)
         linkage.require(self.module)
         self._open_descriptors(owner, wasi)
         instance = Instance(border, self.module, linkage, self.limits, wasi, self)
