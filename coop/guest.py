@@ -74,7 +74,7 @@ class Life(Generic[InstanceT]):
         self._cancel: Cancelled | None = None
         self._opener: Task | None = None
         self._is_busy, self._is_new, self._cpu_ns = False, True, 0
-        self._waiters: list[Task] = []
+        self._waiters: list[Task] | tuple[()] = ()
         self._code: int | None = None
         self._error: BaseException | None = None
 
@@ -169,11 +169,14 @@ class Life(Generic[InstanceT]):
             self._owner.check_owner(f"wait for guest {self.name}")
         while self.state is not GuestState.ENDED:
             task = current()
-            self._waiters.append(task)
+            if self._waiters:
+                self._waiters.append(task)
+            else:
+                self._waiters = [task]
             try:
                 task.park(f"the end of guest {self.name}")
             finally:
-                if task in self._waiters:
+                if self._waiters and task in self._waiters:
                     self._waiters.remove(task)
         if isinstance(self._error, Cancelled):
             raise WasCancelled(f"guest {self.name} was cancelled") from self._error
@@ -288,7 +291,7 @@ class Life(Generic[InstanceT]):
                 instance.close()
         finally:
             self._give_back()
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
             for task in waiters:
                 task.wake()
         tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)

@@ -14,7 +14,7 @@ what is used lies beside a guard, and both are nearly always in one page of the 
 A slot goes round:
 
     raw --guard--> in use --given back--> used --wiped--> clean, in use again
-                                            \\--its run is mapped anew--> raw
+                                            `--its run is mapped anew--> raw
 
 1. Whatever is taken reads as zeros: no guest's byte is found by another.
 2. Slots are wiped some at a time, neighbours by one call, so at most `_BATCH` that nobody
@@ -32,7 +32,6 @@ import resource
 from collections import deque
 from collections.abc import Iterator
 
-
 _PAGE = mmap.PAGESIZE
 _BATCH = 32
 """Slots that wait to be wiped together: one call for each costs three times as much."""
@@ -45,7 +44,7 @@ _RESERVE = 64 << 20
 _ALL = 1 << 47
 """Address space of a process on machines coop runs on."""
 
-_READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
+_PROT_NONE, _READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
 _NORESERVE, _FIXED = 0x4000, 0x10
 _HOW = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE | 0x20000
 """Besides: MAP_STACK, by which the kernel keeps huge pages away."""
@@ -158,7 +157,7 @@ class Arena:
             if _libc.madvise(page, _PAGE, _GUARD_INSTALL) == 0:
                 return
             self.splits = True
-        if _libc.mprotect(page, _PAGE, mmap.PROT_NONE) != 0:
+        if _libc.mprotect(page, _PAGE, _PROT_NONE) != 0:
             raise OSError(C.get_errno(), f"protect a guard page: {os.strerror(C.get_errno())}")
 
 

@@ -64,7 +64,7 @@ def memory_creator(arena: Arena) -> Creator:
         _env: int, _type: int, minimum: int, _maximum: int, reserved: int, guard: int, out: int
     ) -> int:
         try:
-            assert not reserved and not guard
+            assert (reserved, guard) == (0, 0)
             if minimum > most:
                 return new_error(f"{TOO_LARGE}: {minimum} bytes, of {most}")
             base = take()

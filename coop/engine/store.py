@@ -87,6 +87,7 @@ class Store:
         "_border",
         "_context",
         "_is_held",
+        "_outcome",
         "_stop",
         "_store",
         "_task",
@@ -128,6 +129,7 @@ class Store:
         self._border = border
         self._task: Task | None = None
         self._is_held = False
+        self._outcome = (C.c_void_p * 2)()  # the trap, and the error, of the call in progress
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
@@ -243,23 +245,25 @@ class Store:
 
         begin -- begin(*arguments, where a trap is told, where an error is told) -> the future
         """
-        trap, error = C.c_void_p(), C.c_void_p()
+        outcome = self._outcome
+        outcome[0] = outcome[1] = None
+        at = C.addressof(outcome)
         self._task = task = current()
         try:
             ticker = self._border.ticker(self.code.engine)
-            self._drive(begin(*arguments, C.byref(trap), C.byref(error)), task, ticker)
+            self._drive(begin(*arguments, at, at + C.sizeof(C.c_void_p)), task, ticker)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
                 raise self._stop
         except BaseException:
-            self._take(trap, error)
+            self._take()
             self.close()
             raise
         finally:
             self._task = None
             if self._stop is not None:
                 task.forget_interrupt(self._stop)
-        found = self._take(trap, error)
+        found = self._take()
         if found is not None:
             failure, self.failure = self.failure, None
             self.close()
@@ -326,12 +330,9 @@ class Store:
             self._is_held = False
             self.pending = None
 
-    def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
-        if trap.value:
-            return take_trap(trap.value)
-        if error.value:
-            return take_error(error.value)
-        return None
+    def _take(self) -> CoopError | None:
+        trap, error = self._outcome
+        return take_trap(trap) if trap else take_error(error) if error else None
 
 
 def _leave_room(frames: int) -> None:
