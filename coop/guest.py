@@ -49,6 +49,9 @@ class GuestStats:
     memory: int
 
 
+_NOTHING_USED = GuestStats(0.0, 0.0, 0, 0)
+
+
 class Lives(Protocol):
     """A guest's instance in the engine."""
 
@@ -99,8 +102,8 @@ class Life(Generic[InstanceT]):
         self._cancel: Cancelled | None = None
         self._opener: Task | None = None
         self._is_busy, self._is_new = False, True
-        self._start_ns, self._last_stats = 0, GuestStats(0.0, 0.0, 0, 0)
-        self._waiters: list[Task] = []
+        self._start_ns, self._last_stats = 0, _NOTHING_USED
+        self._waiters: list[Task] | tuple[()] = ()
         self._code: int | None = None
         self._error: BaseException | None = None
 
@@ -195,11 +198,14 @@ class Life(Generic[InstanceT]):
             self._owner.check_owner(f"wait for guest {self.name}")
         while self.state is not GuestState.ENDED:
             task = current()
-            self._waiters.append(task)
+            if self._waiters:
+                self._waiters.append(task)
+            else:
+                self._waiters = [task]
             try:
                 task.park(f"the end of guest {self.name}")
             finally:
-                if task in self._waiters:
+                if self._waiters and task in self._waiters:
                     self._waiters.remove(task)
         if isinstance(self._error, Cancelled):
             raise WasCancelled(f"guest {self.name} was cancelled") from self._error
@@ -325,7 +331,7 @@ class Life(Generic[InstanceT]):
                 instance.close()
         finally:
             self._give_back()
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
             for task in waiters:
                 task.wake()
         tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)

@@ -19,12 +19,15 @@ def load(
     path: str | os.PathLike[str],
     *,
     max_wasm_stack: int = DEFAULT_WASM_STACK,
+    dense: bool = False,
     cache: str | os.PathLike[str] | bool = True,
     on_compile: Callable[[], object] | None = None,
 ) -> "Module | Component":
     """Load a `.wasm` or `.wat` file, compiled or from the cache: a `Module` or a `Component`.
 
     max_wasm_stack -- bytes of stack a guest of it may use
+    dense          -- True: its guests take less of the process, so that more of them fit; slower, and with
+                      at most 16 MiB of memory each
     cache          -- True: the user's cache directory; False: none; or a directory
     on_compile     -- called before a compile that may take long, not for a cache hit
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
@@ -34,8 +37,18 @@ def load(
         from coop.engine.component import Component  # its import takes as long as half of coop's
 
         return Component.from_bytes(
-            data, name=str(path), max_wasm_stack=max_wasm_stack, cache=cache, on_compile=on_compile
+            data,
+            name=str(path),
+            max_wasm_stack=max_wasm_stack,
+            dense=dense,
+            cache=cache,
+            on_compile=on_compile,
         )
     return Module.from_bytes(
-        data, name=str(path), max_wasm_stack=max_wasm_stack, cache=cache, on_compile=on_compile
+        data,
+        name=str(path),
+        max_wasm_stack=max_wasm_stack,
+        dense=dense,
+        cache=cache,
+        on_compile=on_compile,
     )

@@ -80,6 +80,8 @@ class Owner(Protocol):
 class _Stack(greenlet):
     """A greenlet that knows its task."""
 
+    __slots__ = ("task",)
+
     task: "Task"
 
 
@@ -124,8 +126,8 @@ class Task:
         self._call: Callable[[], Any] | None = call
         self._doom: Cancelled | None = None
         self._interrupts: tuple[BaseException, ...] = ()
-        self._joiners: list[Task] = []
-        self._notices: list[Callable[[], None]] = []
+        self._joiners: list[Task] | tuple[()] = ()
+        self._notices: tuple[Callable[[], None], ...] = ()
         self._observed = False
         self._stack = _Stack(self._run, owner.hub)
         self._stack.task = self
@@ -230,9 +232,9 @@ class Task:
             joiner.wake()
         for notice in self._notices:
             notice()
-        self._notices.clear()
+        self._notices = ()
         self.owner.task_ended(self)
-        self._joiners.clear()
+        self._joiners = ()
 
     # -- anybody's side, on the scheduler's thread
 
@@ -273,7 +275,7 @@ class Task:
 
     def on_end(self, notice: Callable[[], None]) -> None:
         """Have `notice` called when the task ends; it must neither park nor raise."""
-        self._notices.append(notice)
+        self._notices += (notice,)
 
     @property
     def is_cancelled(self) -> bool:
@@ -311,11 +313,14 @@ class Task:
                 raise BugError(f"wait for {self}: a task cannot wait for itself")
             if me.owner is not self.owner:
                 raise WrongThread(f"wait for {self}: it belongs to another scheduler")
-            self._joiners.append(me)
+            if self._joiners:
+                self._joiners.append(me)
+            else:
+                self._joiners = [me]
             try:
                 me.park(f"the end of {self}")
             finally:
-                if me in self._joiners:
+                if self._joiners and me in self._joiners:
                     self._joiners.remove(me)
         return self.outcome()
 

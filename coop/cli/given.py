@@ -76,6 +76,7 @@ def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
         connect=[*passed.connected, *settings.connect],
         limits=_limits(settings, is_server=bool(passed.listening or settings.listen)),
         max_wasm_stack=settings.max_wasm_stack,
+        dense=settings.dense,
         use_cache=settings.use_cache,
         network=NetworkPlan(
             settings.inherit_network,

@@ -56,7 +56,7 @@ def load(plan: Plan) -> "coop.Module | Component":
             more: dict[str, Any] = {}
             if plan.max_wasm_stack is not None:
                 more["max_wasm_stack"] = plan.max_wasm_stack
-            outcome.append(coop.load(plan.path, cache=plan.use_cache, **more))
+            outcome.append(coop.load(plan.path, dense=plan.dense, cache=plan.use_cache, **more))
         except BaseException as error:
             outcome.append(error)
         done.set()

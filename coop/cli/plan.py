@@ -52,6 +52,7 @@ class Plan:
     connect: Sequence[str | socket.socket]
     limits: coop.Limits
     max_wasm_stack: int | None
+    dense: bool
     use_cache: bool
     network: NetworkPlan
     invoke: str | None

@@ -21,6 +21,7 @@ class Settings:
     """What the lists asked for; None where they said nothing.
 
     max_wasm_stack, memory -- bytes
+    dense                  -- whether the guest is compiled to be one of very many
     table_elements         -- a number
     timeout                -- seconds
     inherit_env            -- whether the guest gets coop's own environment
@@ -32,6 +33,7 @@ class Settings:
     """
 
     max_wasm_stack: int | None = None
+    dense: bool = False
     memory: int | None = None
     table_elements: int | None = None
     timeout: float | None = None
@@ -96,6 +98,7 @@ def _all(setting: Setting, names: str) -> dict[str, Setting]:
 TABLES: dict[str, dict[str, Setting]] = {
     "-W": {
         "max-wasm-stack": Setting("bytes of stack a guest may use (default 524288)", "max_wasm_stack", count),
+        "dense": Setting("less room for each guest, which is slower", "dense", boolean),
         "max-memory-size": Setting("bytes a memory may grow to (default 536870912)", "memory", count),
         "max-table-elements": Setting(
             "elements a table may grow to (default 1048576)", "table_elements", count

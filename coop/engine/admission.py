@@ -1,27 +1,41 @@
 """How many guests this process can hold, asked before the system says it.
 
-Each guest takes a few memory maps: its fiber's stack with a guard, its memory with
-its reservation.  At the system's limit of maps, `malloc` fails somewhere in the
-middle of something, and the process aborts.  So a guest that would come near the
-limit is refused while there is still room to say so.
+Two things run out.  *Memory maps*: a guest's memory takes two, and four if it begins with
+data; its stack, which is a slot of an arena, none, or two where guards split maps.  At the
+system's limit of maps `malloc` fails somewhere in the middle of something, and the process
+aborts.  *Address space*: each memory reserves 4 GiB of it, of 128 TiB or what RLIMIT_AS
+allows.  A dense guest takes no maps, and a slot for its memory and its stack.
+
+So a guest that would come near a limit is refused while there is still room to say so.
+Counting maps is slow where there are many.  So what is left is counted, then every guest
+is charged with the most it may take, until that much is gone; then it is counted again.
 """
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coop.engine.arena import address_space_left
 from coop.errors import LimitExceeded
 
 if TYPE_CHECKING:
     from coop.engine.border import Border
+    from coop.engine.config import Engine
 
 _RESERVE = 1 << 11
 """Maps kept free for everything else the process does: threads, libraries, malloc."""
 
-_MAPS_PER_GUEST = 8
-"""What a guest may take at most; most take five."""
+_MAPS_OF_MEMORY = 4
+"""Of a memory that wasmtime maps: what it has, what it may grow into, and an image of its data between."""
 
-_RECOUNT = 500
-"""Guests started between two looks at how many maps there really are."""
+_MAPS_BESIDES = 4
+"""What else a guest may cost, `malloc`'s own maps among it."""
+
+_SPACE_OF_MEMORY = (4 << 30) + (64 << 20)
+"""The reservation, and what wasmtime guards around it."""
+
+_LOOK_SHARE = 20
+"""A refusal holds without another look for so many times as long as the look took."""
 
 
 def _max_maps() -> int:
@@ -40,33 +54,57 @@ def _count_maps() -> int:
 
 
 class _Account:
-    """Maps known to be used, and guests started since they were counted."""
+    """What may still be charged before somebody has to look: `maps`, and bytes of address `space`."""
 
     def __init__(self) -> None:
-        self.limit = _max_maps() - _RESERVE
-        self.used = 0
-        self.since = 0
-        self.recount = 0
+        self.limit = _max_maps()
+        self.used = self.maps = self.space = self.full_until_ns = 0
+
+    def charge(self, maps: int, space: int) -> bool:
+        """Take so much; False if that is more than there is."""
+        if self.maps < maps or self.space < space:
+            begin_ns = time.monotonic_ns()
+            if begin_ns >= self.full_until_ns:
+                self._look()
+                now_ns = time.monotonic_ns()
+                if self.maps < maps or self.space < space:
+                    self.full_until_ns = now_ns + _LOOK_SHARE * (now_ns - begin_ns)
+            if self.maps < maps or self.space < space:
+                return False
+        self.maps -= maps
+        self.space -= space
+        return True
+
+    def _look(self) -> None:
+        self.used = _count_maps()
+        self.maps = self.limit - _RESERVE - self.used
+        self.space = address_space_left()
 
 
 _account = _Account()
 
 
-def admit(border: "Border") -> None:
-    """Let one more guest in.
+def admit(border: "Border", engine: "Engine", memories: int) -> None:
+    """Let one more guest in, which has so many memories at most.
 
-    Raises: LimitExceeded("guests") if its memory maps might not fit.
+    Of address space it is charged with one of them: where that runs out, wasmtime only says so.
+
+    Raises: LimitExceeded("guests") if its maps or its address space might not fit.
     """
     account = _account
-    account.since += 1
-    if account.since > account.recount:
-        account.used = _count_maps()
-        account.since = 1
-        # Count often near the limit and seldom far from it: looking is slow with many maps.
-        account.recount = max(0, min((account.limit - account.used) // (2 * _MAPS_PER_GUEST), 4 * _RECOUNT))
-    if account.used + account.since * _MAPS_PER_GUEST > account.limit:
-        raise LimitExceeded(
-            "guests",
-            f"{len(border.instances)} guests and all else use {account.used} of the "
-            f"{account.limit + _RESERVE} memory maps of this process (sysctl vm.max_map_count)",
-        )
+    if engine.memories is None:
+        maps, space = memories * _MAPS_OF_MEMORY + _MAPS_BESIDES, _SPACE_OF_MEMORY
+    else:
+        maps, space = 1 + 2 * memories * engine.memories.splits, engine.memories.need()
+    if not account.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
+        if account.space < space:
+            what = "have all of the address space that it may use (RLIMIT_AS, or 128 TiB)"
+        else:
+            of = f"the {account.limit} memory maps of this process (sysctl vm.max_map_count)"
+            what = f"use {account.used} of {of}"
+        raise LimitExceeded("guests", f"{len(border.instances)} guests and all else {what}")
+
+
+def left() -> None:
+    """Take notice that a guest has ended: there may be room again."""
+    _account.full_until_ns = 0

@@ -94,12 +94,16 @@ class Border:
         return found
 
     def linkage(
-        self, engine: Engine, tables: tuple[ImportTable, ...], functions: tuple[HostFunction, ...]
+        self, module: Module, tables: tuple[ImportTable, ...], functions: tuple[HostFunction, ...]
     ) -> "Linkage":
-        """Return what guests with these imports are linked against; made once for all of them."""
+        """Return what guests of `module` are linked against; made once for all that import the same.
+
+        tables, functions -- what they are offered
+        """
         # By identity: functions that compare equal may still do different things.  The linkage keeps them.
-        key = (engine.address, tuple(map(id, tables)), tuple(map(id, functions)))
-        found: Linkage = self.keep_linkage(key, lambda: Linkage(self, engine, tables, functions))
+        engine, wanted = module.engine, module.wanted
+        key = (engine.address, wanted, tuple(map(id, tables)), tuple(map(id, functions)))
+        found: Linkage = self.keep_linkage(key, lambda: Linkage(self, engine, wanted, tables, functions))
         return found
 
     def keep_linkage(self, key: object, make: Callable[[], Any]) -> Any:
@@ -156,7 +160,9 @@ class Border:
 
 
 class Linkage:
-    """A linker with a set of imports, and the shims for those that park.
+    """A linker with the imports that a module wants, and the shims for those that park.
+
+    It has nothing else: every guest's start copies the linker and makes an instance of each shim.
 
     linker -- the C linker; every guest clones it
     shims  -- for each WASI module: its name and the shim's pre-instance
@@ -166,9 +172,11 @@ class Linkage:
         self,
         border: Border,
         engine: Engine,
+        wanted: frozenset[tuple[str, str]],
         tables: tuple[ImportTable, ...],
         functions: tuple[HostFunction, ...],
     ) -> None:
+        self._wanted = wanted
         self.linker: int = held.wasmtime_linker_new(engine.address)
         self.shims: list[tuple[bytes, int]] = []
         self._border = border
@@ -211,12 +219,23 @@ class Linkage:
             store_i32(at, errno)
             return 0
 
+        parking = set()
         for raw in table.imports:
             self._offered[table.module, raw.name] = _wasm_types(raw)
+            if (table.module, raw.name) not in self._wanted:
+                continue
+            if raw.parks:
+                parking.add(raw.name)
             module = TRY_MODULE + table.module if raw.parks else table.module
             trampoline = compile_raw(self._border, raw.call, raw.params, raw.results, fail, raw.name)
             self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
-        shim = Module.from_bytes(shim_text(table), name="shim", max_wasm_stack=engine.wasm_stack)
+        if parking:
+            self._add_shim(engine, table, parking)
+
+    def _add_shim(self, engine: Engine, table: ImportTable, names: set[str]) -> None:
+        shim = Module.from_bytes(
+            shim_text(table, names), name="shim", max_wasm_stack=engine.wasm_stack, dense=engine.dense
+        )
         pre = C.c_void_p()
         error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))
         if error:
@@ -231,6 +250,8 @@ class Linkage:
         if (function.module, function.name) in self._offered:
             raise LinkError(f"host function {function} is provided already")
         self._offered[function.module, function.name] = types
+        if (function.module, function.name) not in self._wanted:
+            return
         if not function.parks:
             trampoline = compile_fast(
                 self._border,

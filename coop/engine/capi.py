@@ -68,6 +68,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wasm_trap_message": (None, [_A, _A]),
     "wasm_trap_trace": (None, [_A, _A]),
     "wasm_trap_delete": (None, [_A]),
+    "wasmtime_error_new": (_A, [_STR]),
     "wasmtime_error_message": (None, [_A, _A]),
     "wasmtime_error_wasm_trace": (None, [_A, _A]),
     "wasmtime_error_delete": (None, [_A]),

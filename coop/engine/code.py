@@ -72,19 +72,27 @@ class Code:
         path: str | os.PathLike[str],
         *,
         max_wasm_stack: int = DEFAULT_WASM_STACK,
+        dense: bool = False,
         cache: str | os.PathLike[str] | bool = True,
         on_compile: Callable[[], object] | None = None,
     ) -> Self:
         """Load a `.wasm` or `.wat` file, compiled or from the cache.
 
         max_wasm_stack -- bytes of stack a guest of it may use
+        dense          -- True: its guests take less of the process, so that more of them fit; slower, and with
+                          at most 16 MiB of memory each
         cache          -- True: the user's cache directory; False: none; or a directory
         on_compile     -- called before a compile that may take long, not for a cache hit
         Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
         """
         data = Path(path).read_bytes()
         return cls.from_bytes(
-            data, name=str(path), max_wasm_stack=max_wasm_stack, cache=cache, on_compile=on_compile
+            data,
+            name=str(path),
+            max_wasm_stack=max_wasm_stack,
+            dense=dense,
+            cache=cache,
+            on_compile=on_compile,
         )
 
     @classmethod
@@ -94,11 +102,12 @@ class Code:
         *,
         name: str = "module",
         max_wasm_stack: int = DEFAULT_WASM_STACK,
+        dense: bool = False,
         cache: str | os.PathLike[str] | bool = True,
         on_compile: Callable[[], object] | None = None,
     ) -> Self:
         """Load it from wasm bytes or WAT text; the other arguments are those of `from_file`."""
-        engine = engine_for(max_wasm_stack)
+        engine = engine_for(max_wasm_stack, dense)
         wasm = to_wasm(data, name, cls)
         if cache is True:
             store = ModuleCache(default_directory())

@@ -1,15 +1,16 @@
-"""wasmtime engines: one for each stack size, shared by every thread of the process.
+"""wasmtime engines: one for each stack size, and as many dense ones, shared by every thread of the process.
 
 What is switched on, and why:
 
 - Epoch interruption: the only way to take the thread back from a guest that
   computes.  It costs a guest up to a tenth of its speed.
 - The default memory reservation of 4 GiB: the base of a memory never moves, and
-  no access needs a bounds check of its own.
+  no access needs a bounds check of its own.  Dense engines do without: see `dense`.
 - Stack: the fiber carries the guest's stack and, during a host call, Python's.
   wasmtime lets `max_wasm_stack` be larger than the fiber's stack and then aborts
   the process; so the fiber is always made larger than what the guest gets, by as
   much as a program's first thread has: what Python survives there, it survives here.
+- Stacks come from an arena of coop's: see `arena`.
 
 What is switched off:
 
@@ -31,11 +32,15 @@ import ctypes as C
 import os
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import wasmtime
 from wasmtime import _bindings
 
-from coop.engine.capi import WASMTIME_VERSION, address, held
+from coop.engine.arena import Arena
+from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
+from coop.engine.dense import DENSE_MEMORY, memory_creator
+from coop.engine.stacks import Creator, stack_creator
 
 DEFAULT_WASM_STACK = 512 << 10
 """wasmtime's own default, in bytes."""
@@ -55,13 +60,19 @@ class Engine:
     handle     -- wasmtime-py's wrapper
     address    -- the C engine
     wasm_stack -- bytes of stack a guest may use
+    dense      -- whether its guests' memories are slots of an arena; see `dense`
     identity   -- a text in which engines that make different code differ
+    stacks     -- where its guests' stacks are
+    memories   -- where a dense engine's memories are
     """
 
     handle: wasmtime.Engine
     address: int
     wasm_stack: int
+    dense: bool
     identity: str
+    stacks: Arena
+    memories: Arena | None
 
     def increment_epoch(self) -> None:
         """End the slice of every guest that runs on this engine."""
@@ -69,7 +80,7 @@ class Engine:
 
 
 _lock = threading.Lock()
-_engines: dict[int, Engine] = {}
+_engines: dict[tuple[int, bool], Engine] = {}
 _is_child = False
 
 
@@ -82,31 +93,40 @@ def _forget_engines() -> None:
     _engines.clear()
 
 
-_parents_engines: list[dict[int, Engine]] = []
+_parents_engines: list[dict[tuple[int, bool], Engine]] = []
 os.register_at_fork(after_in_child=_forget_engines)
 
 
-def engine_for(wasm_stack: int = DEFAULT_WASM_STACK) -> Engine:
-    """Return the process's engine for guests with `wasm_stack` bytes of stack.
+def engine_for(wasm_stack: int = DEFAULT_WASM_STACK, dense: bool = False) -> Engine:
+    """Return the process's engine for guests with `wasm_stack` bytes of stack, dense or not.
 
     Raises: ValueError if the size is out of range.
     """
     if not 4096 <= wasm_stack <= MAX_WASM_STACK:
         raise ValueError(f"max-wasm-stack {wasm_stack}: must be from 4096 to {MAX_WASM_STACK} bytes")
     with _lock:
-        found = _engines.get(wasm_stack)
+        found = _engines.get((wasm_stack, dense))
         if found is None:
-            found = _engines[wasm_stack] = _make(wasm_stack)
+            found = _engines[wasm_stack, dense] = _make(wasm_stack, dense)
         return found
 
 
-def _make(wasm_stack: int) -> Engine:
+_config = held_library(
+    {
+        "wasmtime_config_host_stack_creator_set": (None, [C.c_void_p, C.c_void_p]),
+        "wasmtime_config_host_memory_creator_set": (None, [C.c_void_p, C.c_void_p]),
+    }
+)
+_creators: list[Creator] = []
+"""Never freed, as the engines that call them."""
+
+
+def _make(wasm_stack: int, dense: bool) -> Engine:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.parallel_compilation = not _is_child
     pointer = config.ptr()
     _bindings.wasmtime_config_max_wasm_stack_set(pointer, wasm_stack)
-    _bindings.wasmtime_config_async_stack_size_set(pointer, wasm_stack + HOST_STACK)
     _bindings.wasmtime_config_shared_memory_set(pointer, False)
     _bindings.wasmtime_config_wasm_memory64_set(pointer, False)
     _bindings.wasmtime_config_wasm_multi_memory_set(pointer, False)
@@ -115,8 +135,34 @@ def _make(wasm_stack: int) -> Engine:
     _bindings.wasmtime_config_wasm_exceptions_set(pointer, False)
     _bindings.wasmtime_config_wasm_component_model_async_set(pointer, False)
     _bindings.wasmtime_config_concurrency_support_set(pointer, False)
+    stacks = _set_stacks(pointer, wasm_stack)
+    memories = _set_memories(pointer) if dense else None
     handle = wasmtime.Engine(config)
     # Never freed: a timer that ends slices may still hold its address when the interpreter goes down.
     C.pythonapi.Py_IncRef(C.py_object(handle))
-    identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}"
-    return Engine(handle, address(handle.ptr()), wasm_stack, identity)
+    kind = " dense" if dense else ""
+    identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}{kind}"
+    return Engine(handle, address(handle.ptr()), wasm_stack, dense, identity, stacks, memories)
+
+
+def _set_stacks(pointer: Any, wasm_stack: int) -> Arena:
+    arena = Arena(wasm_stack + HOST_STACK)
+    creator = stack_creator(arena)
+    _creators.append(creator)
+    _bindings.wasmtime_config_async_stack_size_set(pointer, arena.size)
+    _config.wasmtime_config_host_stack_creator_set(address(pointer), C.byref(creator))
+    return arena
+
+
+def _set_memories(pointer: Any) -> Arena:
+    arena = Arena(DENSE_MEMORY)
+    creator = memory_creator(arena)
+    _creators.append(creator)
+    _bindings.wasmtime_config_memory_reservation_set(pointer, 0)
+    _bindings.wasmtime_config_memory_guard_size_set(pointer, 0)
+    _bindings.wasmtime_config_memory_reservation_for_growth_set(pointer, 0)
+    _bindings.wasmtime_config_memory_may_move_set(pointer, True)
+    # An image of the data segments is mapped over a memory, which wasmtime then takes for its own.
+    _bindings.wasmtime_config_memory_init_cow_set(pointer, False)
+    _config.wasmtime_config_host_memory_creator_set(address(pointer), C.byref(creator))
+    return arena

@@ -42,6 +42,15 @@ class Instance(Store):
         """
         self.linkage.require(self.module)
         self._check_caller()
+        try:
+            self._instantiate()
+        except CoopError as error:
+            if type(error) is not CoopError:
+                raise
+            raise self._why_not_instantiated(str(error)) from None
+        self.sizes.attach(self._context, self._handle, self.module.others)
+
+    def _instantiate(self) -> None:
         self._linker = held.wasmtime_linker_clone(self.linkage.linker)
         shim = Handle()
         for name, pre in self.linkage.shims:
@@ -51,21 +60,15 @@ class Instance(Store):
             )
             if error:
                 raise take_error(error)
-        try:
-            self._await(
-                held.wasmtime_linker_instantiate_async,
-                self._linker,
-                self._context,
-                self.module.address,
-                C.byref(self._handle),
-            )
-        except CoopError as error:
-            if type(error) is not CoopError:
-                raise
-            raise self._why_not_instantiated(str(error)) from None
+        self._await(
+            held.wasmtime_linker_instantiate_async,
+            self._linker,
+            self._context,
+            self.module.address,
+            C.byref(self._handle),
+        )
         held.wasmtime_linker_delete(self._linker)
         self._linker = 0
-        self.sizes.attach(self._context, self._handle, self.module.others)
 
     def _before_close(self) -> None:
         if self._linker:
@@ -91,26 +94,31 @@ class Instance(Store):
         self._check_caller()
         if len(args) != len(params):
             raise LinkError(f"{self.module.name}: {name} takes {len(params)} arguments, not {len(args)}")
-        arguments = (Val * max(len(params), 1))()
+        arguments = (Val * len(params))() if params else None
         for i, (kind, value) in enumerate(zip(params, args, strict=True)):
             try:
                 payload = pack_value(kind, value)
             except (TypeError, ValueError, OverflowError) as error:
                 raise LinkError(f"{self.module.name}: {name}, argument {i + 1}: {error}") from None
+            assert arguments is not None
             _store_value(arguments[i], kind, payload)
-        out = (Val * max(len(results), 1))()
+        out = (Val * len(results))() if results else None
         func = self._export_func(name)
         self._await(
             held.wasmtime_func_call_async,
             self._context,
             C.byref(func),
-            C.byref(arguments),
+            arguments,
             len(params),
-            C.byref(out),
+            out,
             len(results),
         )
-        values = tuple(unpack_value(kind, bytes(out[i].of)[:8]) for i, kind in enumerate(results))
-        return None if not values else values[0] if len(values) == 1 else values
+        if out is None:
+            return None
+        values = tuple(
+            unpack_value(kind, bytes(slot.of)[:8]) for kind, slot in zip(results, out, strict=True)
+        )
+        return values[0] if len(values) == 1 else values
 
     def _export_func(self, name: str) -> Handle:
         found, raw = Extern(), name.encode()

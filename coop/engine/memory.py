@@ -16,6 +16,7 @@ file".  So no slice is made here before its end was compared with the size.
 
 import ctypes as C
 import struct
+from itertools import filterfalse
 from pickle import PickleBuffer
 from typing import Any
 
@@ -43,7 +44,7 @@ class Memory:
     def __init__(self) -> None:
         self._context = 0
         self._handle: MemoryHandle | None = None
-        self._inner: list[memoryview] = []
+        self._inner: tuple[memoryview, ...] = ()
         self.view: memoryview = memoryview(bytearray())  # writable, for writes of nothing
         self.size = 0
 
@@ -60,7 +61,7 @@ class Memory:
             if size != self.size:
                 self.size = size
                 inner = _from_memory(held.wasmtime_memory_data(self._context, where), size, _WRITABLE)
-                self._inner.append(inner)
+                self._inner = (*filterfalse(_is_released, self._inner), inner)
                 # A slice of a memoryview leaves no trace in it; a view of its buffer, and what is cut
                 # from that, keeps `inner` from being released.
                 buffer = PickleBuffer(inner)
@@ -76,7 +77,7 @@ class Memory:
         self.view.release()
         self.view = memoryview(bytearray())
         self.size = 0
-        self._inner = [inner for inner in self._inner if not _is_released(inner)]
+        self._inner = tuple(filterfalse(_is_released, self._inner))
         return not self._inner
 
     def __len__(self) -> int:

@@ -12,6 +12,8 @@ reaches the guest.  Where nobody else could run, Python has waited by the time i
 answers, and the shim tries again at once.
 """
 
+from collections.abc import Collection
+
 from coop.engine.hostfunc import AGAIN, AT_ONCE, ImportTable, RawImport
 from coop.engine.marshal import WASM_TYPE
 
@@ -22,9 +24,9 @@ PARK = ("coop", "park")
 """The import that suspends the guest until its task has waited."""
 
 
-def shim_text(table: ImportTable) -> str:
-    """Return the WAT of the shim for those imports of `table` that park."""
-    functions = [(raw, *_types(raw)) for raw in table.imports if raw.parks]
+def shim_text(table: ImportTable, names: Collection[str]) -> str:
+    """Return the WAT of the shim for those imports of `table`, all of which park, that have these names."""
+    functions = [(raw, *_types(raw)) for raw in table.imports if raw.name in names]
     lines = ["(module", f'  (import "{PARK[0]}" "{PARK[1]}" (func $park))']
     lines += [
         f'  (import "{TRY_MODULE}{table.module}" "{raw.name}" (func $try_{raw.name} {params} {results}))'

@@ -62,7 +62,7 @@ class Sizes:
         self.ended: tuple[Size, ...] = ()
         self._limits = limits
         self._memory = memory
-        self._tables: list[TableHandle] = []
+        self._tables: tuple[TableHandle, ...] = ()
         self._context = 0
         self._first = (0, 0)
 
@@ -78,7 +78,7 @@ class Sizes:
         for name in islice(others, _TABLES_SEEN):
             found = _export(context, instance, name)
             if found is not None and found.kind == EXTERN_TABLE:
-                self._tables.append(TableHandle.from_buffer_copy(found.of.table))
+                self._tables += (TableHandle.from_buffer_copy(found.of.table),)
         self._first = self._now()
 
     @property

@@ -28,16 +28,18 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from coop.clock import NEVER_NS, to_ns
-from coop.engine.admission import admit
+from coop.engine.admission import admit, left
 from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.config import Engine
+from coop.engine.dense import NO_MEMORY, TOO_LARGE
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import now_ns
 from coop.engine.sizes import Sizes
 from coop.engine.slices import Slices
+from coop.engine.stacks import NO_STACK
 from coop.engine.traps import take_error, take_trap
 from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import RUNNING, Task, current
@@ -54,6 +56,9 @@ its first instruction, where no exception can be caught."""
 
 _REFUSED = (
     ("exceeds memory limits", "memory"),
+    (TOO_LARGE, "memory"),
+    (NO_STACK, "guests"),
+    (NO_MEMORY, "guests"),
     ("exceeds table limits", "table_elements"),
     ("table count too high", "table_elements"),
 )
@@ -90,6 +95,7 @@ class Store:
         "_border",
         "_context",
         "_is_held",
+        "_outcome",
         "_stop",
         "_store",
         "_task",
@@ -136,8 +142,9 @@ class Store:
         self._border = border
         self._task: Task | None = None
         self._is_held = False
+        self._outcome = (C.c_void_p * 2)()  # the trap, and the error, of the call in progress
         self._stop: BaseException | None = None
-        admit(border)
+        admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
         self._context: int = held.wasmtime_store_context(self._store)
         border.instances[self] = None
@@ -208,6 +215,7 @@ class Store:
                 self.state = self.on_run_end = None
                 self.sizes.take()
                 delete_store(store, self.memory)
+                left()
 
     def stop(self, error: BaseException) -> bool:
         """End the call in progress with `error`, in whatever state it is; False if there is none."""
@@ -250,23 +258,25 @@ class Store:
 
         begin -- begin(*arguments, where a trap is told, where an error is told) -> the future
         """
-        trap, error = C.c_void_p(), C.c_void_p()
+        outcome = self._outcome
+        outcome[0] = outcome[1] = None
+        at = C.addressof(outcome)
         self._task = task = current()
         try:
             slices = self._border.slices(self.code.engine)
-            self._drive(begin(*arguments, C.byref(trap), C.byref(error)), task, slices)
+            self._drive(begin(*arguments, at, at + C.sizeof(C.c_void_p)), task, slices)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
                 raise self._stop
         except BaseException:
-            self._take(trap, error)
+            self._take()
             self.close()
             raise
         finally:
             self._task = None
             if self._stop is not None:
                 task.forget_interrupt(self._stop)
-        found = self._take(trap, error)
+        found = self._take()
         if found is not None:
             failure, self.failure = self.failure, None
             self.close()
@@ -346,12 +356,9 @@ class Store:
         self._told_ns = self.cpu_ns
         task.pause(late=True)
 
-    def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
-        if trap.value:
-            return take_trap(trap.value)
-        if error.value:
-            return take_error(error.value)
-        return None
+    def _take(self) -> CoopError | None:
+        trap, error = self._outcome
+        return take_trap(trap) if trap else take_error(error) if error else None
 
 
 def _leave_room(frames: int) -> None:

@@ -21,15 +21,14 @@ class FdPool:
     limit -- how many numbers may be in use at once, 0 to 2**32 - 1
     """
 
-    __slots__ = ("_free", "_is_free", "_next", "limit")
+    __slots__ = ("_free", "_next", "limit")
 
     def __init__(self, limit: int = LIMIT) -> None:
         if not 0 <= limit <= LIMIT:
             raise ValueError(f"make a pool of {limit} numbers: between 0 and {LIMIT} are possible")
         self.limit = limit
         self._next = 0
-        self._free: list[int] = []
-        self._is_free: set[int] = set()
+        self._free: dict[int, None] = {}  # in the order in which they were freed
 
     def __len__(self) -> int:
         """Count the numbers in use."""
@@ -42,9 +41,7 @@ class FdPool:
         Source: the fd pool of wasmtime's wasi-common.
         """
         if self._free:
-            number = self._free.pop()
-            self._is_free.remove(number)
-            return number
+            return self._free.popitem()[0]
         if self._next == self.limit:
             return None
         self._next += 1
@@ -58,7 +55,6 @@ class FdPool:
         """
         if not 0 <= number < self._next:
             raise BugError(f"free number {number}: it was never allocated")
-        if number in self._is_free:
+        if number in self._free:
             raise BugError(f"free number {number}: it is free already")
-        self._free.append(number)
-        self._is_free.add(number)
+        self._free[number] = None

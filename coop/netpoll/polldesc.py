@@ -137,7 +137,7 @@ class PollDesc:
         self.ready = 0
         self.event_error = False
         self.closing = False
-        self.waiters: list[Waiter] = []
+        self.waiters: list[Waiter] | tuple[()] = ()  # most have none: a list only when there is one
         self._read_ns = self._write_ns = 0
         self._read_timer: Timer | None = None
         self._write_timer: Timer | None = None
@@ -161,7 +161,7 @@ class PollDesc:
                 waiter.fired = True
                 woken.append(waiter.task)
                 if not waiter.sticky:
-                    self.waiters = []
+                    self.waiters = ()
             return
         leaves = False
         for waiter in waiters:
@@ -197,17 +197,28 @@ class PollDesc:
             if other.task is task and not other.sticky and other.mode & mode:
                 raise BugError(f"double wait: {task} waits to {MODE_NAMES[mode]} on {self.what} already")
         waiter = Waiter(task, mode)
-        self.waiters.append(waiter)
+        self.enlist(waiter)
         if self.poller is not None:
             self.poller.arm(self, mode)
         return waiter
+
+    def enlist(self, waiter: Waiter) -> None:
+        """Let `waiter` hear of this descriptor, behind those that do already."""
+        if self.waiters:
+            self.waiters.append(waiter)
+        else:
+            self.waiters = [waiter]
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let `waiter` hear no more of this descriptor, if it does."""
+        if self.waiters and waiter in self.waiters:
+            self.waiters.remove(waiter)
 
     def done(self, waiter: Waiter | None) -> None:
         """Take `waiter` off, whether it was fired or not; taking it off twice, or None, does nothing."""
         if waiter is not None:
             waiter.fired = True
-            if waiter in self.waiters:
-                self.waiters.remove(waiter)
+            self.leave(waiter)
 
     @staticmethod
     def is_fired(waiter: Waiter | None) -> bool:
@@ -217,8 +228,8 @@ class PollDesc:
     def wake(self, waiter: Waiter | None) -> None:
         """Wake one waiter for a reason of the caller's own and take it off; None does nothing."""
         if waiter is not None:
-            if not waiter.sticky and waiter in self.waiters:
-                self.waiters.remove(waiter)
+            if not waiter.sticky:
+                self.leave(waiter)
             waiter.wake()
 
     # -- waiting
@@ -370,7 +381,7 @@ class PollDesc:
             raise BugError(f"close {self.what}: unblock comes first")
         if any(not waiter.fired for waiter in self.waiters):
             raise BugError(f"close {self.what}: a task still waits on it")
-        self.waiters = []
+        self.waiters = ()
         if self.poller is not None:
             self.poller.close(self)
 

@@ -32,6 +32,9 @@ from coop.wasip1.streams import descriptor
 
 _TABLES, _BOTH_TABLES = (SNAPSHOT1,), (SNAPSHOT1, SNAPSHOT0)
 
+# One for all guests: they have no state, and every object less is one that no collection walks.
+_LIMITS, _CLOCKS, _RANDOM = Limits(), Clocks(), SystemRandom()
+
 
 def _tables(module: Module) -> tuple[ImportTable, ...]:
     """Return what a module is offered: each table costs the start of its shim, and few want the older."""
@@ -79,16 +82,16 @@ class Guest(Life[Instance]):
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
-        limits = limits or (Limits.for_server() if listen else Limits())
+        limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or os.path.basename(module.name), limits, weight, (stdin, stdout, stderr))
         self.module = module
         self.addresses: list[Any] = []  # of its listeners, in order; filled when it starts
-        self._args = [self.name, *args]
+        self._args = (self.name, *args)
         self._env = dict(env or {})
-        self._dirs = checked_grants(dirs)
+        self._dirs = tuple(checked_grants(dirs))
         self._listen, self._connections = checked_sockets(listen, connections)
         self._imports = tuple(imports)
-        self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
+        self._clocks, self._random = clocks or _CLOCKS, random or _RANDOM
         self._wasi: Wasi | None = None
         self._check_names()
 
@@ -127,7 +130,7 @@ class Guest(Life[Instance]):
             self._random,
         )
         wasi.poll = Poll(wasi)
-        linkage = border.linkage(self.module.engine, _tables(self.module), self._imports)
+        linkage = border.linkage(self.module, _tables(self.module), self._imports)
         linkage.require(self.module)
         self._open_descriptors(owner, wasi)
         instance = Instance(border, self.module, linkage, self.limits, wasi, self)

@@ -97,7 +97,7 @@ class Poll:
         # The subscriptions for descriptors, as three columns, and the bytes they came from.
         self._userdata: Sequence[int] = ()
         self._modes: Sequence[int] = ()
-        self._files: list[OpenFile | _Refused] = []
+        self._files: Sequence[OpenFile | _Refused] = ()
         self._raw: bytes | None = None
         self._version = -1
         self._clocks: list[ClockSub] = []
@@ -106,7 +106,7 @@ class Poll:
         # The wait.
         self._waiter: Waiter | None = None
         self._watched: dict[OpenFile, None] = {}
-        self._queued: list[OpenFile | _Refused] | None = None
+        self._queued: Sequence[OpenFile | _Refused] | None = None
         self._polled = 0
         self._inside = 0
         self._parked = False
@@ -183,7 +183,7 @@ class Poll:
             userdata, kinds, numbers = self._take_out_clocks(view, subscriptions, userdata, kinds, numbers)
             self._raw = None  # a clock must be looked at again each time
         self._userdata, self._modes = userdata, kinds
-        files: Any = [entry and entry.polls for entry in map(self._wasi.get_fd, numbers)]
+        files: Any = numbers and [entry and entry.polls for entry in map(self._wasi.get_fd, numbers)]
         self._files = self._look_closer(numbers) if None in files else files
 
     def _take_out_clocks(
@@ -329,7 +329,7 @@ class Poll:
                 continue
             if file not in watched:
                 watched[file] = None
-                file.waiters.append(waiter)
+                file.enlist(waiter)
             if file.poller is not None:
                 self._polled = 1
                 if not poller.permanent:
@@ -357,15 +357,15 @@ class Poll:
         """Leave a file's queue, because the guest closes it."""
         if file in self._watched:
             del self._watched[file]
-            if self._waiter in file.waiters:
-                file.waiters.remove(self._waiter)
+            if self._waiter is not None:
+                file.leave(self._waiter)
         self._queued, self._raw = None, None
 
     def close(self) -> None:
         """Leave every queue."""
         for file in list(self._watched):
             self.forget(file)
-        self._files = []
+        self._files = ()
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

@@ -45,7 +45,6 @@ class Wasi:
     __slots__ = (
         "_done",
         "_told",
-        "_wait",
         "args",
         "bytes_per_call",
         "clocks",
@@ -92,8 +91,7 @@ class Wasi:
         self.listed: tuple[int, int] | None = None
         self.waits_for: tuple[OpenFile, int] | None = None
         self._done: Exception | bool = False
-        self._told: set[str] = set()
-        self._wait = self._wait_for_file
+        self._told: frozenset[str] = frozenset()
 
     def block_on(self, file: OpenFile, mode: int) -> int:
         """Arrange for the guest to wait for `mode` on `file`; returns what the import answers to the shim.
@@ -104,7 +102,7 @@ class Wasi:
         if file.poller is not None and self._wait_here(file, mode):
             return AT_ONCE
         self.waits_for = (file, mode)
-        self.instance.pending = self._wait
+        self.instance.pending = self._wait_for_file
         return AGAIN
 
     def _wait_here(self, file: OpenFile, mode: int) -> bool:
@@ -198,7 +196,7 @@ class Wasi:
     def limit_reached(self, limit: str, **values: Any) -> None:
         """Name a limit in the log, once a guest: one that asks again and again must not fill it."""
         if limit not in self._told:
-            self._told.add(limit)
+            self._told |= {limit}
             log.warning("limit reached", limit=limit, **values)
 
     def text(self, address: int, length: int) -> bytes:

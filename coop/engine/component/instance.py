@@ -69,10 +69,11 @@ class ComponentInstance(Store):
         )
         self._is_made = True
 
-    def _take(self, trap: C.c_void_p, error: C.c_void_p) -> CoopError | None:
-        if not error.value:
+    def _take(self) -> CoopError | None:
+        error = self._outcome[1]
+        if not error:
             return None
-        found = take_error(error.value)
+        found = take_error(error)
         text = found.message if isinstance(found, GuestTrap) else str(found)
         if _NO_FUEL in text:
             return LimitExceeded("bytes_per_list", f"{self.component.name}: {text}")
