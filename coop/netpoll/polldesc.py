@@ -32,7 +32,7 @@ Each direction is in one of four states and no other (`PollDesc.state`):
 
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coop.clock import NEVER_NS
 from coop.errors import BugError, Closed, DeadlineExceeded, NotPollable
@@ -78,15 +78,17 @@ class Waiter:
     same thousand descriptors again and again queues up once.
 
     fired -- True while there is nobody to wake: before the park, and after the first cause
+    marks -- where the descriptors are noted that events came for, parked or not; None: nowhere
     """
 
-    __slots__ = ("fired", "mode", "sticky", "task")
+    __slots__ = ("fired", "marks", "mode", "sticky", "task")
 
     def __init__(self, task: Task, mode: int, *, sticky: bool = False) -> None:
         self.task = task
         self.mode = mode
         self.sticky = sticky
         self.fired = sticky
+        self.marks: dict[Any, None] | None = None
 
     def wake(self) -> None:
         """Wake the task unless an earlier cause has: one wake for each wait."""
@@ -157,6 +159,8 @@ class PollDesc:
         if len(waiters) == 1:
             # Nearly always so, one task per connection, and on the path of every event.
             waiter = waiters[0]
+            if waiter.marks is not None:
+                waiter.marks[self] = None
             if not waiter.fired and waiter.mode & modes:
                 waiter.fired = True
                 woken.append(waiter.task)
@@ -165,6 +169,8 @@ class PollDesc:
             return
         leaves = False
         for waiter in waiters:
+            if waiter.marks is not None:
+                waiter.marks[self] = None
             if not waiter.fired and waiter.mode & modes:
                 waiter.fired = True
                 woken.append(waiter.task)

@@ -35,6 +35,7 @@ def fd_renumber(wasi: Wasi, fd: int, to: int) -> int:
     """
     displaced = wasi.fds.move(fd, to)
     if displaced is not None:
+        wasi.poll.forget(wasi.fds[to].file)
         wasi.poll.forget(displaced.file)
         try:
             displaced.file.release()
@@ -86,6 +87,7 @@ def fd_fdstat_set_rights(wasi: Wasi, fd: int, rights: int, inheriting: int) -> i
     if rights & ~entry.rights or inheriting & ~entry.inheriting:
         return _NOTCAPABLE
     wasi.fds.narrow(fd, rights, inheriting)
+    wasi.poll.forget(entry.file)
     return 0
 
 

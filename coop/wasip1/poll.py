@@ -15,21 +15,14 @@ the guest's userdata, not an index.
 2. A subscription that cannot be is an event with its errno; the call succeeds, at
    once, as if a time-out of zero stood beside it.
 3. The array is parsed once.  When the shim asks again after the park, the guest has
-   not run, and what was parsed still holds.  When the guest passes the same bytes
-   again and its table of descriptors has not changed, it holds as well; a clock at
-   the front, as Go puts it, is looked at apart.
+   not run, and what was parsed still holds.  What holds from one call to the next is
+   up to `sublist`; a clock at the front, as Go puts it, is looked at apart.
 4. The guest's one waiter stays queued at each file it has polled, so a guest that
    polls the same thousand files again queues up for none.  It leaves a file when
    the guest closes it.
-
-A guest passes long arrays often, so what is done for each subscription is done by
-the interpreter's own loops where it can be: one unpacking for the array, `map` for
-the look-ups, one comprehension for the levels.
 """
 
-import struct
 from collections.abc import Sequence
-from typing import Any
 
 from coop.clock import NEVER_NS
 from coop.engine import AGAIN
@@ -50,33 +43,20 @@ from coop.wasip1.abi import (
     Filetype,
     OlderArray,
     events_layout,
-    subscriptions_layout,
 )
 from coop.wasip1.errno import Errno
 from coop.wasip1.state import Wasi
+from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, KeptList, Named, PlainList, Refused
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
 _TAG = 8
 _REALTIME, _MONOTONIC = int(ClockId.REALTIME), int(ClockId.MONOTONIC)
 _INVAL, _BADF, _NOTCAPABLE = int(Errno.INVAL), int(Errno.BADF), int(Errno.NOTCAPABLE)
-_LAYOUT_UP_TO = 512
-"""The guest chooses how long its arrays are, so only small ones have a layout of their own."""
 _pack_u32 = U32.pack_into
 
 ClockSub = tuple[int, int]
 """A parsed subscription for a moment on the scheduler's clock: userdata, nanoseconds."""
-
-
-class _Refused:
-    """Stands for a file where a subscription cannot be: always ready, with an errno."""
-
-    __slots__ = ("errno",)
-
-    ready = BOTH
-
-    def __init__(self, errno: int) -> None:
-        self.errno = errno
 
 
 class Poll:
@@ -86,7 +66,7 @@ class Poll:
     """
 
     __slots__ = (
-        "_userdata _modes _files _raw _version _clocks _bad_clocks _due_ns "
+        "_list _plain _kept _clocks _bad_clocks _due_ns "
         "_wasi _limit _waiter _watched _queued _polled _inside _parked stdin"
     ).split()
 
@@ -94,19 +74,16 @@ class Poll:
         self._wasi = wasi
         limit = wasi.limits.subscriptions
         self._limit = (1 << 32) - 1 if limit is None else limit
-        # The subscriptions for descriptors, as three columns, and the bytes they came from.
-        self._userdata: Sequence[int] = ()
-        self._modes: Sequence[int] = ()
-        self._files: Sequence[OpenFile | _Refused] = ()
-        self._raw: bytes | None = None
-        self._version = -1
+        self._plain = PlainList(wasi.get_fd, self._find)
+        self._kept: KeptList | None = None
+        self._list: PlainList | KeptList = self._plain  # what the present call, or the last one, named
         self._clocks: list[ClockSub] = []
         self._bad_clocks: list[int] = []
         self._due_ns = NEVER_NS
         # The wait.
         self._waiter: Waiter | None = None
         self._watched: dict[OpenFile, None] = {}
-        self._queued: Sequence[OpenFile | _Refused] | None = None
+        self._queued: Sequence[Named] | None = None
         self._polled = 0
         self._inside = 0
         self._parked = False
@@ -140,7 +117,7 @@ class Poll:
         found = self._look()
         if not found or (self._clocks and self._should_ask(found)):
             found = self._look() if self._wait_here() else []
-        elif self.stdin is not None and self.stdin in self._files:
+        elif self.stdin is not None and self._list.names(self.stdin):
             # Something else is ready, perhaps each time: it must not keep this one from reading ahead.
             self.stdin.on_wait(READ)
         if not found:
@@ -150,7 +127,7 @@ class Poll:
         self._parked = False
         nevents = len(found) // 5
         view = self._wasi.memory.view
-        if nevents <= _LAYOUT_UP_TO:
+        if nevents <= LAYOUT_UP_TO:
             events_layout(nevents).pack_into(view, events, *found)
         else:
             for i in range(nevents):
@@ -168,41 +145,31 @@ class Poll:
             self._add_clock(view, subscriptions)
             subscriptions += SUBSCRIPTION_SIZE
             count -= 1
-        end = subscriptions + count * SUBSCRIPTION_SIZE
-        version = self._wasi.fds.version
-        raw = view[subscriptions:end]
-        if version == self._version and self._raw is not None and raw == self._raw:
-            return
-        self._version, self._raw = version, bytes(raw) if count <= _LAYOUT_UP_TO else None
-        if count <= _LAYOUT_UP_TO:
-            flat: Sequence[int] = subscriptions_layout(count).unpack(raw)
+        array = bytes(view[subscriptions : subscriptions + count * SUBSCRIPTION_SIZE])
+        if count <= SHORT or not self._wasi.scheduler.poller.permanent:
+            self._list = self._plain
         else:
-            flat = [value for entry in struct.iter_unpack("<QB7xI28x", raw) for value in entry]
-        userdata, kinds, numbers = flat[0::3], flat[1::3], flat[2::3]
-        if kinds.count(_FD_READ) != count and set(kinds) - {_FD_READ, _FD_WRITE}:
-            userdata, kinds, numbers = self._take_out_clocks(view, subscriptions, userdata, kinds, numbers)
-            self._raw = None  # a clock must be looked at again each time
-        self._userdata, self._modes = userdata, kinds
-        files: Any = numbers and [entry and entry.polls for entry in map(self._wasi.get_fd, numbers)]
-        self._files = self._look_closer(numbers) if None in files else files
+            self._list = self._kept = self._kept or self._keep()
+        self._list.take(array, self._wasi.fds.version)
+        for at in sorted(self._list.clocks):
+            self._add_clock(array, at * SUBSCRIPTION_SIZE)
 
-    def _take_out_clocks(
-        self,
-        view: memoryview,
-        subscriptions: int,
-        userdata: Sequence[int],
-        kinds: Sequence[int],
-        numbers: Sequence[int],
-    ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-        stay = []
-        for i, kind in enumerate(kinds):
-            if kind == _FD_READ or kind == _FD_WRITE:
-                stay.append(i)
-            else:
-                self._add_clock(view, subscriptions + i * SUBSCRIPTION_SIZE)
-        return [userdata[i] for i in stay], [kinds[i] for i in stay], [numbers[i] for i in stay]
+    def _keep(self) -> KeptList:
+        """Make the list for long arrays; from now on every event on a watched file is noted in it."""
+        kept = KeptList(self._find, self._watch)
+        if self._waiter is None:
+            self._waiter = Waiter(self._wasi.instance.task, BOTH, sticky=True)
+        self._waiter.marks = kept.marks
+        return kept
 
-    def _add_clock(self, view: memoryview, at: int) -> None:
+    def _find(self, number: int, mode: int) -> Named:
+        """Return the file of a subscription, or the errno of why it may not be polled in that mode."""
+        entry = self._wasi.get_fd(number)
+        if entry is None or entry.filetype == Filetype.DIRECTORY:
+            return Refused(_BADF)
+        return entry.file if entry.may_poll(mode) else Refused(_NOTCAPABLE)
+
+    def _add_clock(self, view: bytes | memoryview, at: int) -> None:
         userdata, kind, clock, timeout, flags = SUBSCRIPTION.unpack_from(view, at)
         if kind != _CLOCK or clock not in (_REALTIME, _MONOTONIC) or flags & ~SUBSCRIPTION_CLOCK_ABSTIME:
             self._bad_clocks += (userdata, _INVAL, kind if kind <= _FD_WRITE else _CLOCK, 0, 0)
@@ -215,50 +182,40 @@ class Poll:
         self._clocks.append((userdata, due_ns))
         self._due_ns = min(self._due_ns, due_ns)
 
-    def _look_closer(self, numbers: Sequence[int]) -> list[OpenFile | _Refused]:
-        """Return the file of each subscription, or the errno of why it may not be polled in that mode."""
-        found: list[OpenFile | _Refused] = []
-        for number, mode in zip(numbers, self._modes, strict=True):
-            entry = self._wasi.get_fd(number)
-            if entry is None or entry.filetype == Filetype.DIRECTORY:
-                found.append(_Refused(_BADF))
-            else:
-                found.append(entry.file if entry.may_poll(mode) else _Refused(_NOTCAPABLE))
-        return found
-
     # -- look
 
     def _look(self) -> list[int]:
         """Return the events that hold now, the five values of each in one flat list."""
-        files, modes = self._files, self._modes
+        files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
         found = self._bad_clocks[:]
-        # All of one length, and strict=True would cost what the comprehension saves.
-        for i in [i for i, file, mode in zip(range(len(files)), files, modes) if file.ready & mode]:  # noqa: B905
+        for i in self._list.candidates():
             file, mode = files[i], modes[i]
-            if isinstance(file, _Refused):
-                found += (self._userdata[i], file.errno, mode, 0, 0)
+            if isinstance(file, Refused):
+                found += (userdata[i], file.errno, mode, 0, 0)
             # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
             elif file.ready & mode and (not file.ready & mode << STALE_SHIFT or file.level(mode)):
                 hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
                 flags = EVENT_FD_READWRITE_HANGUP if hangup else 0
                 # At a hangup 0 is the end.  In a longer list 1 stands for "some": a system call for each
                 # would cost more than the poll.
-                is_counted = mode == READ and (hangup or len(files) == 1)
+                is_counted = mode == READ and (hangup or len(self._list) == 1)
                 nbytes = file.available() if is_counted else 1
-                found += (self._userdata[i], 0, mode, nbytes, flags)
+                found += (userdata[i], 0, mode, nbytes, flags)
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
             if self._due_ns <= now_ns:
-                for userdata, due_ns in self._clocks:
+                for tag, due_ns in self._clocks:
                     if due_ns <= now_ns:
-                        found += (userdata, 0, _CLOCK, 0, 0)
+                        found += (tag, 0, _CLOCK, 0, 0)
         return found
 
     def _should_ask(self, found: list[int]) -> bool:
         """Whether the poller has to be asked, since nothing but the time-out of a first look has come."""
-        if self._parked or not self._files or any(found[2::5]):
+        files = self._list.files
+        if self._parked or not files or any(found[2::5]):
             return False
-        return self._files is not self._queued or not self._wasi.scheduler.has_fresh_answer()
+        is_new = self._list is self._plain and files is not self._queued
+        return is_new or not self._wasi.scheduler.has_fresh_answer()
 
     # -- wait
 
@@ -307,29 +264,39 @@ class Poll:
         if waiter is None:
             waiter = self._waiter = Waiter(task, BOTH, sticky=True)
         waiter.task = task
-        if self._files is not self._queued or not self._wasi.scheduler.poller.permanent:
-            self._queue_up(waiter)
+        if self._list is self._kept:
+            # Its files are watched since they were taken.
+            self._polled = int(len(self._kept.files) > len(self._kept.inside))
+            for file in self._kept.inside:
+                file.on_wait(self._kept.modes_of(file))
+        elif self._plain.files is not self._queued or not self._wasi.scheduler.poller.permanent:
+            self._queue_up()
         return waiter
+
+    def _watch(self, file: OpenFile) -> None:
+        """Hear of a file from now on."""
+        if file not in self._watched:
+            assert self._waiter is not None
+            self._watched[file] = None
+            file.enlist(self._waiter)
 
     def _end(self) -> None:
         assert self._waiter is not None
         self._waiter.fired = True
         self._wasi.scheduler.poller.waiters -= self._polled
 
-    def _queue_up(self, waiter: Waiter) -> None:
+    def _queue_up(self) -> None:
         """Queue up at every file not watched yet and arm each direction."""
-        files, watched = self._files, self._watched
+        files, watched = self._plain.files, self._watched
         poller = self._wasi.scheduler.poller
         self._queued = files
         if poller.permanent and not self._inside and not [1 for file in files if file not in watched]:
             return
         self._polled = self._inside = 0
-        for file, mode in zip(files, self._modes, strict=True):
-            if isinstance(file, _Refused):
+        for file, mode in zip(files, self._plain.modes, strict=True):
+            if isinstance(file, Refused):
                 continue
-            if file not in watched:
-                watched[file] = None
-                file.enlist(waiter)
+            self._watch(file)
             if file.poller is not None:
                 self._polled = 1
                 if not poller.permanent:
@@ -341,10 +308,9 @@ class Poll:
                 self._queued = None
 
     def __str__(self) -> str:
-        named = [file for file in self._files if isinstance(file, OpenFile)]
-        parts = [
-            f"{MODE_NAMES[mode]} on {file.what}" for file, mode in zip(named[:8], self._modes, strict=False)
-        ]
+        pairs = zip(self._list.files, self._list.modes, strict=True)
+        named = [(file, mode) for file, mode in pairs if isinstance(file, OpenFile)]
+        parts = [f"{MODE_NAMES[mode]} on {file.what}" for file, mode in named[:8]]
         if len(named) > 8:
             parts.append(f"{len(named) - 8} more")
         if self._due_ns != NEVER_NS:
@@ -354,18 +320,22 @@ class Poll:
     # -- the end of a file, and of the guest
 
     def forget(self, file: OpenFile) -> None:
-        """Leave a file's queue, because the guest closes it."""
+        """Leave a file's queue, because the guest closes it, moves it or has its rights narrowed."""
         if file in self._watched:
             del self._watched[file]
             if self._waiter is not None:
                 file.leave(self._waiter)
-        self._queued, self._raw = None, None
+        self._queued = None
+        self._plain.forget(file)
+        if self._kept is not None:
+            self._kept.forget(file)
 
     def close(self) -> None:
         """Leave every queue."""
         for file in list(self._watched):
             self.forget(file)
-        self._files = ()
+        self._kept = None
+        self._list = self._plain = PlainList(self._wasi.get_fd, self._find)
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

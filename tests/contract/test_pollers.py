@@ -400,7 +400,7 @@ class TestTasks:
         hub.run()
         assert task.is_done
         assert poller.waiters == 0
-        assert pd.waiters == []
+        assert not pd.waiters
         theirs.send(b"x")
         assert hub.turn(0) == []
 

@@ -130,7 +130,7 @@ class TestWaiters:
         pd.wake(pd.waiters[0])
         bench.hub.run()
         assert log == [False, True]
-        assert pd.waiters == []
+        assert not pd.waiters
 
     @pytest.mark.seed("T4")
     def test_done_takes_a_waiter_off_and_is_idempotent(self, bench):
@@ -138,7 +138,7 @@ class TestWaiters:
         waiter = pd.add_wait(READ, bench.hub.park())
         pd.done(waiter)
         pd.done(waiter)
-        assert pd.waiters == []
+        assert not pd.waiters
         assert pd.is_fired(waiter)
         pd.notify(READ)
         assert bench.hub.run() == []
@@ -198,7 +198,7 @@ class TestStickyWaiters:
     def test_a_sticky_waiter_stays_and_is_woken_once_between_two_parks(self, bench):
         pd, task = bench.pd, bench.hub.park("a")
         waiter = Waiter(task, READ, sticky=True)
-        pd.waiters.append(waiter)
+        pd.enlist(waiter)
         pd.notify(READ)
         assert bench.hub.run() == []  # it has not parked with it yet
         for _ in range(2):
@@ -209,14 +209,14 @@ class TestStickyWaiters:
         pd.wake(waiter)
         assert pd.waiters == [waiter]
         pd.done(waiter)
-        assert pd.waiters == []
+        assert not pd.waiters
 
     def test_sticky_and_plain_waiters_of_both_directions_are_told_apart(self, bench):
         pd = bench.pd
         sticky = Waiter(bench.hub.park("sticky"), READ, sticky=True)
         sticky.fired = False
         pd.add_wait(READ, bench.hub.park("reader"))
-        pd.waiters.append(sticky)
+        pd.enlist(sticky)
         writer = pd.add_wait(WRITE, bench.hub.park("writer"))
         pd.add_wait(READ, bench.hub.park("second reader"))
         pd.notify(READ)
