@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 
 import coop
 from coop.engine.component import Component
@@ -48,6 +49,22 @@ def serve(component: Component) -> Callable[..., Any]:
         return coop.run(main)
 
     return play
+
+
+@pytest.fixture
+def logged():
+    """What is logged meanwhile, at any level."""
+    lines: list[dict[str, Any]] = []
+
+    def keep(_logger: Any, level: str, line: Any) -> Any:
+        lines.append({**line, "level": level})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep], cache_logger_on_first_use=False)
+    try:
+        yield lines
+    finally:
+        structlog.reset_defaults()
 
 
 def exchange(address: tuple[str, int], data: bytes) -> bytes:

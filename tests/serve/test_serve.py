@@ -124,16 +124,6 @@ def test_a_client_that_waits_is_told_to_go_on(serve):
     assert second.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_requests_that_do_not_wait_are_answered_in_their_order(serve):
-    heads = (b"POST /echo", b"GET /hello", b"GET /none")
-    many = b"".join(head + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" for head in heads)
-    answer = serve(lambda address: exchange(address, many))
-    assert [line[:12] for line in answer.split(b"\r\n") if line.startswith(b"HTTP")] == [
-        *(b"HTTP/1.1 200", b"HTTP/1.1 200", b"HTTP/1.1 404")
-    ]
-    assert answer.index(b"\r\nab\r\n") < answer.index(b"hello\n") < answer.index(b"no /none\n")
-
-
 @pytest.mark.parametrize(
     ("data", "status"),
     [
