@@ -227,7 +227,8 @@ def test_ordinary_clients_keep_their_connection(serve):
         args = [curl, "-sS", "--max-time", "30", "-d", "z" * 5000, "-w", "%{num_connects}"]
         done = [subprocess.run([*args, *urls], capture_output=True, check=True).stdout]
         args += ["-H", "Expect: 100-continue"]
-        done += [subprocess.run([*args, f"{place}/echo", f"{place}/echo"], capture_output=True).stdout]
+        args += [f"{place}/echo", f"{place}/echo"]
+        done += [subprocess.run(args, capture_output=True, check=True).stdout]
         return len(ports), done
 
     ports, said = serve(client)
