@@ -21,13 +21,18 @@ def component() -> Component:
         found = Component.from_file(service("service.py"))
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
+    start_once(found)
+    return found
+
+
+def start_once(component: Component) -> None:
+    """Start a guest: from the first one on, wasmtime keeps the image of its memory open."""
 
     def once() -> None:
-        with Guest(found) as guest:
+        with Guest(component) as guest:
             guest.start()
 
-    coop.run(once)  # from the first guest on, wasmtime keeps the image of its memory open
-    return found
+    coop.run(once)
 
 
 @pytest.fixture
