@@ -142,6 +142,7 @@ class IncomingHandler(exports.IncomingHandler):
                     stream.blocking_read(65536)
             except Err as error:
                 kept.append(type(error.value).__name__)
+                respond(response_out, 400, b"cut")
         elif path == "/writes":
             _, stream = begin(response_out)
             try:

@@ -10,12 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests.serve.certificate import make_certificate
-from tests.serve.conftest import exchange
-
-
-def get(path: str, *headers: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", *headers, "", ""]).encode()
-
+from tests.serve.conftest import exchange, get
 
 CHUNKED = get("/gate", "Transfer-Encoding: chunked", method="POST")
 

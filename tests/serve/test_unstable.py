@@ -1,4 +1,4 @@
-"""A function of wasi:http that is unstable there and not offered here: a guest that calls it hears its name."""
+"""A function of wasi:http that is unstable and not offered: a guest that calls it ends with its name."""
 
 import pytest
 
