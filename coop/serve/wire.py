@@ -169,8 +169,10 @@ class Wire:
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
+        # A head that never came whole can be one for HEAD all the same, and the answer to that has no body.
+        is_head = self._method == "HEAD" or self.http.trailing_data[0].startswith(b"HEAD ")
         self.send(h11.Response(status_code=status, headers=headers, reason=reason(status)))
-        if self._method != "HEAD":
+        if not is_head:
             self.send(h11.Data(data=body))
         self.send(h11.EndOfMessage())
         return True

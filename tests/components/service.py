@@ -87,7 +87,7 @@ class IncomingHandler(exports.IncomingHandler):
             respond(response_out, 200, b"body", [("trailer", "x-sum")], [("x-sum", b"42")])
         elif path == "/head":
             lines = [f"{request.method()} {request.scheme()} {request.authority()}"]
-            lines += sorted(f"{n}: {v.decode()}" for n, v in request.headers().entries())
+            lines += sorted(f"{n}: {v.decode(errors='replace')}" for n, v in request.headers().entries())
             respond(response_out, 200, "\n".join(lines).encode())
         elif path == "/trap":
             raise RuntimeError("it failed")

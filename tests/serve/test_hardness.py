@@ -11,8 +11,6 @@ from contextlib import suppress
 
 import h11
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import coop
 from coop.serve import Instances, ServeLimits, Server
@@ -346,39 +344,6 @@ def test_two_hundred_requests_leave_nothing_behind(watched):
     assert server.alive() == 0
     assert len(server.guests) > 100
     assert len(os.listdir("/proc/self/fd")) <= fds
-
-
-_TOKENS = st.sampled_from(
-    [
-        *(b"GET", b"POST", b"HEAD", b" ", b"/hello", b"/echo", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n"),
-        *(b"Host: a", b"Content-Length: ", b"3", b"Transfer-Encoding: chunked", b"0\r\n\r\n", b"abc", b":"),
-        *(b"Connection: close", b"Expect: 100-continue", b"\r\n\r\n", b"\x00", b"\xff", b"\t"),
-    ]
-)
-_MESSAGES = st.lists(_TOKENS, max_size=30).map(b"".join) | st.binary(max_size=200)
-
-
-def test_whatever_is_sent_the_answers_are_http_and_the_server_goes_on(watched):
-    server = watched(pause_seconds=0.2, idle_seconds=0.5, head_seconds=0.5)
-    until = time.monotonic() + 5
-
-    def client(address):
-        @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
-        @given(st.booleans(), _MESSAGES)
-        def send(well_begun: bool, data: bytes) -> None:
-            if time.monotonic() > until:
-                return
-            if well_begun:
-                data = b"POST /echo HTTP/1.1\r\nHost: a\r\n" + data
-            answer = b""
-            with suppress(OSError):
-                answer = exchange(address, data)
-            assert not answer or answer.startswith(b"HTTP/1.1 ")
-
-        send()
-        return exchange(address, get("/hello", "Connection: close"))
-
-    assert b"hello\n" in server.run(client, reuse=1000)
 
 
 def test_h11_understands_every_answer(serve):

@@ -167,6 +167,20 @@ def test_a_client_that_drips_its_head_loses_its_connection(serve):
     assert took < 10
 
 
+def test_a_head_request_that_never_came_whole_is_refused_without_a_body(serve):
+    def client(address):
+        with socket.create_connection(address, timeout=20) as sock:
+            sock.sendall(b"HEAD /hello HTTP/1.1\r\n")
+            received = b""
+            while data := sock.recv(1000):
+                received += data
+        return received
+
+    answer = serve(client, head_seconds=0.1)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
 def test_a_client_that_asks_nothing_loses_its_connection(serve):
     def client(address):
         with socket.create_connection(address, timeout=20) as sock:
