@@ -160,7 +160,8 @@ class Run:
     def main(self) -> None:
         """Serve, be asked, and look at what is left."""
         instances = Instances(lambda: Guest(self.component), reuse=500, idle=CLIENTS)
-        for guest in [instances.take() for _ in range(CLIENTS)]:  # clients would not wait so long
+        started = [instances.take() for _ in range(CLIENTS)]  # for which clients would wait too long
+        for guest in started:
             instances.give_back(guest)
         server = Server(instances, limits=LIMITS)
         self.address = server.listen("127.0.0.1:0")
