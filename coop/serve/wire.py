@@ -25,8 +25,8 @@ __all__ = ["Wire"]
 
 _PIECE = 64 << 10
 
-_READ = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-"""What a client is in when all of its request was read."""
+_READ = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.MIGHT_SWITCH_PROTOCOL)
+"""What a client is in when all of its request was read; the last: it has asked for another protocol, in vain."""
 
 _NOTHING = (b"", b"\r", b"\r\n")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")

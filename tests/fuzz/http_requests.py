@@ -81,7 +81,7 @@ def judge(data: bytes) -> list[Verdict]:
         machine.receive_data(re.sub(rb"\A(?:\r\n)+", b"", data))
         verdicts.append(_judge_one(machine))
         data = machine.trailing_data[0]
-        if not data or not verdicts[-1].is_whole or machine.their_state is not h11.DONE:
+        if not data or not verdicts[-1].is_whole or machine.their_state is h11.MUST_CLOSE:
             return verdicts
 
 

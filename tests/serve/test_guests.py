@@ -128,6 +128,19 @@ def test_a_client_that_vanishes_is_no_trouble(watched, logged, path: str, at_onc
     assert troubles(logged) == []
 
 
+def test_a_client_that_asked_for_another_protocol_takes_its_guest_along_too(watched):
+    server = watched()
+
+    def client(address):
+        sock = socket.create_connection(address, timeout=20)
+        sock.sendall(get("/half", "Connection: upgrade", "Upgrade: h2c"))
+        assert sock.recv(1000)
+        leave(sock, at_once=True)
+
+    server.run(client)
+    assert server.alive() == 0
+
+
 def test_a_client_that_takes_nothing_parks_the_guest_and_nothing_grows(watched, logged):
     def client(address):
         with socket.create_connection(address, timeout=20) as sock:

@@ -97,6 +97,13 @@ def test_one_that_comes_while_the_guest_works_is_refused(talk, logged):
     assert [line.get("pipelined") for line in logged if line["event"] == "request"] == ["refused"]
 
 
+def test_a_request_that_asks_for_another_protocol_is_as_others(serve):
+    upgrade = get("/hello", "Connection: upgrade", "Upgrade: h2c")
+    answer = serve(lambda address: exchange(address, upgrade + get("/none")))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
 def test_a_client_that_goes_on_sending_gets_the_whole_answer(talk):
     def act(client):
         client.sock.sendall(get("/large"))
