@@ -25,8 +25,11 @@ __all__ = ["Wire"]
 
 _PIECE = 64 << 10
 
-_READ = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.MIGHT_SWITCH_PROTOCOL)
-"""What a client is in when all of its request was read; the last: it has asked for another protocol, in vain."""
+_UNREAD = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
+"""What a client is in while there is more of its request to read, or it is none.
+
+Among the others is that of one that asked for another protocol and has not been answered.
+"""
 
 _NOTHING = (b"", b"\r", b"\r\n")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
@@ -64,7 +67,7 @@ class Wire:
     @property
     def is_read(self) -> bool:
         """Whether all of a request was read."""
-        return self.http.their_state in _READ
+        return self.http.their_state not in _UNREAD
 
     @property
     def has_more(self) -> bool:

@@ -133,8 +133,10 @@ def test_a_client_that_asked_for_another_protocol_takes_its_guest_along_too(watc
 
     def client(address):
         sock = socket.create_connection(address, timeout=20)
-        sock.sendall(get("/half", "Connection: upgrade", "Upgrade: h2c"))
-        assert sock.recv(1000)
+        sock.sendall(get("/hang", "Connection: upgrade", "Upgrade: h2c"))
+        until = time.monotonic() + 20
+        while not server.alive() and time.monotonic() < until:
+            time.sleep(0.02)
         leave(sock, at_once=True)
 
     server.run(client)
