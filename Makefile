@@ -44,7 +44,7 @@ lint: $(LINT) ## Check style, format and types
 	@$(PY) -m ruff format --quiet --check . || { $(PY) -m ruff format --check .; exit 1; }
 	@$(PY) -m mypy --strict coop
 
-fuzz: $(TEST) ## Call WASI and the public API at random, FUZZ_SECONDS each (default 120)
+fuzz: $(TEST) ## Call WASI, the public API and the HTTP server at random, FUZZ_SECONDS each (default 120)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rs -s tests/fuzz
 
 faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests do on one)

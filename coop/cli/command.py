@@ -210,6 +210,8 @@ Examples:
 \b
 SIGTERM and ^C let the requests in progress end, for up to ten seconds.
 Every request has a fresh guest unless --reuse is given: what one leaves in memory no other finds.
+A fresh one may run for an hour and compute for ten minutes; one that is used again, or may listen, has no
+such limit. -W timeout=... sets another time for either, for all of a guest's life.
 """
 
 _WIT_EPILOG = """\b

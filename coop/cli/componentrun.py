@@ -79,7 +79,7 @@ class ComponentRun:
             stdin="inherit",
             stdout="inherit",
             stderr="inherit",
-            limits=plan.limits,
+            limits=limits_of(plan, self._network),
         )
         termination.will_end(scheduler(), guest)
         with guest:
@@ -111,6 +111,11 @@ class ComponentRun:
         kind = kind.err if isinstance(kind, Result) else None
         click.echo("err" if kind is None else f"err({show(kind, error.value)})", err=True)
         return 1
+
+
+def limits_of(plan: Plan, network: Network | None) -> coop.Limits:
+    """Return what a guest may use: one that may listen is a server, which is meant to stay."""
+    return plan.server_limits if network is not None and network.listen else plan.limits
 
 
 def network_of(plan: Plan) -> Network | None:

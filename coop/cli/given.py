@@ -75,6 +75,7 @@ def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
         listen=[*passed.listening, *settings.listen],
         connect=[*passed.connected, *settings.connect],
         limits=_limits(settings, is_server=bool(passed.listening or settings.listen)),
+        server_limits=_limits(settings, is_server=True),
         max_wasm_stack=settings.max_wasm_stack,
         dense=settings.dense,
         use_cache=settings.use_cache,

@@ -39,6 +39,7 @@ class Plan:
     argv0   -- the guest's own name; None: its file's
     listen, connect -- addresses, or sockets that were passed to us
     invoke  -- the export to call with `args`; None: the guest's `_start`
+    limits  -- what the guest may use; `server_limits`: the same for a component that turns out to be a server
     network -- what of the network a component may use
     trace   -- whether every park and wait is logged
     """
@@ -51,6 +52,7 @@ class Plan:
     listen: Sequence[str | socket.socket]
     connect: Sequence[str | socket.socket]
     limits: coop.Limits
+    server_limits: coop.Limits
     max_wasm_stack: int | None
     dense: bool
     use_cache: bool

@@ -10,7 +10,7 @@ import click
 
 import coop
 from coop.address import shown
-from coop.cli.componentrun import network_of
+from coop.cli.componentrun import limits_of, network_of
 from coop.cli.guestrun import load
 from coop.cli.plan import TERMINATED, Plan, Terminated, Termination, UsageError
 from coop.engine.component import Component
@@ -38,7 +38,10 @@ def serve_plan(plan: Plan, given: Mapping[str, Any]) -> int:
             if not any(name.partition("@")[0] == HANDLER for name in component.exports):
                 raise coop.LinkError(f"{plan.path}: {HANDLER} is not exported, so it serves nothing")
             network = network_of(plan)
-            instances = Instances(lambda: _guest(plan, component, network), reuse=given["reuse"])
+            reuse = given["reuse"]
+            # A guest that is used again is there between requests too, and its time goes on.
+            guest_limits = plan.server_limits if reuse > 1 else limits_of(plan, network)
+            instances = Instances(lambda: _guest(plan, component, network, guest_limits), reuse=reuse)
             server = Server(instances, limits=limits, context=context)
             run = partial(_main, server, given["addr"], termination)
             return int(coop.run(run, poller=plan.poller, trace=plan.trace))
@@ -46,7 +49,7 @@ def serve_plan(plan: Plan, given: Mapping[str, Any]) -> int:
             return TERMINATED
 
 
-def _guest(plan: Plan, component: Component, network: Network | None) -> Guest:
+def _guest(plan: Plan, component: Component, network: Network | None, limits: coop.Limits) -> Guest:
     return Guest(
         component,
         name=plan.argv0,
@@ -55,7 +58,7 @@ def _guest(plan: Plan, component: Component, network: Network | None) -> Guest:
         network=network,
         stdout="inherit",
         stderr="inherit",
-        limits=plan.limits,
+        limits=limits,
     )
 
 

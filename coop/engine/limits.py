@@ -26,9 +26,9 @@ class Limits:
     A limit that is reached names itself in the log, once a guest.  What of memory and tables was refused
     only the guest is told, so these two do when it ends, if it grew up to them or failed near them.
 
-    `Limits()` suits a function that is called and ends.  A guest that is given
-    a listener is a server, which is meant to stay: unless limits are given, it gets
-    `Limits.for_server()`, the same without an end of time.
+    `Limits()` suits a function that is called and ends.  A guest that is given a listener,
+    and a component whose `Network` lets it listen, is a server, which is meant to stay: unless
+    limits are given, it gets `Limits.for_server()`, the same without an end of time.
     """
 
     memory: int | None = 512 * MIB

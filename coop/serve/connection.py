@@ -4,19 +4,17 @@
 side gives up.
 
 1. A client that is slow with a head, a body or with taking the answer loses its connection.
-2. Requests that come before their turn wait for it, unread but for one piece.
+2. A request that comes before the answer to the one before it is refused: the answer is the last.
 3. A body that the guest does not finish ends the connection without its last piece, so that nobody
    takes it for whole.
 4. A client that goes away takes its guest along: at once if the connection is reset, after
    `pause_seconds` without a byte if it only says that it will send nothing more.
 """
 
-import socket
-import struct
 import time
 from contextlib import suppress
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import h11
 
@@ -24,13 +22,12 @@ from coop.clock import to_ns
 from coop.errors import DeadlineExceeded, WasCancelled
 from coop.logs import Log
 from coop.net import Conn
-from coop.netpoll.contract import WRITE
-from coop.netpoll.kernelfiles import SocketFile
-from coop.netpoll.polldesc import PollDesc
 from coop.scheduler import scheduler
 from coop.serve.exchange import Exchange
 from coop.serve.heads import Head, has_body, objection, reason
+from coop.serve.wire import Wire
 from coop.task import Task
+from coop.tls import TlsConn
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.messages import OutgoingResponse
@@ -42,27 +39,10 @@ __all__ = ["Connection"]
 
 _PIECE = 64 << 10
 
-_READ = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-"""What a client is in when all of its request was read."""
-
 _UNWANTED = 256 << 10
 """Bytes of a body that nobody wants which are read all the same, so that the connection can go on."""
 
-_LINGER_S = 2.0
-"""How long a client may take to read the last answer while what it sends is thrown away."""
-
 log = Log("coop.serve")
-
-
-class Stream(Protocol):
-    """A connection, with TLS or without."""
-
-    def recv(self, size: int = ...) -> bytes: ...
-    def sendall(self, data: bytes) -> None: ...
-    def shutdown(self) -> None: ...
-    def set_read_deadline(self, seconds: float | None) -> None: ...
-    def set_write_deadline(self, seconds: float | None) -> None: ...
-    def close(self) -> None: ...
 
 
 class Connection:
@@ -72,59 +52,42 @@ class Connection:
     is_idle -- whether it waits for a request, so that a server that ends need not wait for it
     """
 
-    def __init__(self, server: "Server", conn: Conn, stream: Stream, peer: str, scheme: str) -> None:
+    def __init__(self, server: "Server", conn: Conn, stream: Conn | TlsConn, peer: str, scheme: str) -> None:
         self.is_idle = True
         self._server = server
         self._limits = server.limits
-        self._conn = conn
         self._stream = stream
         self._peer = peer
         self._scheme = scheme
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
-        self._turn = PollDesc(-1, "the turn to send")  # an answer and "100 Continue" come of two tasks
-        self._turn.ready = WRITE
+        self._wire = Wire(conn, stream, self._limits.head_bytes, self._limits.pause_seconds)
         self._reader: Task | None = None
         self._exchange: Exchange | None = None
         self._is_delimited = True
-        self._sent = self._moved = self._status = 0
+        self._sent = self._status = 0
+
+    @property
+    def _http(self) -> h11.Connection:
+        return self._wire.http
 
     def run(self) -> None:
         """Answer requests until either side has enough."""
         try:
             while self._serve_one():
-                self._http.start_next_cycle()
-                self.is_idle = True
-            self._linger()
+                self._wire.begin_next()
+                self.is_idle = not self._wire.is_begun
+            # Who lingers is not idle: a server that ends waits, so that the answer arrives.
+            self.is_idle = False
+            self._wire.linger()
         except (OSError, h11.ProtocolError, HttpFailure) as error:
             log.debug("connection lost", peer=self._peer, error=str(error))
             if not self._is_delimited and self._http.our_state is h11.SEND_BODY:
-                self._reset()
+                self._wire.reset()
         finally:
             if self._exchange is not None:
                 self._exchange.cancel()
             if self._reader is not None:
                 self._reader.cancel()
-            with suppress(OSError):
-                self._stream.close()
-
-    def _linger(self) -> None:
-        """Read on for a moment: to close with bytes unread would take the answer back from the client."""
-        if self._http.their_state in _READ and not self._http.trailing_data[0]:
-            return
-        self.is_idle = True
-        self._stream.shutdown()
-        self._conn.set_read_deadline(_LINGER_S)
-        while self._conn.recv(_PIECE):
-            pass
-
-    def _reset(self) -> None:
-        """End in a way that cannot be taken for the end of a body."""
-        file = self._conn.openfile
-        assert isinstance(file, SocketFile)
-        with suppress(OSError):
-            file.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            file.is_connected = False  # it is not shut down before, which would be an end like others
-            self._conn.close()
+            self._wire.close()
 
     # -- one request
 
@@ -136,12 +99,13 @@ class Connection:
             self._refuse(error.error_status_hint or 400, str(error))
             return False
         except DeadlineExceeded:
-            if self._http.trailing_data[0]:
+            if self._wire.is_begun:
                 self._refuse(408, "the head of the request took too long")
             return False
         if event is None:
             return False
         self.is_idle = False
+        self._wire.began(event.method.decode("latin-1"))
         refused = objection(event, self._limits.head_bytes, self._limits.body_bytes)
         if refused is None:
             try:
@@ -149,10 +113,14 @@ class Connection:
             except ValueError as error:
                 refused = 400, str(error)
         if refused is not None:
-            self._refuse(*refused, is_head=event.method == b"HEAD")
+            self._refuse(*refused)
             return False
         self._answer_and_tell(head)
         return self._may_go_on()
+
+    def _refuse(self, status: int, words: str) -> None:
+        log.info("request refused", peer=self._peer, status=status, error=words)
+        self._wire.refuse(status, words)
 
     def _answer_and_tell(self, head: Head) -> None:
         began = time.monotonic()
@@ -170,11 +138,12 @@ class Connection:
                 status=self._status,
                 bytes=self._sent,
                 ms=round((time.monotonic() - began) * 1e3, 1),
+                **({"pipelined": "refused"} if self._wire.is_pipelined else {}),
             )
 
     def _read_head(self) -> h11.Request | None:
         """Return the next request's head; None if the client has left."""
-        is_begun = bool(self._http.trailing_data[0])
+        is_begun = self._wire.is_begun
         self._set_head_deadline(is_begun=is_begun)
         while True:
             event = self._http.next_event()
@@ -182,12 +151,11 @@ class Connection:
                 return event
             if event is not h11.NEED_DATA:
                 return None
-            data = self._stream.recv(_PIECE)
-            if data and not is_begun:
+            self._wire.receive()
+            if self._wire.is_begun and not is_begun:
                 # From here on it is one time for all of the head, however slowly it drips in.
                 is_begun, self.is_idle = True, False
                 self._set_head_deadline(is_begun=True)
-            self._http.receive_data(data)
 
     def _set_head_deadline(self, *, is_begun: bool) -> None:
         limits = self._limits
@@ -207,7 +175,8 @@ class Connection:
             except (HttpFailure, h11.LocalProtocolError) as error:
                 tell = log.debug if exchange.is_cancelled else log.warning
                 tell("request failed", peer=self._peer, error=str(error))
-                self._refuse(500, "the request could not be answered", is_head=head.method == "HEAD")
+                if self._wire.refuse(500, "the request could not be answered"):
+                    self._status = 500
             else:
                 self._send_response(head, response, event)
         finally:
@@ -223,7 +192,7 @@ class Connection:
 
     def _send_continue(self) -> None:
         with suppress(OSError):  # whoever reads hears of it too
-            self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            self._wire.send(h11.InformationalResponse(status_code=100, headers=[]))
             self._stream.set_read_deadline(self._limits.pause_seconds)
 
     def _read(self, exchange: Exchange) -> None:
@@ -265,28 +234,25 @@ class Connection:
             if pause is not None:
                 is_told = not self._http.they_are_waiting_for_100_continue
                 self._stream.set_read_deadline(pause if is_told else None)
-            self._http.receive_data(self._stream.recv(_PIECE))
+            self._wire.receive()
         if not isinstance(event, (h11.Data, h11.EndOfMessage)):
             raise h11.RemoteProtocolError("the client closed connection within a body")
         return event
 
     def _watch(self, exchange: Exchange) -> None:
         """Wait for the client's end, or for its next request, which is kept for later."""
-        is_over = self._exchange is not exchange
-        if is_over or self._http.their_state not in _READ or self._http.trailing_data[0]:
-            return
         self._stream.set_read_deadline(None)
-        data = self._stream.recv(_PIECE)
-        self._http.receive_data(data)
-        if not data:
-            self._expect_little(exchange)
+        while self._exchange is exchange and self._wire.is_read and not self._wire.has_more:
+            if not self._wire.receive():
+                self._expect_little(exchange)
+                return
 
     def _expect_little(self, exchange: Exchange) -> None:
         """Give up on a client that sends no more and is sent nothing either for a while."""
         while self._exchange is exchange:
-            moved = self._moved
+            moved = self._wire.moved
             scheduler().sleep_ns(to_ns(self._limits.pause_seconds))
-            if moved == self._moved:
+            if moved == self._wire.moved:
                 exchange.cancel()
                 return
 
@@ -310,23 +276,6 @@ class Connection:
 
     # -- the answer
 
-    def _send(self, event: Any) -> None:
-        self._turn.wait(WRITE, "write")
-        self._turn.block(WRITE)
-        try:
-            if isinstance(event, h11.InformationalResponse) and not self._may_inform():
-                return
-            data = self._http.send(event)
-            if data:
-                self._stream.set_write_deadline(self._limits.pause_seconds)
-                self._stream.sendall(data)
-                self._moved += len(data)
-        finally:
-            self._turn.notify(WRITE)
-
-    def _may_inform(self) -> bool:
-        return self._http.they_are_waiting_for_100_continue and self._http.our_state is h11.SEND_RESPONSE
-
     def _head_of(self, head: Head, response: OutgoingResponse) -> h11.Response:
         """Return the head of an answer.  Raises: h11.LocalProtocolError for one that cannot be sent."""
         headers = [(name.encode(), value) for name, value in response.fields.pairs()]
@@ -334,7 +283,8 @@ class Connection:
             headers = [entry for entry in headers if entry[0] != b"content-length"]
         if not response.fields.has("date"):
             headers.append((b"date", formatdate(usegmt=True).encode()))
-        if self._server.is_ending or self._http.they_are_waiting_for_100_continue:
+        waits = self._http.they_are_waiting_for_100_continue
+        if self._server.is_ending or waits or self._wire.is_pipelined:
             headers.append((b"connection", b"close"))
         has_length = response.fields.has("content-length")
         if response.sent is None and not has_length and has_body(head.method, response.status):
@@ -345,15 +295,15 @@ class Connection:
 
     def _send_response(self, head: Head, response: OutgoingResponse, event: h11.Response) -> None:
         self._status = response.status
-        self._send(event)
+        self._wire.send(event)
         body = response.sent
         if body is None:
-            self._send(h11.EndOfMessage())
+            self._wire.send(h11.EndOfMessage())
             return
         is_sent = has_body(head.method, response.status)
         while data := body.pipe.take_waiting(_PIECE):
             if is_sent:
-                self._send(h11.Data(data=data))
+                self._wire.send(h11.Data(data=data))
                 self._sent += len(data)
         trailers: Any = body.trailers.wait("the end of a body") or ()
         if body.pipe.is_abandoned:
@@ -361,27 +311,12 @@ class Connection:
         is_chunked = is_sent and not response.fields.has("content-length")
         if not is_chunked or self._http.their_http_version == b"1.0":
             trailers = ()  # there is no place for them
-        self._send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers]))
-
-    def _refuse(self, status: int, words: str, *, is_head: bool = False) -> None:
-        """Answer by ourselves, and end the connection."""
-        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return
-        self._status = status
-        body = f"{words}\n".encode()
-        headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        self._send(h11.Response(status_code=status, headers=headers, reason=reason(status)))
-        if not is_head:
-            self._send(h11.Data(data=body))
-        self._send(h11.EndOfMessage())
+        self._wire.send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers]))
 
     def _may_go_on(self) -> bool:
         http = self._http
-        return not self._server.is_ending and http.our_state is h11.DONE and http.their_state is h11.DONE
+        is_done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        return is_done and not self._server.is_ending and not self._wire.is_pipelined
 
 
 def _failure(error: BaseException) -> HttpFailure:

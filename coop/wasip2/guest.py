@@ -69,7 +69,9 @@ class Guest(Life[ComponentInstance]):
         random: RandomSource | None = None,
     ) -> None:
         stdio = (stdin, stdout, stderr)
-        super().__init__(name or os.path.basename(component.name), limits or Limits(), weight, stdio)
+        may_listen = network is not None and bool(network.listen)
+        limits = limits or (Limits.for_server() if may_listen else Limits())
+        super().__init__(name or os.path.basename(component.name), limits, weight, stdio)
         self.component = component
         self._args = [self.name, *args]
         self._env = list((env or {}).items())

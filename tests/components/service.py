@@ -54,6 +54,22 @@ def read_all(request):
     return data
 
 
+def read_whole(request):
+    body = request.consume()
+    stream = body.stream()
+    data = b""
+    while True:
+        try:
+            data += stream.blocking_read(65536)
+        except Exception:
+            break
+    stream.__exit__(None, None, None)
+    future = IncomingBody.finish(body)
+    future.subscribe().block()
+    trailers = future.get().value.value
+    return data, None if trailers is None else trailers.entries()
+
+
 class IncomingHandler(exports.IncomingHandler):
     def handle(self, request, response_out):
         global seen
@@ -71,7 +87,7 @@ class IncomingHandler(exports.IncomingHandler):
             respond(response_out, 200, b"body", [("trailer", "x-sum")], [("x-sum", b"42")])
         elif path == "/head":
             lines = [f"{request.method()} {request.scheme()} {request.authority()}"]
-            lines += sorted(f"{n}: {v.decode()}" for n, v in request.headers().entries())
+            lines += sorted(f"{n}: {v.decode(errors='replace')}" for n, v in request.headers().entries())
             respond(response_out, 200, "\n".join(lines).encode())
         elif path == "/trap":
             raise RuntimeError("it failed")
@@ -94,6 +110,56 @@ class IncomingHandler(exports.IncomingHandler):
             kept.append(begin(response_out))
             kept[0][1].blocking_write_and_flush(b"half")
             sleep(1000)
+        elif path == "/gate":  # answers in two halves, and reads the request between them
+            outgoing, stream = begin(response_out)
+            stream.blocking_write_and_flush(b"first")
+            read_all(request)
+            stream.blocking_write_and_flush(b"second")
+            stream.__exit__(None, None, None)
+            OutgoingBody.finish(outgoing, None)
+        elif path == "/told":  # sends all that it promised, and ends later
+            outgoing, stream = begin(response_out, [("content-length", "4")])
+            stream.blocking_write_and_flush(b"told")
+            sleep(0.3)
+            stream.__exit__(None, None, None)
+            OutgoingBody.finish(outgoing, None)
+        elif path == "/more":  # than was promised
+            _, stream = begin(response_out, [("content-length", "4")])
+            stream.blocking_write_and_flush(b"more")
+            stream.blocking_write_and_flush(b" of it")
+        elif path == "/broken":
+            _, stream = begin(response_out)
+            stream.blocking_write_and_flush(b"half")
+            raise RuntimeError("it failed within its answer")
+        elif path == "/twice":
+            respond(response_out, 200, b"once")
+            ResponseOutparam.set(response_out, Ok(OutgoingResponse(Fields())))
+        elif path == "/reads":  # and tells the next one how that ended
+            body = request.consume()
+            stream = body.stream()
+            try:
+                while True:
+                    stream.blocking_read(65536)
+            except Err as error:
+                kept.append(type(error.value).__name__)
+                respond(response_out, 400, b"cut")
+        elif path == "/writes":
+            _, stream = begin(response_out)
+            try:
+                while True:
+                    stream.blocking_write_and_flush(b"x" * 4096)
+            except Err as error:
+                kept.append(type(error.value).__name__)
+        elif path == "/told-of":
+            respond(response_out, 200, " ".join(kept).encode())
+        elif path == "/inject":
+            try:
+                Fields.from_list([("x-one", b"1\r\nx-two: 2")])
+            except Err as error:
+                respond(response_out, 200, type(error.value).__name__.encode())
+        elif path == "/sum":
+            data, trailers = read_whole(request)
+            respond(response_out, 200, b"%d %s" % (len(data), str(trailers).encode()))
         elif path == "/kept":
             kept.append((request, request.headers(), begin(response_out)))
         elif path == "/endless":

@@ -11,20 +11,12 @@ from contextlib import suppress
 
 import h11
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import coop
-from coop.scheduler import scheduler
 from coop.serve import Instances, ServeLimits, Server
 from coop.wasip2 import Guest
 from tests.serve.certificate import make_certificate
-from tests.serve.conftest import exchange
-
-
-def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-    lines = [f"{method} {path} HTTP/{version}", "Host: a", *headers, "", ""]
-    return "\r\n".join(lines).encode()
+from tests.serve.conftest import exchange, get
 
 
 def asked(address, data: bytes, wait: float = 0.1) -> socket.socket:
@@ -38,52 +30,6 @@ def asked(address, data: bytes, wait: float = 0.1) -> socket.socket:
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-class Watched:
-    """A server whose guests are counted."""
-
-    def __init__(self, component, **limits) -> None:
-        self.guests: list[Guest] = []
-        self.limits = limits
-        self.component = component
-        self.given: dict = {}
-
-    def make(self) -> Guest:
-        self.guests.append(Guest(self.component, **self.given))
-        return self.guests[-1]
-
-    def alive(self) -> int:
-        return sum(guest.state.value == "started" for guest in self.guests)
-
-    def run(self, client, *, reuse: int = 1, grace: float = 5.0):
-        """Serve while a client runs; return what it returned, once all that it left behind is gone."""
-
-        def main():
-            server = Server(Instances(self.make, reuse=reuse), limits=ServeLimits(**self.limits))
-            address = server.listen("127.0.0.1:0")
-            with coop.TaskGroup() as group:
-                group.spawn(server.run, grace)
-                before = set(scheduler().tasks)
-                try:
-                    found = coop.run_in_thread(client, address)
-                    self.wait_for_quiet(before)
-                finally:
-                    server.stop()
-            return found
-
-        return coop.run(main)
-
-    def wait_for_quiet(self, before) -> None:
-        until = time.monotonic() + 10
-        while (left := set(scheduler().tasks) - before) or self.alive() > 16:
-            assert time.monotonic() < until, (left, self.alive())
-            coop.sleep(0.02)
-
-
-@pytest.fixture
-def watched(component):
-    return lambda **limits: Watched(component, **limits)
 
 
 # -- who gives up
@@ -285,11 +231,26 @@ def test_a_client_that_does_not_take_the_answer_loses_its_connection(watched):
 # -- framing
 
 
+def both(serve, request: bytes) -> tuple[bytes, bytes]:
+    """Send a request and, when the head of its answer is there, another one; return the head and the rest."""
+
+    def client(address):
+        with socket.create_connection(address, timeout=20) as sock:
+            sock.sendall(request)
+            received = b""
+            while b"\r\n\r\n" not in received:
+                received += sock.recv(65536)
+            sock.sendall(get("/hello", "Connection: close"))
+            while data := sock.recv(65536):
+                received += data
+        return received.split(b"\r\n\r\n", 1)
+
+    return tuple(serve(client))
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_without_a_body_has_none(serve, status: int):
-    both = get(f"/{status}") + get("/hello", "Connection: close")
-    answer = serve(lambda address: exchange(address, both))
-    first, rest = answer.split(b"\r\n\r\n", 1)
+    first, rest = both(serve, get(f"/{status}"))
     assert first.startswith(f"HTTP/1.1 {status} ".encode())
     assert rest.startswith(b"HTTP/1.1 200 OK")
     assert (b"content-length" in first) == (status == 304)
@@ -304,8 +265,7 @@ def test_trailers_that_have_no_place_are_left_out(serve, version: str):
 
 
 def test_a_head_request_gets_the_length_and_no_body(serve):
-    both = get("/counted", method="HEAD") + get("/hello", "Connection: close")
-    first, rest = serve(lambda address: exchange(address, both)).split(b"\r\n\r\n", 1)
+    first, rest = both(serve, get("/counted", method="HEAD"))
     assert b"content-length: 4" in first
     assert rest.startswith(b"HTTP/1.1 200 OK")
 
@@ -384,39 +344,6 @@ def test_two_hundred_requests_leave_nothing_behind(watched):
     assert server.alive() == 0
     assert len(server.guests) > 100
     assert len(os.listdir("/proc/self/fd")) <= fds
-
-
-_TOKENS = st.sampled_from(
-    [
-        *(b"GET", b"POST", b"HEAD", b" ", b"/hello", b"/echo", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n"),
-        *(b"Host: a", b"Content-Length: ", b"3", b"Transfer-Encoding: chunked", b"0\r\n\r\n", b"abc", b":"),
-        *(b"Connection: close", b"Expect: 100-continue", b"\r\n\r\n", b"\x00", b"\xff", b"\t"),
-    ]
-)
-_MESSAGES = st.lists(_TOKENS, max_size=30).map(b"".join) | st.binary(max_size=200)
-
-
-def test_whatever_is_sent_the_answers_are_http_and_the_server_goes_on(watched):
-    server = watched(pause_seconds=0.2, idle_seconds=0.5, head_seconds=0.5)
-    until = time.monotonic() + 5
-
-    def client(address):
-        @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
-        @given(st.booleans(), _MESSAGES)
-        def send(well_begun: bool, data: bytes) -> None:
-            if time.monotonic() > until:
-                return
-            if well_begun:
-                data = b"POST /echo HTTP/1.1\r\nHost: a\r\n" + data
-            answer = b""
-            with suppress(OSError):
-                answer = exchange(address, data)
-            assert not answer or answer.startswith(b"HTTP/1.1 ")
-
-        send()
-        return exchange(address, get("/hello", "Connection: close"))
-
-    assert b"hello\n" in server.run(client, reuse=1000)
 
 
 def test_h11_understands_every_answer(serve):
