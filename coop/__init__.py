@@ -49,6 +49,9 @@ from coop.wasip1 import Guest
 
 if TYPE_CHECKING:
     from coop.engine.component import Component
+    from coop.serve import Instances as HttpGuests
+    from coop.serve import ServeLimits as HttpLimits
+    from coop.serve import Server as HttpServer
     from coop.wasip2 import Guest as ComponentGuest
     from coop.wasip2 import Network
 
@@ -73,6 +76,9 @@ __all__ = [
     "GuestStats",
     "GuestTrap",
     "HostFunction",
+    "HttpGuests",
+    "HttpLimits",
+    "HttpServer",
     "LimitExceeded",
     "Limits",
     "LinkError",
@@ -107,6 +113,9 @@ __all__ = [
 _LATER = {
     "Component": ("coop.engine.component", "Component"),
     "ComponentGuest": ("coop.wasip2", "Guest"),
+    "HttpGuests": ("coop.serve", "Instances"),
+    "HttpLimits": ("coop.serve", "ServeLimits"),
+    "HttpServer": ("coop.serve", "Server"),
     "Network": ("coop.wasip2", "Network"),
 }
 """What is imported when it is first asked for: a program that runs no component need not wait for it."""

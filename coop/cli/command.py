@@ -280,9 +280,17 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
 
 
 @program.command("wit", context_settings=_HELP, epilog=_WIT_EPILOG)
+@click.option(
+    "--wasi",
+    metavar="VERSION",
+    type=click.Choice([f"0.2.{i}" for i in range(13)]),
+    default="0.2.12",
+    show_default=True,
+    help="The version to write, for tools that need an older one: 0.2.0 to 0.2.12.",
+)
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.pass_context
-def wit(ctx: click.Context, /, folder: Path) -> int:
+def wit(ctx: click.Context, /, folder: Path, wasi: str) -> int:
     """Write the WIT of every interface that a component finds here, for the tools that build one.
 
     The worlds in it are `command`, for coop run, `service`, for coop serve, and, to be included in worlds
@@ -290,7 +298,7 @@ def wit(ctx: click.Context, /, folder: Path) -> int:
     """
     from coop.wasip2.worlds import wit_files
 
-    for name, text in wit_files().items():
+    for name, text in wit_files(wasi).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

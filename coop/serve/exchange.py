@@ -102,12 +102,15 @@ class Exchange:
             head.method, head.target, head.scheme, head.authority, Fields(head.fields, immutable=True), body
         )
         guest.call(HANDLER, "handle", request, ResponseOutparam(self.answer))
+        answer = self.answer.peek()
+        if isinstance(answer, OutgoingResponse) and answer.sent is not None:
+            answer.sent.leave()
 
     def _finish(self, guest: Guest | None) -> None:
         """Let the guest go; what it wrote is in the pipe."""
         self.body.abandon()
         answer = self.answer.peek()
         if isinstance(answer, OutgoingResponse) and answer.sent is not None:
-            answer.sent.drop()  # no more will come, though the guest may have kept it
+            answer.sent.drop()  # no more will come of a guest that failed
         if guest is not None:
             self._instances.give_back(guest)

@@ -1,12 +1,12 @@
 """wasi:io: errors, polls and streams.
 
 A stream of bytes is read and written in two ways.  The plain calls never wait: a read
-gives what is there, and a write takes as much as `check_write` has allowed.  The
+gives what is there, and a write takes as much as `check_write` allows.  The
 `blocking_` calls park the task.  Both end in the same try of the open file below.
 
 1. The peer's end is `closed`; whatever else goes wrong is `last-operation-failed`, with an error
    that says what.
-2. A write of more than was permitted is a mistake of the guest and ends it.
+2. A write of more than is permitted, asked for or not, is a mistake of the guest and ends it.
 
 The resources are in `failure`, `pollables`, `reading` and `writing`.
 """

@@ -2,7 +2,8 @@
 
     python examples/tcpecho/host.py [--port 9999] [--guest wat|go|c|FILE] [--poller hostpoll|oneoff|pollset]
 
-The guest written in WAT needs no toolchain. ^C ends the program, with status 0.
+The guest written in WAT needs no toolchain. FILE may be a module for preview 1, which is handed a listener,
+or a component, which opens its own. ^C ends the program, with status 0.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 import coop
 
 HERE = Path(__file__).resolve().parent
+SHOW = coop.text(lambda line: print(line, flush=True))
 TICKER = HERE.parent / "ticker" / "guest.wat"
 
 BUILD = {
@@ -31,17 +33,40 @@ def find_guest(name: str) -> Path:
     return path
 
 
-def serve(address: str, server: coop.Module, ticker: coop.Module, every_ms: int) -> None:
-    show = coop.text(lambda line: print(line, flush=True))
-    with coop.listen(address) as listener, coop.TaskGroup() as group:
+def serve_module(address: str, server: coop.Module) -> int:
+    with coop.listen(address) as listener:
         host, port = listener.address[:2]
         print(f"serving {server.name} on {host}:{port}")
         print(f"in another terminal, type:  nc {host} {port}", flush=True)
+        # The listener becomes descriptor 3 of the guest. Whatever it waits for, only this task is parked.
+        return coop.Guest(server, listen=[listener], stdout=SHOW, stderr="inherit").run()
+
+
+def serve_component(address: str, server: coop.Component) -> int:
+    def tell(line: str) -> None:
+        # "serving on HOST:PORT", with the port that it got
+        where = line.rpartition(" ")[2]
+        print(f"serving {server.name} on {where}")
+        print(f"in another terminal, type:  nc {where.replace(':', ' ')}", flush=True)
+
+    host, _, port = address.rpartition(":")
+    network = coop.Network(listen=[address])
+    limits = coop.Limits.for_server()
+    guest = coop.ComponentGuest(
+        server, args=[host, port], network=network, stdout=coop.text(tell), stderr="inherit", limits=limits
+    )
+    return guest.run()
+
+
+def serve(address: str, server: coop.Module | coop.Component, ticker: coop.Module, every_ms: int) -> None:
+    with coop.TaskGroup() as group:
         # No listener, so without a word this guest would get the limits of one that is meant to end.
         limits = coop.Limits.for_server()
-        group.spawn(coop.Guest(ticker, args=[str(every_ms)], stdout=show, limits=limits).run, name="ticker")
-        # The listener becomes descriptor 3 of the guest. Whatever it waits for, only this task is parked.
-        code = coop.Guest(server, listen=[listener], stdout=show, stderr="inherit").run()
+        group.spawn(coop.Guest(ticker, args=[str(every_ms)], stdout=SHOW, limits=limits).run, name="ticker")
+        if isinstance(server, coop.Component):
+            code = serve_component(address, server)
+        else:
+            code = serve_module(address, server)
         group.cancel()
     print(f"the server ended with exit code {code}")
 
@@ -56,7 +81,7 @@ def main() -> None:
         "--every", type=int, default=1000, metavar="MS", help="ticker's interval (default 1000)"
     )
     options = parser.parse_args()
-    server = coop.Module.from_file(find_guest(options.guest))
+    server = coop.load(find_guest(options.guest))
     ticker = coop.Module.from_file(TICKER)
     try:
         coop.run(

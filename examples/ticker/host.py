@@ -2,6 +2,7 @@
 
     python examples/ticker/host.py [--ticks 5] [--guest wat|go|c|FILE] [--poller hostpoll|oneoff|pollset]
 
+FILE may be a module for preview 1 or a component; see docs/components.md for how to build one of those.
 Ends when every guest has ticked so often, or with ^C; status 0 either way.
 """
 
@@ -40,12 +41,13 @@ def host_ticks() -> None:
         print(f"host: tick {count}", flush=True)
 
 
-def tick(module: coop.Module, ticks: int) -> None:
+def tick(module: coop.Module | coop.Component, ticks: int) -> None:
+    guest_of = coop.ComponentGuest if isinstance(module, coop.Component) else coop.Guest
     ticker = coop.spawn(host_ticks)
     with coop.TaskGroup() as group:
         for name, every_ms in PACES.items():
             show = coop.text(lambda line, name=name: print(f"{name}: {line}", flush=True))
-            guest = coop.Guest(
+            guest = guest_of(
                 module, name=name, args=[str(every_ms), *([str(ticks)] if ticks else [])], stdout=show
             )
             group.spawn(guest.run, name=name)
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--guest", default="wat", help="wat, go, c, or a file (default wat)")
     parser.add_argument("--poller", default="hostpoll", choices=["hostpoll", "oneoff", "pollset"])
     options = parser.parse_args()
-    module = coop.Module.from_file(find_guest(options.guest))
+    module = coop.load(find_guest(options.guest))
     try:
         coop.run(tick, module, options.ticks, poller=options.poller)
     except KeyboardInterrupt:

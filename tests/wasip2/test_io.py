@@ -18,9 +18,29 @@ def test_what_a_guest_writes_arrives(python):
     assert (out, permit) == (b"hi", 1 << 20)
 
 
-def test_a_write_beyond_the_permit_ends_the_guest(python):
-    with pytest.raises(GuestTrap, match="write of 1 bytes to a stream that permitted 0") as caught:
-        python(lambda run: run("stdout.get_stdout().write(b'x')"))
+def test_a_write_that_nobody_asked_for_is_taken_where_there_is_room(python):
+    out = bytearray()
+    python(lambda run: run("s = stdout.get_stdout(); s.write(b'x'); s.write_zeroes(2)"), stdout=out)
+    assert out == b"x\0\0"
+
+
+@pytest.mark.parametrize(("call", "what"), [("write(b'x')", "bytes"), ("write_zeroes(1)", "zeroes")])
+def test_a_write_beyond_the_permit_ends_the_guest(python, call, what):
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        theirs,
+        pytest.raises(GuestTrap, match=f"write of 1 {what} to a stream that permitted 0") as caught,
+    ):
+        python(
+            lambda run: run(f"""
+out = stdout.get_stdout()
+while permit := out.check_write():
+    out.write(bytes(permit))
+out.{call}
+"""),
+            stdout=ours,
+        )
     assert caught.value.frames
 
 

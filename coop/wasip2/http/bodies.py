@@ -1,6 +1,7 @@
 """wasi:http bodies: streams with a length that was promised, an end that can fail, and trailers."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from coop.netpoll.contract import READ
 from coop.netpoll.polldesc import PollDesc
@@ -216,7 +217,17 @@ class OutgoingBody(Resource):
         self.trailers.fail(error)
         self.pipe.end(as_os_error(error))
 
+    def leave(self) -> None:
+        """End the body well if the guest, which is done, has neither finished nor dropped it.
+
+        JavaScript engines leave it so when a handler fails; other hosts take it for whole.
+        """
+        if not self._is_finished:
+            with suppress(Err):  # of the wrong size: whoever reads hears of it
+                self.finish(None)
+
     def drop(self) -> None:
         """End the body; one that was not finished ends badly, and the peer shall see that."""
         if not self._is_finished:
+            self._is_finished = True
             self._fail(HttpFailure("internal-error", "the body was dropped before it was finished"))
