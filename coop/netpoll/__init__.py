@@ -13,8 +13,9 @@ from coop.netpoll.hostoneoff import HostOneoff
 from coop.netpoll.hostpoll import HostPoller
 from coop.netpoll.hostpollset import HostPollset
 from coop.netpoll.oneoff import OneoffPoller
-from coop.netpoll.polldesc import PollDesc, Waiter
+from coop.netpoll.polldesc import PollDesc
 from coop.netpoll.pollset import PollsetPoller
+from coop.netpoll.waiter import Waiter
 from coop.netpoll.wakeup import Wakeup
 
 __all__ = [

@@ -32,11 +32,12 @@ Each direction is in one of four states and no other (`PollDesc.state`):
 
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coop.clock import NEVER_NS
 from coop.errors import BugError, Closed, DeadlineExceeded, NotPollable
 from coop.netpoll.contract import BOTH, MODE_NAMES, READ, STALE_SHIFT, WRITE
+from coop.netpoll.waiter import Waiter, WaitReason
 from coop.task import PARKED, Task, current
 from coop.timers import Timer, Timers
 
@@ -68,33 +69,6 @@ class Result(Enum):
     CLOSING = 1
     TIMEOUT = 2
     NOT_POLLABLE = 3
-
-
-class Waiter:
-    """One task's wish to hear of descriptors.
-
-    A plain waiter stands on one descriptor and leaves it when fired.  A *sticky*
-    one stays on any number of them until it is taken off: a guest that polls the
-    same thousand descriptors again and again queues up once.
-
-    fired -- True while there is nobody to wake: before the park, and after the first cause
-    marks -- where the descriptors are noted that events came for, parked or not; None: nowhere
-    """
-
-    __slots__ = ("fired", "marks", "mode", "sticky", "task")
-
-    def __init__(self, task: Task, mode: int, *, sticky: bool = False) -> None:
-        self.task = task
-        self.mode = mode
-        self.sticky = sticky
-        self.fired = sticky
-        self.marks: dict[Any, None] | None = None
-
-    def wake(self) -> None:
-        """Wake the task unless an earlier cause has: one wake for each wait."""
-        if not self.fired:
-            self.fired = True
-            self.task.wake()
 
 
 class PollDesc:
@@ -390,16 +364,3 @@ class PollDesc:
         self.waiters = ()
         if self.poller is not None:
             self.poller.close(self)
-
-
-class WaitReason:
-    """Why a task is parked, put into words only when a report asks."""
-
-    __slots__ = ("desc", "mode")
-
-    def __init__(self, desc: PollDesc, mode: int) -> None:
-        self.desc = desc
-        self.mode = mode
-
-    def __str__(self) -> str:
-        return f"{MODE_NAMES[self.mode]} on {self.desc.what}"

@@ -28,7 +28,7 @@ from coop.clock import NEVER_NS
 from coop.engine import AGAIN
 from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.openfile import OpenFile
-from coop.netpoll.polldesc import Waiter
+from coop.netpoll.waiter import Waiter
 from coop.task import READY, Task, current
 from coop.wasip1.abi import (
     EVENT,

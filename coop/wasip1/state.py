@@ -11,7 +11,7 @@ from coop.errors import Closed, DeadlineExceeded, NotPollable
 from coop.logs import Log
 from coop.netpoll.contract import MODE_NAMES
 from coop.netpoll.openfile import OpenFile
-from coop.netpoll.polldesc import WaitReason
+from coop.netpoll.waiter import WaitReason
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
 from coop.task import READY, current

@@ -9,8 +9,9 @@ from coop.errors import BugError, Cancelled, Closed, DeadlineExceeded, NotPollab
 from coop.netpoll.contract import BOTH, HANGUP, READ, WRITE
 from coop.netpoll.hostpoll import HostPoller
 from coop.netpoll.oneoff import Event, EventKind, OneoffPoller
-from coop.netpoll.polldesc import ModeState, PollDesc, Result, Waiter
+from coop.netpoll.polldesc import ModeState, PollDesc, Result
 from coop.netpoll.subs import DISARMED, slot_of
+from coop.netpoll.waiter import Waiter
 from coop.timers import Timers
 from tests.fakes import MiniHub, ScriptedOneoff
 
