@@ -23,6 +23,7 @@ from tests.guestbuild import BuildFailed, ToolchainMissing
 
 ROWS = (
     "echo",
+    "idle",
     "start",
     "files",
     "disk",

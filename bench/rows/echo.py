@@ -8,28 +8,26 @@ CPU time per request is the server process's own, user and system, and so says l
 else the machine does: where requests a second and CPU time disagree, trust the latter.
 """
 
-import json
-import os
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.echoload import load, load_program
 from bench.figures import Figure, Line, Plan, Target, number, ratio
-from bench.machine import cpu_seconds, measuring_cpus
+from bench.machine import measuring_cpus
 from bench.parts import ROOT
-from bench.peers import Peer, PeerFailed, command_peer, gevent_echo, native_wasmtime
-from tests.guestbuild import go_guest, native_go
+from bench.peers import Peer, command_peer, gevent_echo, native_wasmtime
+from tests.guestbuild import go_guest
 
 CONNECTIONS = (1, 10, 100)
-OF_NATIVE, OF_GEVENT = 0.9, 1.0
+OF_NATIVE, OF_GEVENT = 1.0, 1.0
 
 
 def measure(plan: Plan) -> list[Line]:
     """Measure all three servers at each number of connections."""
     plan.say("building the guest and the load generator")
     guest = go_guest(ROOT / "examples" / "tcpecho" / "guest.go")
-    program = native_go(ROOT / "bench" / "load")
+    program = load_program()
     cpus = measuring_cpus()
     server_cpu, load_cpu = cpus or (None, None)
     with ExitStack() as stack:
@@ -40,7 +38,7 @@ def measure(plan: Plan) -> list[Line]:
             stack.enter_context(gevent_echo(cpu=server_cpu)),
         ]
         for peer in peers:
-            _load(program, peer, 10, 0.5, load_cpu)
+            load(program, peer, 10, 0.5, load_cpu)
         setup = "coop run --tcplisten, " + ("server and load on a core each" if cpus else "one core for all")
         return [_line(plan, program, peers, conns, load_cpu, setup) for conns in CONNECTIONS]
 
@@ -52,7 +50,7 @@ def _line(plan: Plan, program: Path, peers: list[Peer], conns: int, load_cpu: in
         first = turn % len(peers)
         for peer in peers[first:] + peers[:first]:
             plan.say(f"echo, {conns} connections, round {turn + 1} of {plan.rounds}: {peer.name}")
-            rate, cost = _load(program, peer, conns, 0.5 if plan.is_quick else 2.0, load_cpu)
+            rate, cost = load(program, peer, conns, 0.5 if plan.is_quick else 2.0, load_cpu)
             rates[peer.name].append(rate)
             costs[peer.name].append(cost)
     figures = {
@@ -67,22 +65,3 @@ def _line(plan: Plan, program: Path, peers: list[Peer], conns: int, load_cpu: in
     )
     what = f"Go's tcpecho, 64 bytes, {conns} connection{'s' * (conns > 1)}"
     return Line(f"echo {conns}", what, setup, coop, figures, ratios, target)
-
-
-def _load(program: Path, peer: Peer, conns: int, seconds: float, cpu: int | None) -> tuple[float, float]:
-    """Return requests a second and the server's CPU microseconds per request.
-
-    Without a warm-up of the load generator's own, all that the server computes is for requests that count.
-    """
-    command = [str(program), "-addr", peer.address, "-conns", str(conns), "-seconds", str(seconds)]
-    before, was = cpu_seconds(peer.pid), os.sched_getaffinity(0)
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-    try:
-        done = subprocess.run([*command, "-warmup", "0"], capture_output=True, text=True, check=False)
-    finally:
-        os.sched_setaffinity(0, was)
-    if done.returncode != 0:
-        raise PeerFailed(f"load {peer.name}: {done.stderr.strip() or done.returncode}")
-    report = json.loads(done.stdout)
-    return report["rps"], (cpu_seconds(peer.pid) - before) / report["requests"] * 1e6

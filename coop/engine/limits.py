@@ -28,7 +28,8 @@ class Limits:
 
     `Limits()` suits a function that is called and ends.  A guest that is given a listener,
     and a component whose `Network` lets it listen, is a server, which is meant to stay: unless
-    limits are given, it gets `Limits.for_server()`, the same without an end of time.
+    limits are given, it gets `Limits.for_server()`, the same without an end of time and with room
+    for more connections.
     """
 
     memory: int | None = 512 * MIB
@@ -53,5 +54,5 @@ class Limits:
 
     @classmethod
     def for_server(cls) -> "Limits":
-        """Return the defaults of a guest that serves for ever: no limit of wall or CPU time."""
-        return replace(cls(), wall_time=None, cpu_time=None)
+        """Return the defaults of a guest that serves for ever: no limit of time, and 16384 descriptors."""
+        return replace(cls(), wall_time=None, cpu_time=None, fds=16384)
