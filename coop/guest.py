@@ -169,10 +169,8 @@ class Life(Generic[InstanceT]):
             self._owner.check_owner(f"wait for guest {self.name}")
         while self.state is not GuestState.ENDED:
             task = current()
-            if self._waiters:
-                self._waiters.append(task)
-            else:
-                self._waiters = [task]
+            self._waiters = self._waiters or []
+            self._waiters.append(task)
             try:
                 task.park(f"the end of guest {self.name}")
             finally:

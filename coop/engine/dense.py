@@ -60,9 +60,7 @@ def memory_creator(arena: Arena) -> Creator:
     getter, grower, finalizer = _GetMemory(get_memory), _GrowMemory(grow_memory), Finalizer(finalize)
     addresses = tuple(map(function_address, (getter, grower, finalizer)))
 
-    def new_memory(
-        _env: int, _type: int, minimum: int, _maximum: int, reserved: int, guard: int, out: int
-    ) -> int:
+    def new_memory(_e: int, _t: int, minimum: int, _m: int, reserved: int, guard: int, out: int) -> int:
         try:
             assert (reserved, guard) == (0, 0)
             if minimum > most:
