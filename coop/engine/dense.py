@@ -20,7 +20,7 @@ from coop.engine.arena import Arena
 from coop.engine.marshal import space
 from coop.engine.stacks import Creator, Finalizer, function_address, giver, new_error
 
-DENSE_MEMORY = 16 << 20
+DENSE_MEMORY = 64 << 20
 """Bytes a dense guest's memory may have.  Address space only: a guest that uses a page pays for a page."""
 
 TOO_LARGE = "a dense guest's memory is too large"
