@@ -52,6 +52,7 @@ _REFUSED = (
     ("exceeds memory limits", "memory"),
     (TOO_LARGE, "memory"),
     (NO_MEMORY, "guests"),
+    ("mmap failed", "guests"),
     ("exceeds table limits", "table_elements"),
     ("table count too high", "table_elements"),
 )

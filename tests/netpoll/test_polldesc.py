@@ -198,7 +198,7 @@ class TestStickyWaiters:
     def test_a_sticky_waiter_stays_and_is_woken_once_between_two_parks(self, bench):
         pd, task = bench.pd, bench.hub.park("a")
         waiter = Waiter(task, READ, sticky=True)
-        pd.waiters.append(waiter)
+        pd.enlist(waiter)
         pd.notify(READ)
         assert bench.hub.run() == []  # it has not parked with it yet
         for _ in range(2):
@@ -216,7 +216,7 @@ class TestStickyWaiters:
         sticky = Waiter(bench.hub.park("sticky"), READ, sticky=True)
         sticky.fired = False
         pd.add_wait(READ, bench.hub.park("reader"))
-        pd.waiters.append(sticky)
+        pd.enlist(sticky)
         writer = pd.add_wait(WRITE, bench.hub.park("writer"))
         pd.add_wait(READ, bench.hub.park("second reader"))
         pd.notify(READ)

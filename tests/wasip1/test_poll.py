@@ -619,7 +619,7 @@ def test_a_cancelled_guest_leaves_no_trace_in_the_queues_of_its_files(poller):
             with pytest.raises(coop.WasCancelled):
                 task.wait()
             doomed.guest.close()
-            return listener.openfile.waiters
+            return list(listener.openfile.waiters)
 
     assert coop.run(main, poller=poller) == []
 
