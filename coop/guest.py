@@ -184,6 +184,8 @@ class Life(Generic[InstanceT]):
 
     def _raise_if_cancelled(self) -> None:
         if self._cancel is not None:
+            # The frames it came through would be most of what a cancelled crowd leaves to a collection.
+            self._cancel.__traceback__ = None
             raise WasCancelled(f"guest {self.name} was cancelled") from self._cancel
 
     def cancel(self) -> None:
