@@ -198,10 +198,8 @@ class Life(Generic[InstanceT]):
             self._owner.check_owner(f"wait for guest {self.name}")
         while self.state is not GuestState.ENDED:
             task = current()
-            if self._waiters:
-                self._waiters.append(task)
-            else:
-                self._waiters = [task]
+            self._waiters = self._waiters or []
+            self._waiters.append(task)
             try:
                 task.park(f"the end of guest {self.name}")
             finally:
@@ -215,6 +213,8 @@ class Life(Generic[InstanceT]):
 
     def _raise_if_cancelled(self) -> None:
         if self._cancel is not None:
+            # The frames it came through would be most of what a cancelled crowd leaves to a collection.
+            self._cancel.__traceback__ = None
             raise WasCancelled(f"guest {self.name} was cancelled") from self._cancel
 
     def cancel(self) -> None:

@@ -26,8 +26,8 @@ def load(
     """Load a `.wasm` or `.wat` file, compiled or from the cache: a `Module` or a `Component`.
 
     max_wasm_stack -- bytes of stack a guest of it may use
-    dense          -- True: its guests take less of the process, so that more of them fit; slower, and with
-                      at most 16 MiB of memory each
+    dense          -- True: its guests take less of the process, so that more of them fit; they are
+                      slower, and have 64 MiB of memory each at most
     cache          -- True: the user's cache directory; False: none; or a directory
     on_compile     -- called before a compile that may take long, not for a cache hit
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.

@@ -81,7 +81,6 @@ class _Stack(greenlet):
     """A greenlet that knows its task."""
 
     __slots__ = ("task",)
-
     task: "Task"
 
 
@@ -313,10 +312,8 @@ class Task:
                 raise BugError(f"wait for {self}: a task cannot wait for itself")
             if me.owner is not self.owner:
                 raise WrongThread(f"wait for {self}: it belongs to another scheduler")
-            if self._joiners:
-                self._joiners.append(me)
-            else:
-                self._joiners = [me]
+            self._joiners = self._joiners or []
+            self._joiners.append(me)
             try:
                 me.park(f"the end of {self}")
             finally:

@@ -26,6 +26,7 @@ A slot goes round:
 """
 
 import ctypes as C
+import errno
 import mmap
 import os
 import resource
@@ -85,12 +86,12 @@ class Arena:
 
     def take(self) -> int:
         """Return the address of a slot that is all zeros.  Raises: OSError if the system has no room."""
+        if not self._clean and not self._raw:
+            self.wipe()
         try:
             return self._clean.pop()
         except IndexError:
             pass
-        if not self._raw:
-            self.wipe()
         while True:
             try:
                 base = self._raw.pop()
@@ -141,7 +142,7 @@ class Arena:
         ):
             count //= 2
             if not count:
-                raise OSError(C.get_errno(), f"no address space for {self._stride} bytes")
+                raise OSError(errno.ENOMEM, f"no address space for {self._stride} bytes")
         self.count += count
         self._raw.extend(start + _PAGE + i * self._stride for i in reversed(range(count)))
 

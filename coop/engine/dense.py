@@ -20,7 +20,7 @@ from coop.engine.arena import Arena
 from coop.engine.marshal import space
 from coop.engine.stacks import Creator, Finalizer, function_address, giver, new_error
 
-DENSE_MEMORY = 16 << 20
+DENSE_MEMORY = 64 << 20
 """Bytes a dense guest's memory may have.  Address space only: a guest that uses a page pays for a page."""
 
 TOO_LARGE = "a dense guest's memory is too large"
@@ -60,9 +60,7 @@ def memory_creator(arena: Arena) -> Creator:
     getter, grower, finalizer = _GetMemory(get_memory), _GrowMemory(grow_memory), Finalizer(finalize)
     addresses = tuple(map(function_address, (getter, grower, finalizer)))
 
-    def new_memory(
-        _env: int, _type: int, minimum: int, _maximum: int, reserved: int, guard: int, out: int
-    ) -> int:
+    def new_memory(_e: int, _t: int, minimum: int, _m: int, reserved: int, guard: int, out: int) -> int:
         try:
             assert (reserved, guard) == (0, 0)
             if minimum > most:

@@ -57,8 +57,8 @@ its first instruction, where no exception can be caught."""
 _REFUSED = (
     ("exceeds memory limits", "memory"),
     (TOO_LARGE, "memory"),
-    (NO_STACK, "guests"),
     (NO_MEMORY, "guests"),
+    ("mmap failed", "guests"),
     ("exceeds table limits", "table_elements"),
     ("table count too high", "table_elements"),
 )
@@ -358,7 +358,11 @@ class Store:
 
     def _take(self) -> CoopError | None:
         trap, error = self._outcome
-        return take_trap(trap) if trap else take_error(error) if error else None
+        if error:
+            found = take_error(error)
+            # A guest takes its stack when its first function is called, which may be long after its start.
+            return LimitExceeded("guests", f"{self.code.name}: {found}") if NO_STACK in str(found) else found
+        return take_trap(trap) if trap else None
 
 
 def _leave_room(frames: int) -> None:

@@ -184,10 +184,8 @@ class PollDesc:
 
     def enlist(self, waiter: Waiter) -> None:
         """Let `waiter` hear of this descriptor, behind those that do already."""
-        if self.waiters:
-            self.waiters.append(waiter)
-        else:
-            self.waiters = [waiter]
+        self.waiters = self.waiters or []
+        self.waiters.append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Let `waiter` hear no more of this descriptor, if it does."""

@@ -91,7 +91,7 @@ class Wasi:
         self.listed: tuple[int, int] | None = None
         self.waits_for: tuple[OpenFile, int] | None = None
         self._done: Exception | bool = False
-        self._told: frozenset[str] = frozenset()
+        self._told: tuple[str, ...] = ()
 
     def block_on(self, file: OpenFile, mode: int) -> int:
         """Arrange for the guest to wait for `mode` on `file`; returns what the import answers to the shim.
@@ -196,7 +196,7 @@ class Wasi:
     def limit_reached(self, limit: str, **values: Any) -> None:
         """Name a limit in the log, once a guest: one that asks again and again must not fill it."""
         if limit not in self._told:
-            self._told |= {limit}
+            self._told += (limit,)
             log.warning("limit reached", limit=limit, **values)
 
     def text(self, address: int, length: int) -> bytes:

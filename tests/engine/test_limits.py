@@ -218,7 +218,7 @@ def test_no_limit_is_no_limit():
 def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of maps lies just above what the process uses."""
     account = admission._Account()
-    account.limit = admission._count_maps() + 100
+    account.limit = admission._count_maps() + admission._RESERVE + 50
     monkeypatch.setattr(admission, "_account", account)
 
 

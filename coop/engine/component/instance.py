@@ -13,7 +13,6 @@ from coop.engine.component.handles import Handles
 from coop.engine.component.linkage import ComponentLinkage
 from coop.engine.limits import Limits
 from coop.engine.store import Store
-from coop.engine.traps import take_error
 from coop.errors import BugError, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import current
 from coop.wit.types import Result
@@ -70,10 +69,9 @@ class ComponentInstance(Store):
         self._is_made = True
 
     def _take(self) -> CoopError | None:
-        error = self._outcome[1]
-        if not error:
-            return None
-        found = take_error(error)
+        found = super()._take()
+        if found is None or isinstance(found, LimitExceeded):
+            return found
         text = found.message if isinstance(found, GuestTrap) else str(found)
         if _NO_FUEL in text:
             return LimitExceeded("bytes_per_list", f"{self.component.name}: {text}")
