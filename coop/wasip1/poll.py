@@ -66,19 +66,22 @@ class Poll:
     """
 
     __slots__ = (
-        "_list _plain _kept _clocks _bad_clocks _due_ns "
-        "_wasi _limit _waiter _watched _queued _polled _inside _parked stdin"
+        "_list _plain _kept _clocks _bad_clocks _tag _due_ns "
+        "_wasi _limit _waiter _watched _queued _polled _inside _parked get_fd stdin"
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
         self._wasi = wasi
         limit = wasi.limits.subscriptions
         self._limit = (1 << 32) - 1 if limit is None else limit
-        self._plain = PlainList(wasi.get_fd, self._find)
+        self.get_fd = wasi.get_fd
+        self._plain = PlainList()
         self._kept: KeptList | None = None
         self._list: PlainList | KeptList = self._plain  # what the present call, or the last one, named
-        self._clocks: list[ClockSub] = []
-        self._bad_clocks: list[int] = []
+        # Most calls have one clock, which needs no list: the tag of the first, and the earliest moment.
+        self._clocks: list[ClockSub] | tuple[()] = ()
+        self._bad_clocks: list[int] | tuple[()] = ()
+        self._tag: int | None = None
         self._due_ns = NEVER_NS
         # The wait.
         self._waiter: Waiter | None = None
@@ -115,7 +118,7 @@ class Poll:
                 array = older.translate(memory.view[subscriptions : subscriptions + size])
                 self._parse(memoryview(array), 0, count)
         found = self._look()
-        if not found or (self._clocks and self._should_ask(found)):
+        if not found or (self._tag is not None and self._should_ask(found)):
             found = self._look() if self._wait_here() else []
         elif self.stdin is not None and self._list.names(self.stdin):
             # Something else is ready, perhaps each time: it must not keep this one from reading ahead.
@@ -138,9 +141,8 @@ class Poll:
     # -- parse
 
     def _parse(self, view: memoryview, subscriptions: int, count: int) -> None:
-        if self._clocks or self._bad_clocks:
-            self._clocks, self._bad_clocks = [], []
-            self._due_ns = NEVER_NS
+        self._clocks = self._bad_clocks = ()
+        self._tag, self._due_ns = None, NEVER_NS
         if view[subscriptions + _TAG] == _CLOCK:
             self._add_clock(view, subscriptions)
             subscriptions += SUBSCRIPTION_SIZE
@@ -150,19 +152,20 @@ class Poll:
             self._list = self._plain
         else:
             self._list = self._kept = self._kept or self._keep()
-        self._list.take(array, self._wasi.fds.version)
-        for at in sorted(self._list.clocks):
-            self._add_clock(array, at * SUBSCRIPTION_SIZE)
+        self._list.take(array, self._wasi.fds.version, self)
+        if self._list.clocks:
+            for at in sorted(self._list.clocks):
+                self._add_clock(array, at * SUBSCRIPTION_SIZE)
 
     def _keep(self) -> KeptList:
         """Make the list for long arrays; from now on every event on a watched file is noted in it."""
-        kept = KeptList(self._find, self._watch)
+        kept = KeptList()
         if self._waiter is None:
             self._waiter = Waiter(self._wasi.instance.task, BOTH, sticky=True)
         self._waiter.marks = kept.marks
         return kept
 
-    def _find(self, number: int, mode: int) -> Named:
+    def find(self, number: int, mode: int) -> Named:
         """Return the file of a subscription, or the errno of why it may not be polled in that mode."""
         entry = self._wasi.get_fd(number)
         if entry is None or entry.filetype == Filetype.DIRECTORY:
@@ -172,13 +175,20 @@ class Poll:
     def _add_clock(self, view: bytes | memoryview, at: int) -> None:
         userdata, kind, clock, timeout, flags = SUBSCRIPTION.unpack_from(view, at)
         if kind != _CLOCK or clock not in (_REALTIME, _MONOTONIC) or flags & ~SUBSCRIPTION_CLOCK_ABSTIME:
-            self._bad_clocks += (userdata, _INVAL, kind if kind <= _FD_WRITE else _CLOCK, 0, 0)
+            bad = (userdata, _INVAL, kind if kind <= _FD_WRITE else _CLOCK, 0, 0)
+            self._bad_clocks = self._bad_clocks or []
+            self._bad_clocks += bad
             return
         if flags & SUBSCRIPTION_CLOCK_ABSTIME:
             of_clock = self._wasi.clocks.now_ns(clock) or 0
             # The difference is taken on the clock the guest named; one in the past is due at once.
             timeout = max(timeout - of_clock, 0)
         due_ns = min(self._wasi.scheduler.now_ns() + timeout, NEVER_NS)
+        if self._tag is None:
+            self._tag, self._due_ns = userdata, due_ns
+            return
+        if not self._clocks:
+            self._clocks = [(self._tag, self._due_ns)]
         self._clocks.append((userdata, due_ns))
         self._due_ns = min(self._due_ns, due_ns)
 
@@ -187,7 +197,7 @@ class Poll:
     def _look(self) -> list[int]:
         """Return the events that hold now, the five values of each in one flat list."""
         files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
-        found = self._bad_clocks[:]
+        found = list(self._bad_clocks)
         for i in self._list.candidates():
             file, mode = files[i], modes[i]
             if isinstance(file, Refused):
@@ -204,7 +214,7 @@ class Poll:
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
             if self._due_ns <= now_ns:
-                for tag, due_ns in self._clocks:
+                for tag, due_ns in self._clocks or ((self._tag or 0, self._due_ns),):
                     if due_ns <= now_ns:
                         found += (tag, 0, _CLOCK, 0, 0)
         return found
@@ -273,7 +283,7 @@ class Poll:
             self._queue_up()
         return waiter
 
-    def _watch(self, file: OpenFile) -> None:
+    def watch(self, file: OpenFile) -> None:
         """Hear of a file from now on."""
         if file not in self._watched:
             assert self._waiter is not None
@@ -296,7 +306,7 @@ class Poll:
         for file, mode in zip(files, self._plain.modes, strict=True):
             if isinstance(file, Refused):
                 continue
-            self._watch(file)
+            self.watch(file)
             if file.poller is not None:
                 self._polled = 1
                 if not poller.permanent:
@@ -335,7 +345,7 @@ class Poll:
         for file in list(self._watched):
             self.forget(file)
         self._kept = None
-        self._list = self._plain = PlainList(self._wasi.get_fd, self._find)
+        self._list = self._plain = PlainList()
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

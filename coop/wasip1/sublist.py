@@ -25,7 +25,7 @@ Both say the same of the same array; the plain one is the measure of the other.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from coop.netpoll.contract import BOTH
@@ -58,8 +58,21 @@ class Refused:
 Named = OpenFile | Refused
 """What an entry names."""
 
-Find = Callable[[int, int], Named]
-"""find(number, mode) -> the file of a subscription, or why there is none."""
+
+class Names(Protocol):
+    """The guest's table, as a list wants to see it."""
+
+    def get_fd(self, number: int) -> Descriptor | None:
+        """Return the entry of a number."""
+        ...
+
+    def find(self, number: int, mode: int) -> Named:
+        """Return the file of a subscription, or why there is none."""
+        ...
+
+    def watch(self, file: OpenFile) -> None:
+        """See to it that events on `file` are noted from now on; once is enough."""
+        ...
 
 
 class SubList(Protocol):
@@ -78,7 +91,7 @@ class SubList(Protocol):
         """Count the subscriptions for descriptors."""
         ...
 
-    def take(self, array: bytes, version: int) -> None:
+    def take(self, array: bytes, version: int, names: Names) -> None:
         """Take an array apart; `version` is the table's."""
         ...
 
@@ -106,15 +119,11 @@ def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
 
 
 class PlainList:
-    """The list that is taken anew.
+    """The list that is taken anew."""
 
-    get_fd, find -- the table's look-up, and what to ask where that does not answer
-    """
+    __slots__ = ("_array", "_version", "clocks", "files", "modes", "userdata")
 
-    __slots__ = ("_array", "_find", "_get_fd", "_version", "clocks", "files", "modes", "userdata")
-
-    def __init__(self, get_fd: Callable[[int], Descriptor | None], find: Find) -> None:
-        self._get_fd, self._find = get_fd, find
+    def __init__(self) -> None:
         self._array: bytes | None = None
         self._version = -1
         self.userdata: Sequence[int] = ()
@@ -125,7 +134,7 @@ class PlainList:
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, array: bytes, version: int) -> None:
+    def take(self, array: bytes, version: int, names: Names) -> None:
         """See `SubList`; the columns have no place for clocks."""
         if version == self._version and array == self._array:
             return
@@ -138,8 +147,8 @@ class PlainList:
             userdata, kinds = [userdata[i] for i in stay], [kinds[i] for i in stay]
             numbers = [numbers[i] for i in stay]
         self.userdata, self.modes = userdata, kinds
-        files: Any = [entry and entry.polls for entry in map(self._get_fd, numbers)]
-        self.files = list(map(self._find, numbers, kinds)) if None in files else files
+        files: Any = numbers and [entry and entry.polls for entry in map(names.get_fd, numbers)]
+        self.files = list(map(names.find, numbers, kinds)) if None in files else files
 
     def candidates(self) -> list[int]:
         """See `SubList`."""
@@ -160,8 +169,6 @@ class PlainList:
 class KeptList:
     """The list that is kept up.
 
-    find   -- see `Find`
-    watch  -- watch(file) sees to it that events on `file` are noted in `marks`
     marks  -- the files that events came for; taken out here
     inside -- those files of the list that no poller watches; they are always looked at
     """
@@ -169,12 +176,10 @@ class KeptList:
     __slots__ = (
         "_array",
         "_at",
-        "_find",
         "_hot",
         "_refused",
         "_stale",
         "_version",
-        "_watch",
         "clocks",
         "files",
         "inside",
@@ -183,8 +188,7 @@ class KeptList:
         "userdata",
     )
 
-    def __init__(self, find: Find, watch: Callable[[OpenFile], object]) -> None:
-        self._find, self._watch = find, watch
+    def __init__(self) -> None:
         self._array = b""
         self._version = -1
         self.userdata: list[int] = []
@@ -203,7 +207,7 @@ class KeptList:
 
     # -- taking an array
 
-    def take(self, array: bytes, version: int) -> None:
+    def take(self, array: bytes, version: int, names: Names) -> None:
         """See `SubList`."""
         stale = self._stale
         if version != self._version:
@@ -213,7 +217,7 @@ class KeptList:
             count = len(array) // SUBSCRIPTION_SIZE
             changed = differing(self._array, array, most=count // 8)
             if changed is None:
-                self._take_all(array)
+                self._take_all(array, names)
                 return
             self._resize(count)
             self._array = array
@@ -222,17 +226,17 @@ class KeptList:
             count = len(self.files)
             for at in stale:
                 if at < count:
-                    self._take_one(at)
+                    self._take_one(at, names)
             stale.clear()
 
-    def _take_all(self, array: bytes) -> None:
+    def _take_all(self, array: bytes, names: Names) -> None:
         self._array = array
         userdata, kinds, numbers = columns(array)
         self.userdata = list(userdata)
         self.modes = [kind if kind in (_FD_READ, _FD_WRITE) else 0 for kind in kinds]
         self.clocks = {i for i, mode in enumerate(self.modes) if not mode}
         pairs = zip(numbers, self.modes, strict=True)
-        self.files = [self._find(number, mode) if mode else _NOTHING for number, mode in pairs]
+        self.files = [names.find(number, mode) if mode else _NOTHING for number, mode in pairs]
         self._at.clear()
         self.inside.clear()
         self._hot.clear()
@@ -240,7 +244,7 @@ class KeptList:
         self._stale.clear()
         for at, mode in enumerate(self.modes):
             if mode:
-                self._add(at, self.files[at])
+                self._add(at, self.files[at], names)
 
     def _resize(self, count: int) -> None:
         before = len(self.files)
@@ -252,19 +256,19 @@ class KeptList:
             self.modes.append(0)
             self.files.append(_NOTHING)
 
-    def _take_one(self, at: int) -> None:
+    def _take_one(self, at: int, names: Names) -> None:
         self._remove(at)
         userdata, kind, number = _ENTRY.unpack_from(self._array, at * SUBSCRIPTION_SIZE)
         mode = kind if kind in (_FD_READ, _FD_WRITE) else 0
         self.userdata[at], self.modes[at] = userdata, mode
         if mode:
-            self._add(at, self._find(number, mode))
+            self._add(at, names.find(number, mode), names)
         else:
             self.clocks.add(at)
 
     # -- the index
 
-    def _add(self, at: int, file: Named) -> None:
+    def _add(self, at: int, file: Named, names: Names) -> None:
         self.files[at] = file
         if isinstance(file, Refused):
             self._refused.add(at)
@@ -272,7 +276,7 @@ class KeptList:
         others = self._at.get(file)
         if others is None:
             self._at[file] = at
-            self._watch(file)
+            names.watch(file)
             if file.poller is None:
                 self.inside[file] = None
         elif isinstance(others, int):

@@ -183,25 +183,44 @@ def array_of(count: int, first: int = 0) -> bytes:
     return b"".join(fd_sub(n, READ_SUB, n) for n in range(first, first + count))
 
 
-def kept_of(count: int) -> tuple[KeptList, list[Counted]]:
+class Table:
+    """Stands for a guest's table, and notes which numbers were looked up."""
+
+    def __init__(self, files: list[Counted]) -> None:
+        self.files, self.found = files, list[int]()
+
+    def get_fd(self, number: int) -> None:
+        return None
+
+    def find(self, number: int, mode: int) -> OpenFile | Refused:
+        self.found.append(number)
+        return self.files[number] if number < len(self.files) else Refused(8)
+
+    def watch(self, file: OpenFile) -> None:
+        pass
+
+
+def kept_of(count: int) -> tuple[KeptList, Table]:
     files = [Counted() for _ in range(count)]
-    kept = KeptList(lambda number, _: files[number] if number < count else Refused(8), lambda _: None)
+    kept, table = KeptList(), Table(files)
     for file in files:
         file.readiness = 0
-    kept.take(array_of(count), 0)
+    kept.take(array_of(count), 0, table)
     kept.candidates()
     for file in files:
         file.looks = 0
-    return kept, files
+    table.found.clear()
+    return kept, table
 
 
 def test_of_thousands_of_files_only_those_with_an_event_are_looked_at():
-    kept, files = kept_of(5000)
+    kept, table = kept_of(5000)
+    files = table.files
     for number in (17, 4000):
         files[number].readiness = READ
         kept.marks[files[number]] = None
     for _ in range(3):
-        kept.take(array_of(5000), 0)
+        kept.take(array_of(5000), 0, table)
         assert kept.candidates() == [17, 4000]
     assert sum(file.looks for file in files) <= 3 * 2
     files[17].readiness = 0
@@ -209,32 +228,33 @@ def test_of_thousands_of_files_only_those_with_an_event_are_looked_at():
 
 
 def test_of_thousands_of_entries_only_those_that_changed_are_taken():
-    kept, _ = kept_of(5000)
-    found: list[int] = []
-    kept._find = lambda number, _: found.append(number) or Refused(8)  # type: ignore[func-returns-value]
+    kept, table = kept_of(5000)
+    found = table.found
     array = bytearray(array_of(5000))
     array[100 * SIZE : 101 * SIZE] = fd_sub(1, READ_SUB, 9000)
     array += array_of(3, first=9001)
-    kept.take(bytes(array), 0)
+    kept.take(bytes(array), 0, table)
     assert sorted(found) == [9000, 9001, 9002, 9003]
-    kept.take(bytes(array), 0)
+    kept.take(bytes(array), 0, table)
     assert len(found) == 4
-    kept.take(bytes(array), 1)  # the table has changed: what was refused is looked up again
+    kept.take(bytes(array), 1, table)  # the table has changed: what was refused is looked up again
     assert len(found) == 8
 
 
 def test_what_is_kept_is_in_proportion_to_the_array():
-    files = [Counted() for _ in range(5000)]
+    table = Table([Counted() for _ in range(5100)])
     tracemalloc.start()
-    kept = KeptList(lambda number, _: files[number % 5000], lambda _: None)
-    kept.take(array_of(5000), 0)
+    kept = KeptList()
+    kept.take(array_of(5000), 0, table)
     kept.candidates()
+    table.found.clear()
     size, _ = tracemalloc.get_traced_memory()
     for n in range(20):
-        kept.take(array_of(5000, first=n), 0)
-        kept.take(array_of(100), 0)
-        kept.take(array_of(5000), 0)
+        kept.take(array_of(5000, first=n), 0, table)
+        kept.take(array_of(100), 0, table)
+        kept.take(array_of(5000), 0, table)
         kept.candidates()
+        table.found.clear()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 10 * 5000 * SIZE
@@ -242,8 +262,8 @@ def test_what_is_kept_is_in_proportion_to_the_array():
 
 
 def test_an_array_that_differs_all_over_is_taken_anew():
-    kept, _ = kept_of(1000)
-    kept.take(array_of(1000, first=500), 0)
+    kept, table = kept_of(1000)
+    kept.take(array_of(1000, first=500), 0, table)
     assert kept._array == array_of(1000, first=500)
     assert differing(array_of(1000), array_of(1000, first=500), most=125) is None
 
