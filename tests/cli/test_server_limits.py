@@ -1,6 +1,7 @@
 """Which components are servers, and so are not ended after an hour."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -58,7 +59,7 @@ def limits_of(monkeypatch, component):
         (["--allow-connect", "*:*"], ONCE),
         (LISTENS, FOR_EVER),
         (["-S", "inherit-network"], FOR_EVER),
-        ([*LISTENS, "-W", "timeout=2s"], coop.Limits(wall_time=2.0, cpu_time=None)),
+        ([*LISTENS, "-W", "timeout=2s"], replace(FOR_EVER, wall_time=2.0)),
     ],
 )
 def test_a_command_that_may_listen_is_a_server(limits_of, args: list[str], limits: coop.Limits):
@@ -72,7 +73,7 @@ def test_a_command_that_may_listen_is_a_server(limits_of, args: list[str], limit
         (["--reuse", "1"], ONCE),
         (["--reuse", "2"], FOR_EVER),
         (LISTENS, FOR_EVER),
-        (["--reuse", "2", "-W", "timeout=2s"], coop.Limits(wall_time=2.0, cpu_time=None)),
+        (["--reuse", "2", "-W", "timeout=2s"], replace(FOR_EVER, wall_time=2.0)),
     ],
 )
 def test_a_guest_that_answers_again_is_a_server(limits_of, args: list[str], limits: coop.Limits):
