@@ -1,6 +1,8 @@
 """wasi:io from a guest: streams, and polls of them."""
 
+import fcntl
 import socket
+import termios
 
 import pytest
 
@@ -171,14 +173,17 @@ def test_what_is_not_there_yet_is_waited_for_by_the_blocking_calls_alone(python,
     def act(run):
         def speak():
             for each in (b"skipped", b"read", b"moved"):
-                coop.sleep(0.002)
                 theirs.sendall(each)
+                while any(fcntl.ioctl(ours, termios.FIONREAD, bytes(4))):
+                    coop.sleep(0.001)
             theirs.shutdown(socket.SHUT_WR)
 
-        speaker = coop.spawn(speak)
-        found = run("""
+        run("""
 source, out = stdin.get_stdin(), stdout.get_stdout()
 at_once = source.read(9), source.skip(9), out.splice(source, 9)
+""")
+        speaker = coop.spawn(speak)
+        found = run("""
 waited = source.blocking_skip(9), source.blocking_read(9), out.blocking_splice(source, 9)
 ends = []
 for call in (source.read, source.skip, source.blocking_read, source.blocking_skip):
