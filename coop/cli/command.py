@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -185,8 +185,15 @@ def run(ctx: click.Context, /, **given: Any) -> int:
     if given["verbose"]:
         logs.show(given["verbose"])
     name = given["guest"]
+    code = _ended(name, lambda: with_plan(ctx, given, run_plan))
+    # The low byte of a larger code might be 0, which would say that all is well.
+    return code if code < 256 else _say(f"{name}: the guest's exit code {code} is above 255", 1)
+
+
+def _ended(name: str, act: Callable[[], int]) -> int:
+    """Return the exit status of what runs a guest, however that ended."""
     try:
-        code = with_plan(ctx, given, run_plan)
+        return act()
     except KeyboardInterrupt:
         return INTERRUPTED  # click would write a line break for it
     except coop.GuestTrap as trap:
@@ -196,8 +203,6 @@ def run(ctx: click.Context, /, **given: Any) -> int:
         return _say(f"{name}: {error}{hint}", TIMED_OUT if error.limit in ("wall_time", "cpu_time") else 1)
     except coop.Deadlock as error:
         return _say(f"{name}: {str(error).partition(chr(10))[0]}", 1)
-    # The low byte of a larger code might be 0, which would say that all is well.
-    return code if code < 256 else _say(f"{name}: the guest's exit code {code} is above 255", 1)
 
 
 _SERVE_EPILOG = """\b
@@ -276,7 +281,7 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
         logs.show(given["verbose"])
     from coop.cli.serve import serve_plan  # its imports take as long as half of coop's
 
-    return with_plan(ctx, given, lambda plan: serve_plan(plan, given))
+    return _ended(given["guest"], lambda: with_plan(ctx, given, lambda plan: serve_plan(plan, given)))
 
 
 @program.command("wit", context_settings=_HELP, epilog=_WIT_EPILOG)

@@ -16,6 +16,7 @@ from coop.wit.types import show as show_type
 from coop.wit.values import Err
 
 _RUN = "wasi:cli/run"
+_RUN_TYPE = Func((), Result(None, None))
 
 
 def prepare(plan: Plan, component: Component) -> "ComponentRun":
@@ -47,12 +48,13 @@ class ComponentRun:
                     f"{plan.path}: {_RUN} is not exported, so it is no command (it exports {others};"
                     " --invoke INTERFACE#FUNCTION calls one, coop serve serves HTTP)"
                 )
+            component.require(_RUN, "run", _RUN_TYPE)
             return _RUN, "run", []
         interface, _, function = plan.invoke.rpartition("#")
         export = component.export(interface, function)
         params = export.type.params
         if len(params) != len(plan.args):
-            raise UsageError(
+            raise coop.LinkError(
                 f"--invoke {plan.invoke}: it is {export.type} and takes {len(params)} arguments,"
                 f" not {len(plan.args)}"
             )
@@ -61,7 +63,7 @@ class ComponentRun:
             try:
                 values.append(read(kind, text))
             except ValueError as error:
-                raise UsageError(
+                raise coop.LinkError(
                     f"--invoke {plan.invoke}: argument {name}, a {show_type(kind)}: {error}"
                 ) from None
         return interface, function, values

@@ -1,7 +1,7 @@
 """The command `coop serve`: a component that answers HTTP requests."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from coop.cli.plan import TERMINATED, Plan, Terminated, Termination, UsageError
 from coop.engine.component import Component
 from coop.scheduler import scheduler
 from coop.serve import Instances, ServeLimits, Server
-from coop.serve.instances import HANDLER
+from coop.serve.instances import HANDLER, HANDLER_TYPE
 from coop.wasip2 import Guest, Network
 
 
@@ -37,15 +37,18 @@ def serve_plan(plan: Plan, given: Mapping[str, Any]) -> int:
                 raise coop.LinkError(f"{plan.path}: this is a core module; only a component serves HTTP")
             if not any(name.partition("@")[0] == HANDLER for name in component.exports):
                 raise coop.LinkError(f"{plan.path}: {HANDLER} is not exported, so it serves nothing")
+            component.require(HANDLER, "handle", HANDLER_TYPE)
             network = network_of(plan)
             reuse = given["reuse"]
             # A guest that is used again is there between requests too, and its time goes on.
             guest_limits = plan.server_limits if reuse > 1 else limits_of(plan, network)
-            instances = Instances(lambda: _guest(plan, component, network, guest_limits), reuse=reuse)
-            server = Server(instances, limits=limits, context=context)
-            run = partial(_main, server, given["addr"], termination)
+            make = partial(_guest, plan, component, network, guest_limits)
+            server = Server(Instances(make, reuse=reuse), limits=limits, context=context)
+            run = partial(_main, server, make, given["addr"], termination)
             return int(coop.run(run, poller=plan.poller, trace=plan.trace))
-        except Terminated:
+        except (Terminated, coop.WasCancelled):
+            if not termination.was_sent:
+                raise
             return TERMINATED
 
 
@@ -62,7 +65,11 @@ def _guest(plan: Plan, component: Component, network: Network | None, limits: co
     )
 
 
-def _main(server: Server, address: str, termination: Termination) -> int:
+def _main(server: Server, make: Callable[[], Guest], address: str, termination: Termination) -> int:
+    with make() as guest:
+        # What keeps every guest from starting is told here, and not to each client as a 500.
+        termination.will_end(scheduler(), guest)
+        guest.start()
     where = server.listen(address)
     termination.will_end(scheduler(), _Ending(server))
     click.echo(f"serving {'https' if server.is_tls else 'http'}://{shown(where)}", err=True)

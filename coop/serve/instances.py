@@ -9,10 +9,19 @@ from collections.abc import Callable
 from coop.errors import BugError
 from coop.guest import GuestState
 from coop.wasip2.guest import Guest
+from coop.wit.types import Func, Own
 
-__all__ = ["HANDLER", "Instances"]
+__all__ = ["HANDLER", "HANDLER_TYPE", "Instances"]
 
 HANDLER = "wasi:http/incoming-handler"
+HANDLER_TYPE = Func(
+    (
+        ("request", Own("wasi:http/types/incoming-request")),
+        ("response-out", Own("wasi:http/types/response-outparam")),
+    ),
+    None,
+)
+"""The type of its function `handle`."""
 
 
 class Instances:

@@ -44,6 +44,9 @@ _KEYWORDS = frozenset(
 )
 """Words of WIT's own: a name that is spelled so has a percent sign before it."""
 
+_MOST_TEXT = 1000
+"""Characters of a type that a message shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
@@ -142,6 +145,11 @@ class Func:
         """Return it as WIT spells it; types in `names` by these."""
         params = ", ".join(f"{_escaped(name)}: {show(kind, names)}" for name, kind in self.params)
         return f"func({params})" + ("" if self.result is None else f" -> {show(self.result, names)}")
+
+    def brief(self) -> str:
+        """Return it as WIT spells it, cut short: a component could make it as long as it likes."""
+        text = str(self)
+        return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
     def __str__(self) -> str:
         return self.spelled({})

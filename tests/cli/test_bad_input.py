@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from tests.children import run_child
-from tests.cli.guests import EXPORTS, TICKER, TRAP, complaint, exits, save
+from tests.cli.guests import EXPORTS, TICKER, TRAP, complaint, coop, exits, save
 
 # -- the file
 
@@ -87,6 +87,81 @@ def test_an_import_of_another_type_is_named_with_both(tmp_path):
         f"{path}: import wasi:random/random@0.2.0 get-random-u64 has type func() -> u32,"
         " provided is func() -> u64"
     )
+
+
+def program(*, imports: str = "", interface: str = "wasi:cli/run@0.2.0", **functions: tuple[str, str]) -> str:
+    """A component with one interface: by the names of its functions, their types and the core ones."""
+    core = " ".join(f'(func (export "{name}") {kind[1]})' for name, kind in functions.items())
+    lifted = " ".join(
+        f'(func ${name} {kind[0]} (canon lift (core func $m "{name}")))' for name, kind in functions.items()
+    )
+    named = " ".join(f'(export "{name}" (func ${name}))' for name in functions)
+    return f"""(component {imports} (core module $m {core}) (core instance $m (instantiate $m))
+      {lifted} (instance $i {named}) (export "{interface}" (instance $i)))"""
+
+
+HANDLER = "wasi:http/incoming-handler@0.2.0"
+HTTP = """(import "wasi:http/types@0.2.0" (instance $http
+    (export "incoming-request" (type (sub resource))) (export "response-outparam" (type (sub resource)))))
+  (alias export $http "incoming-request" (type $in)) (alias export $http "response-outparam" (type $out))"""
+HANDLES = '(param "request" (own $in)) (param "response-out" (own $out))', "(param i32 i32)"
+OTHER = '(import "wasi:random/random@0.2.0" (instance (export "get-random-u64" (func (result u32)))))'
+
+
+def test_a_command_s_run_of_another_type_is_named_with_both(tmp_path):
+    path = save(tmp_path, program(run=('(param "x" u32)', "(param i32)")))
+    assert complaint(["run", path], 1) == (
+        f"{path}: export wasi:cli/run@0.2.0 run has type func(x: u32), wanted is func() -> result"
+    )
+    path = save(tmp_path, program(walk=("", "")))
+    assert complaint(["run", path], 1) == f"{path}: interface wasi:cli/run@0.2.0 has no function run"
+
+
+def test_a_handler_of_another_type_is_named_with_both(tmp_path):
+    path = save(tmp_path, program(interface=HANDLER, handle=("", "")))
+    assert complaint(["serve", path], 1) == (
+        f"{path}: export {HANDLER} handle has type func(), wanted is"
+        " func(request: wasi:http/types/incoming-request, response-out: wasi:http/types/response-outparam)"
+    )
+
+
+def test_a_server_says_what_keeps_its_guests_from_starting_before_it_serves(tmp_path):
+    path = save(tmp_path, program(imports=HTTP + OTHER, interface=HANDLER, handle=HANDLES))
+    assert complaint(["serve", "--addr", "127.0.0.1:0", path], 1) == (
+        f"{path}: import wasi:random/random@0.2.0 get-random-u64 has type func() -> u32,"
+        " provided is func() -> u64"
+    )
+    traps = (HANDLES[0], f"{HANDLES[1]}) (start $s) (func $s unreachable")
+    path = save(tmp_path, program(imports=HTTP, interface=HANDLER, handle=traps))
+    done = coop("serve", "--addr", "127.0.0.1:0", path, expect=134)
+    first, *frames = done.stderr.decode().splitlines()
+    assert first == f"coop: {path}: the guest trapped: wasm `unreachable` instruction executed"
+    assert frames == ["  at s"]
+    path = save(tmp_path, program(imports=HTTP, interface=HANDLER, handle=(HANDLES[0], MEMORY)))
+    limits = ["-W", "max-memory-size=1", "--addr", "127.0.0.1:0"]
+    assert "limit memory exceeded" in complaint(["serve", *limits, path], 1)
+
+
+MEMORY = f"{HANDLES[1]}) (memory 1"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["x"], "--invoke acme:a/b#f: argument of, a u32: 'x' is no u32"),
+        (["some(1)"], "--invoke acme:a/b#f: argument of, a u32: "),
+        ([], "--invoke acme:a/b#f: it is func(of: u32) and takes 1 arguments, not 0"),
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_an_export_does_not_take_are_named_with_its_type(tmp_path, args, says):
+    path = save(tmp_path, program(interface="acme:a/b@1.0.0", f=('(param "of" u32)', "(param i32)")))
+    assert complaint(["run", "--invoke", "acme:a/b#f", path, *args], 1).startswith(says)
+
+
+def test_a_component_that_needs_more_than_interfaces_is_told_in_words(tmp_path):
+    path = save(tmp_path, '(component (import "m" (core module)))')
+    assert complaint(["run", path], 1) == f"{path}: import m is a whole component or module, not an interface"
 
 
 def test_missing_imports_are_named_each(tmp_path):

@@ -1,5 +1,6 @@
 """`coop run` with a component: arguments, streams, exit statuses and calls, beside native wasmtime."""
 
+import ast
 import os
 import pty
 import subprocess
@@ -99,7 +100,7 @@ def test_an_export_is_called_with_arguments_of_its_types(calls: str):
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (["--invoke", "run"], 2, "it is func(code: string) -> string and takes 1 arguments, not 0"),
+        (["--invoke", "run"], 1, "it is func(code: string) -> string and takes 1 arguments, not 0"),
         (["--invoke", "walk"], 1, "function walk is not exported"),
         (["--invoke", "a:b/c#walk"], 1, "interface a:b/c is not exported"),
         ([], 1, "wasi:cli/run is not exported, so it is no command (it exports"),
@@ -124,3 +125,56 @@ def test_a_core_module_opens_no_sockets(tmp_path: Path):
 def test_a_guest_that_spins_runs_out_of_time(program: str):
     done = coop("run", "-W", "timeout=300ms", program, "spin", expect=124)
     assert b"limit wall_time exceeded" in done.stderr
+
+
+# -- the network
+
+LISTENS = """
+V4 = network.IpAddressFamily.IPV4
+def said(call, *args):
+    try:
+        answer = call(*args)
+    except Err as error:
+        return error.value.name.lower().replace("_", "-")
+    return "ok"
+def listen():
+    sock = tcp_create_socket.create_tcp_socket(V4)
+    where = network.IpSocketAddress_Ipv4(network.Ipv4SocketAddress(0, (127, 0, 0, 1)))
+    sock.start_bind(instance_network.instance_network(), where)
+    sock.finish_bind()
+    sock.start_listen()
+def connect():
+    sock = tcp_create_socket.create_tcp_socket(V4)
+    where = network.IpSocketAddress_Ipv4(network.Ipv4SocketAddress(1, (127, 0, 0, 1)))
+    sock.start_connect(instance_network.instance_network(), where)
+def look_up():
+    ip_name_lookup.resolve_addresses(instance_network.instance_network(), "127.0.0.1")
+    ip_name_lookup.resolve_addresses(instance_network.instance_network(), "localhost")
+result = [
+    said(tcp_create_socket.create_tcp_socket, V4), said(udp_create_socket.create_udp_socket, V4),
+    said(listen), said(connect), said(look_up),
+]
+"""
+NO = "access-denied"
+
+
+@pytest.mark.parametrize(
+    ("options", "tcp", "udp", "listens", "connects", "looks_up"),
+    [
+        ([], NO, NO, NO, NO, NO),
+        (["-S", "inherit-network,tcp=n"], NO, "ok", NO, NO, NO),
+        (["-S", "inherit-network,udp=n"], "ok", NO, "ok", "ok", NO),
+        (["-S", "tcp,udp"], NO, NO, NO, NO, NO),
+        (["-S", "allow-ip-name-lookup"], NO, NO, NO, NO, "ok"),
+        (["--allow-name", "localhost"], NO, NO, NO, NO, "ok"),
+        (["--allow-connect", "127.0.0.1:1", "--allow-listen", "127.0.0.1:1"], "ok", "ok", NO, "ok", NO),
+        (["--allow-connect", "127.0.0.0/8:*", "-S", "tcp=n"], NO, "ok", NO, NO, NO),
+        (["--allow-listen", "127.0.0.1:0"], "ok", "ok", "ok", NO, NO),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_the_network_is_what_the_options_say(
+    calls: str, options: list[str], tcp: str, udp: str, listens: str, connects: str, looks_up: str
+):
+    done = coop("run", *options, "--invoke", "run", calls, LISTENS)
+    assert ast.literal_eval(ast.literal_eval(done.stdout.decode())) == [tcp, udp, listens, connects, looks_up]

@@ -96,6 +96,18 @@ def test_a_compile_is_given_up_at_once(tmp_path, number, status):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_a_component_is_shown_as_a_module_is_while_it_compiles(tmp_path, command):
+    guest = save(tmp_path, f"(component (core {large_guest()[1:]})")
+    with terminal() as (master, slave):
+        args = ["-m", "coop", command, "-C", "cache=n", guest]
+        with start_child(args, stdout=subprocess.PIPE, stderr=slave) as child:
+            read_until(master, b"compiling guest.wat")
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(PATIENCE_S) == 143
+
+
+@pytest.mark.slow
 def test_a_long_compile_says_nothing_in_a_pipe(tmp_path):
     args = ["-m", "coop", "run", "-C", "cache=n", save(tmp_path, large_guest())]
     with start_child(args, stderr=subprocess.PIPE) as child:

@@ -36,8 +36,10 @@ def guest() -> str:
 def served(guest: str, *args: str, addr: str = "127.0.0.1:0"):
     """A server in a process; its address as it said, and the process."""
     with start_child(["-m", "coop", "serve", "--addr", addr, *args, guest], stderr=subprocess.PIPE) as child:
-        line = child.stderr.readline().decode()
-        assert line.startswith("serving http"), line + child.stderr.read().decode()
+        told = []
+        while not (line := child.stderr.readline().decode()).startswith("serving http"):
+            assert line, "".join(told)  # the log may tell of a guest before
+            told.append(line)
         yield line.split("//", 1)[1].strip(), child
 
 

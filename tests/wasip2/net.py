@@ -1,11 +1,12 @@
 """What a guest is given to talk over the network with: names for its code, and a way to run it with them."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from coop.wasip2.sockets.network import Network
 
-__all__ = ["FAMILIES", "player"]
+__all__ = ["FAMILIES", "descriptors", "player"]
 
 #: Loopback in both families, as host code names it.
 FAMILIES = {"ipv4": "127.0.0.1", "ipv6": "::1"}
@@ -143,6 +144,11 @@ def look_up(name):
         found.append(text(each.value))
     return found
 """
+
+
+def descriptors() -> int:
+    """Return how many descriptors the process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def player(python: Callable[..., Any]) -> Callable[..., Any]:

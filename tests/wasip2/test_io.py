@@ -1,10 +1,14 @@
 """wasi:io from a guest: streams, and polls of them."""
 
+import fcntl
 import socket
+import termios
 
 import pytest
 
+import coop
 from coop.errors import GuestTrap
+from coop.netpoll import POLLERS
 
 
 def test_what_a_guest_writes_arrives(python):
@@ -60,3 +64,197 @@ out.__exit__(None, None, None)
         ours.close()
         while theirs.recv(1 << 20):
             pass
+
+
+# -- writing with a flush
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [("blocking_write_and_flush", "bytes(4096)"), ("blocking_write_zeroes_and_flush", "4096")],
+)
+def test_a_write_with_a_flush_waits_for_room_and_needs_no_permit(python, call, most):
+    """The peer takes nothing until the guest has parked."""
+    ours, theirs = socket.socketpair()
+
+    def act(run):
+        run("""
+out = stdout.get_stdout()
+while permit := out.check_write():
+    out.write(bytes(permit))
+""")
+        theirs.setblocking(False)
+        guest = coop.spawn(run, f"out.{call}({most})")
+        coop.sleep(0.002)
+        assert not guest.is_done
+        taken = 0
+        while not guest.is_done:
+            try:
+                taken += len(theirs.recv(1 << 20))
+            except BlockingIOError:
+                coop.pause()
+        guest.wait()
+        return taken
+
+    with ours, theirs:
+        assert python(act, stdout=ours) > 4096
+
+
+@pytest.mark.parametrize("call", ["write_and_flush(bytes(4097))", "write_zeroes_and_flush(4097)"])
+def test_a_write_with_a_flush_has_a_length_of_its_own(python, call):
+    name = f"blocking-{call.partition('(')[0].replace('_', '-')}"
+    with pytest.raises(GuestTrap, match=f"{name} of 4097 bytes; 4096 are allowed"):
+        python(lambda run: run(f"stdout.get_stdout().blocking_{call}"))
+
+
+def test_zeroes_are_written_as_many_as_were_asked_for(python):
+    out = bytearray()
+    python(
+        lambda run: run("""
+s = stdout.get_stdout()
+s.blocking_write_zeroes_and_flush(0)
+s.blocking_write_zeroes_and_flush(4096)
+s.write_zeroes(s.check_write())
+s.flush()
+s.blocking_flush()
+"""),
+        stdout=out,
+    )
+    assert out == bytes(4096 + (1 << 20))
+
+
+def test_a_flush_takes_the_permit_away_until_it_is_done(python):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        found = python(
+            lambda run: run("""
+out = stdout.get_stdout()
+while permit := out.check_write():
+    out.write(bytes(permit))
+out.flush()
+result = out.check_write(), out.subscribe().ready()
+"""),
+            stdout=ours,
+        )
+    assert found == (0, False)
+
+
+def test_a_peer_that_is_gone_is_the_end_of_a_stream_by_every_call(python):
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        found = python(
+            lambda run: run("""
+out, source = stdout.get_stdout(), stdin.get_stdin()
+def said(call, *args):
+    try:
+        return call(*args)
+    except Err as error:
+        return type(error.value).__name__
+result = [said(out.blocking_write_and_flush, b"x")] + [said(call, *args) for call, *args in (
+    (out.check_write,), (out.write, b"x"), (out.write_zeroes, 1), (out.flush,), (out.blocking_flush,),
+    (out.blocking_write_and_flush, b"x"), (out.blocking_write_zeroes_and_flush, 1),
+    (out.splice, source, 1), (out.blocking_splice, source, 1),
+)]
+"""),
+            stdin=b"more",
+            stdout=ours,
+        )
+    assert found == ["StreamError_Closed"] * 10
+
+
+# -- reading
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_what_is_not_there_yet_is_waited_for_by_the_blocking_calls_alone(python, poller):
+    ours, theirs = socket.socketpair()
+
+    def act(run):
+        def speak():
+            for each in (b"skipped", b"read", b"moved"):
+                theirs.sendall(each)
+                while any(fcntl.ioctl(ours, termios.FIONREAD, bytes(4))):
+                    coop.sleep(0.001)
+            theirs.shutdown(socket.SHUT_WR)
+
+        run("""
+source, out = stdin.get_stdin(), stdout.get_stdout()
+at_once = source.read(9), source.skip(9), out.splice(source, 9)
+""")
+        speaker = coop.spawn(speak)
+        found = run("""
+waited = source.blocking_skip(9), source.blocking_read(9), out.blocking_splice(source, 9)
+ends = []
+for call in (source.read, source.skip, source.blocking_read, source.blocking_skip):
+    source.subscribe().block()
+    try:
+        ends.append(call(9))
+    except Err as error:
+        ends.append(type(error.value).__name__)
+for call in (out.splice, out.blocking_splice):
+    try:
+        ends.append(call(source, 9))
+    except Err as error:
+        ends.append(type(error.value).__name__)
+result = at_once, waited, ends
+""")
+        speaker.wait()
+        return found
+
+    out = bytearray()
+    with ours, theirs:
+        found = python(act, stdin=ours, stdout=out, poller=poller)
+    assert found == ((b"", 0, 0), (7, b"read", 5), ["StreamError_Closed"] * 6)
+    assert out == b"moved"
+
+
+def test_a_splice_moves_no_more_than_there_is_room_for(python):
+    """What the sink does not take stays in the source."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        found = python(
+            lambda run: run("""
+source, out = stdin.get_stdin(), stdout.get_stdout()
+while permit := out.check_write():
+    out.write(bytes(permit))
+result = out.splice(source, 4), source.blocking_read(9)
+"""),
+            stdin=b"here",
+            stdout=ours,
+        )
+    assert found == (0, b"here")
+
+
+# -- polls and handles
+
+
+def test_a_poll_tells_every_index_that_is_ready_and_takes_one_pollable_twice(python):
+    found = python(
+        lambda run: run("""
+now, never = monotonic_clock.subscribe_duration(0), monotonic_clock.subscribe_duration(10 ** 18)
+result = poll.poll([never, now, never, now])
+""")
+    )
+    assert found == [1, 3]
+
+
+def test_a_poll_of_nothing_ends_the_guest(python):
+    with pytest.raises(GuestTrap, match="poll of an empty list would never return"):
+        python(lambda run: run("poll.poll([])"))
+
+
+@pytest.mark.parametrize(
+    ("stream", "what"), [("stdin.get_stdin()", "FileInput"), ("stdout.get_stdout()", "FileOutput")]
+)
+def test_a_stream_is_not_dropped_before_its_pollable(python, stream, what):
+    with pytest.raises(GuestTrap, match=f"a {what} is given up while 1 made of it are in use"):
+        python(lambda run: run(f"s = {stream}; kept = s.subscribe(); s.__exit__(None, None, None)"))
+    assert python(
+        lambda run: run(f"""
+s = {stream}
+kept = s.subscribe()
+kept.__exit__(None, None, None)
+result = s.__exit__(None, None, None) is None
+""")
+    )

@@ -1,4 +1,7 @@
-"""wasi:sockets/tcp from a guest: its states, options and limits; how bytes move is in test_tcp_streams."""
+"""wasi:sockets/tcp from a guest: connecting, listening, accepting, ends and limits.
+
+States are in test_tcp_states, options in test_tcp_options, and how bytes move in test_tcp_streams.
+"""
 
 import contextlib
 import errno
@@ -13,10 +16,10 @@ from coop.engine import Limits
 from coop.errors import GuestTrap, WasCancelled
 from coop.netpoll import POLLERS
 from coop.netpoll.kernelfiles import ListenerFile
-from coop.wasip2.sockets.tcp import State, TcpSocket
+from coop.wasip2.sockets.tcp import TcpSocket
 from coop.wasip2.sockets.tcpstreams import Idle
 from coop.wit import Err
-from tests.wasip2.net import FAMILIES, player
+from tests.wasip2.net import FAMILIES, descriptors, player
 
 
 @pytest.fixture
@@ -26,10 +29,6 @@ def play(python):
 
 #: IP_LOCAL_PORT_RANGE, of Linux 6.3.
 _PORT_RANGE = 51
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 # -- connect
@@ -206,223 +205,6 @@ result = listening('0.0.0.0', port).is_listening()
     assert found is True
 
 
-# -- states
-
-
-_STATES = """
-def in_state(name):
-    if name == 'unbound':
-        return new()
-    if name == 'bind in progress':
-        sock = new()
-        sock.start_bind(net, address('127.0.0.1'))
-        return sock
-    if name == 'bound':
-        return bound()
-    if name == 'listen in progress':
-        sock = bound()
-        sock.start_listen()
-        return sock
-    if name == 'listening':
-        return listening()
-    if name == 'connect in progress':
-        global listener
-        listener = listening()
-        sock = new()
-        sock.start_connect(net, listener.local_address())
-        return sock
-    if name == 'connected':
-        global ours, theirs
-        ours, theirs = pair()
-        return ours[0]
-    sock = new()
-    gone = listening()
-    where = gone.local_address()
-    drop(gone)
-    sock.start_connect(net, where)
-    sock.subscribe().block()
-    error(sock.finish_connect)
-    return sock
-"""
-
-_BUSY = {state: "concurrency-conflict" for state in State if "progress" in state.value}
-_INVALID = dict.fromkeys(State, "invalid-state") | _BUSY
-
-#: What is answered in each state in which the call does not do what it is for.
-ANSWERS = {
-    "start_bind, net, address('127.0.0.1')": {s: a for s, a in _INVALID.items() if s is not State.UNBOUND},
-    "start_connect, net, address('127.0.0.1', 9)": {
-        s: a for s, a in _INVALID.items() if s not in (State.UNBOUND, State.BOUND)
-    },
-    "start_listen": {s: a for s, a in _INVALID.items() if s is not State.BOUND},
-    "finish_bind": dict.fromkeys(set(State) - {State.BINDING}, "not-in-progress"),
-    "finish_connect": dict.fromkeys(set(State) - {State.CONNECTING}, "not-in-progress"),
-    "finish_listen": dict.fromkeys(set(State) - {State.LISTEN_STARTED}, "not-in-progress"),
-    "accept": dict.fromkeys(set(State) - {State.LISTENING}, "invalid-state")
-    | {State.LISTENING: "would-block"},
-    "local_address": dict.fromkeys((State.UNBOUND, State.BINDING, State.CLOSED), "invalid-state"),
-    "remote_address": dict.fromkeys(set(State) - {State.CONNECTED}, "invalid-state"),
-    "shutdown, tcp.ShutdownType.SEND": dict.fromkeys(set(State) - {State.CONNECTED}, "invalid-state"),
-    "set_listen_backlog_size, 5": dict.fromkeys(
-        (State.CONNECTING, State.CONNECTED, State.CLOSED), "invalid-state"
-    ),
-    "set_listen_backlog_size, 0": dict.fromkeys(State, "invalid-argument"),
-}
-
-
-@pytest.mark.parametrize("call", ANSWERS)
-def test_a_call_that_the_state_does_not_allow_is_told_why(play, call):
-    name, *rest = call.split(", ", 1)
-
-    def act(run):
-        run(_STATES)
-        asked = ", ".join([f"sock.{name}", *rest])
-        return {
-            state: run(f"sock = in_state({state.value!r}); result = error({asked})")
-            for state in ANSWERS[call]
-        }
-
-    assert play(act) == ANSWERS[call]
-
-
-def test_only_a_listener_says_that_it_listens(play):
-    def act(run):
-        run(_STATES)
-        return [s for s in State if run(f"sock = in_state({s.value!r}); result = sock.is_listening()")]
-
-    assert play(act) == [State.LISTENING]
-
-
-# -- addresses
-
-
-@pytest.mark.parametrize(
-    ("host", "where", "binds"),
-    [
-        ("127.0.0.1", "'::1', 9", "invalid-argument"),
-        ("::1", "'127.0.0.1', 9", "invalid-argument"),
-        ("::1", "'::ffff:127.0.0.1', 9", "invalid-argument"),
-        ("127.0.0.1", "'224.0.0.1', 9", "invalid-argument"),
-        ("::1", "'ff02::1', 9", "invalid-argument"),
-        ("127.0.0.1", "'255.255.255.255', 9", "invalid-argument"),
-        ("::1", "'::1', 9, 0, 1 << 20", "invalid-argument"),
-        ("127.0.0.1", "'0.0.0.0', 9", None),
-        ("::1", "'::', 9", None),
-        ("127.0.0.1", "'127.0.0.1', 0", None),
-    ],
-)
-def test_an_address_that_does_not_fit_changes_nothing(play, host, where, binds):
-    def act(run):
-        return run(f"""
-sock = new({host!r})
-where = address({where})
-result = [error(sock.start_connect, net, where)]
-if {binds!r}:
-    result.append(error(sock.start_bind, net, where))
-sock.start_bind(net, address({host!r}))
-sock.finish_bind()
-result.append(error(sock.start_connect, net, where))
-sock.start_listen()
-""")
-
-    assert play(act) == ["invalid-argument"] * (3 if binds else 2)
-
-
-# -- options
-
-
-@pytest.mark.parametrize(
-    ("option", "default", "values"),
-    [
-        (
-            "keep_alive_idle_time",
-            None,
-            {1: 10**9, 10**9: 10**9, 10**9 + 1: 2 * 10**9, 2**64 - 1: 32767 * 10**9},
-        ),
-        ("keep_alive_interval", None, {1: 10**9, 7 * 10**9: 7 * 10**9, 2**64 - 1: 32767 * 10**9}),
-        ("keep_alive_count", None, {1: 1, 127: 127, 128: 127, 2**32 - 1: 127}),
-        ("keep_alive_enabled", False, {True: True, False: False}),
-        ("hop_limit", None, {1: 1, 42: 42, 255: 255}),
-        ("receive_buffer_size", None, {65536: 65536, 8192: 8192}),
-        ("send_buffer_size", None, {65536: 65536, 8192: 8192}),
-    ],
-)
-@pytest.mark.parametrize("host", FAMILIES.values(), ids=FAMILIES)
-def test_an_option_is_kept_and_cut_to_what_the_kernel_takes(play, host, option, default, values):
-    found = play(
-        lambda run: run(f"""
-sock = new({host!r})
-result = [sock.{option}()]
-for value in {list(values)!r}:
-    sock.set_{option}(value)
-    result.append(sock.{option}())
-""")
-    )
-    assert found[1:] == list(values.values())
-    assert default is None or found[0] is default
-
-
-@pytest.mark.parametrize("option", ["receive_buffer_size", "send_buffer_size"])
-def test_a_buffer_may_be_asked_for_in_any_size(play, option):
-    found = play(
-        lambda run: run(f"""
-sock, result = new(), []
-for value in (1, 2 ** 64 - 1):
-    sock.set_{option}(value)
-    result.append(sock.{option}())
-""")
-    )
-    assert 0 < found[0] < found[1]
-
-
-_TIMES = ("keep_alive_idle_time", "keep_alive_interval")
-_SIZES = ("receive_buffer_size", "send_buffer_size", "listen_backlog_size")
-
-
-@pytest.mark.parametrize("option", [*_TIMES, *_SIZES, "keep_alive_count", "hop_limit"])
-def test_no_option_can_be_nothing(play, option):
-    assert play(lambda run: run(f"result = error(new().set_{option}, 0)")) == "invalid-argument"
-
-
-def test_what_is_accepted_has_the_options_of_its_listener(play):
-    found = play(
-        lambda run: run("""
-listener = bound()
-listener.set_keep_alive_enabled(True)
-listener.set_keep_alive_idle_time(7 * 10 ** 9)
-listener.set_keep_alive_interval(8 * 10 ** 9)
-listener.set_keep_alive_count(9)
-listener.set_hop_limit(10)
-listener.set_receive_buffer_size(32768)
-listener.start_listen()
-listener.finish_listen()
-ours = connected(*plain(listener.local_address()))
-sock, source, sink = accepted(listener)
-result = (
-    sock.keep_alive_enabled(), sock.keep_alive_idle_time(), sock.keep_alive_interval(),
-    sock.keep_alive_count(), sock.hop_limit(), sock.receive_buffer_size(), sock.address_family().name,
-)
-""")
-    )
-    assert found == (True, 7 * 10**9, 8 * 10**9, 9, 10, 32768, "IPV4")
-
-
-def test_a_listener_s_queue_may_be_made_longer_while_it_listens(play):
-    def act(run):
-        port = run("""
-listener = bound()
-listener.set_listen_backlog_size(2 ** 64 - 1)
-listener.start_listen()
-listener.finish_listen()
-listener.set_listen_backlog_size(3)
-result = plain(listener.local_address())[1]
-""")
-        with coop.connect(("127.0.0.1", port)):
-            return run("result = len(accepted(listener))")
-
-    assert play(act) == 3
-
-
 # -- accept
 
 
@@ -536,20 +318,6 @@ def test_a_guest_that_waits_can_be_cancelled_and_leaves_nothing(play, poller, wa
         assert descriptors() == before[0]
 
     play(act, poller=poller)
-
-
-def test_a_guest_s_end_closes_its_sockets_in_every_state(play):
-    def act(run):
-        before = descriptors()
-        run(_STATES)
-        for state in State:
-            run(f"kept_{state.name} = in_state({state.value!r})")
-        run("kept, unused, other = pair(), udp_new(), udp_bound(); kept_streams = other.stream(None)")
-        assert descriptors() > before + 8
-        run.guest.close()
-        assert descriptors() == before
-
-    play(act)
 
 
 @pytest.mark.parametrize("first", ["ours[0]", "theirs[0]"])

@@ -67,6 +67,17 @@ class Component(Code):
             found = self._found[interface, function] = self._find(interface, function)
         return found
 
+    def require(self, interface: str, function: str, kind: Func) -> None:
+        """Check that an interface's function is exported with the type that will be called.
+
+        Raises: LinkError that names the function and both types.
+        """
+        found = self.export(interface, function)
+        if not found.type.fits(kind):
+            raise LinkError(
+                f"{self.name}: export {found.name} has type {found.type.brief()}, wanted is {kind.brief()}"
+            )
+
     def _find(self, interface: str, function: str) -> Export:
         if not interface:
             item = self.exports.get(function)

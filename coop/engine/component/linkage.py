@@ -44,8 +44,8 @@ __all__ = ["ComponentLinkage"]
 
 Call = Callable[[tuple[Any, ...]], Any]
 
-_MOST_TROUBLES, _MOST_TEXT = 20, 1000
-"""What an error of linking tells of: how many imports, and how many characters of a type."""
+_MOST_TROUBLES = 20
+"""How many imports an error of linking tells of."""
 
 Codec = tuple[list[Encoder], Decoder | None]
 """How the arguments of an exported function are encoded, and its result decoded, if it has one."""
@@ -148,7 +148,7 @@ class ComponentLinkage:
             if provider is None or found is None:
                 self._add_missing(linker, name, shown)
             elif found.type is not None and not found.type.fits(kind):
-                trouble.append(f"import {shown} has type {_cut(kind)}, provided is {_cut(found.type)}")
+                trouble.append(f"import {shown} has type {kind.brief()}, provided is {found.type.brief()}")
             else:
                 call = self._caller(provider[0], found)
                 self._add_function(linker, name, call, found.parks, kind, shown)
@@ -294,12 +294,6 @@ def _finish(
 def _suits(offered: str | None, version: str) -> bool:
     """Whether an interface offered for versions that begin so is right for one of this version."""
     return offered is None or version == offered or version.startswith(f"{offered}.")
-
-
-def _cut(kind: Func) -> str:
-    """Return a type as text, which a component could make as long as it likes."""
-    text = str(kind)
-    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
 
 def _classes(interfaces: Sequence[type[Interface]]) -> dict[str, tuple[type[Resource], ...]]:
