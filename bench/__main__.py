@@ -24,6 +24,7 @@ from tests.guestbuild import BuildFailed, ToolchainMissing
 ROWS = (
     "echo",
     "idle",
+    "clients",
     "start",
     "files",
     "disk",
@@ -32,6 +33,7 @@ ROWS = (
     "components",
     "serve",
     "parked",
+    "growth",
     "timers",
     "cancel",
     "gil",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Watch", "cpu_seconds", "describe", "measuring_cpus"]
+__all__ = ["Watch", "cpu_seconds", "describe", "many_files", "measuring_cpus", "resident_kib"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -50,6 +53,28 @@ def cpu_seconds(pid: int) -> float:
     """Return how long a process has computed, in itself and in the kernel."""
     columns = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(columns[11]) + int(columns[12])) / TICKS
+
+
+def resident_kib(pid: int | str = "self") -> int:
+    """Return what a process has in memory, its page tables included."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return sum(int(fields[name].split()[0]) for name in ("VmRSS", "VmPTE"))
+
+
+@contextmanager
+def many_files(wanted: int) -> Iterator[None]:
+    """Let this process and the ones it starts open as many files as the hard limit allows.
+
+    Raises: OSError if that is fewer than `wanted`.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise OSError(f"open {wanted} files: the hard limit is {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @dataclass

@@ -22,7 +22,7 @@ OF_ALONE, OF_NATIVE, HOST_OF_ALONE = 0.5, 20.0, 0.9
 
 
 def measure(plan: Plan) -> list[Line]:
-    """Measure Go's server and the host's, with idle connections and without, and native wasmtime."""
+    """Measure both servers with idle connections and without, and native wasmtime with them."""
     guest, program = go_guest(ROOT / "examples" / "tcpecho" / "guest.go"), load_program()
     idle = plan.pick(IDLE, IDLE // 10)
     server_cpu, load_cpu = measuring_cpus() or (None, None)

@@ -14,10 +14,10 @@ kernel does for it, mapping and unmapping, is in it.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, Line, Plan, Target, ratio
+from bench.machine import resident_kib
 from bench.parts import answer, run_part
 
 GUESTS, DENSE_GUESTS, THREADS = 30_000, 100_000, 1_000
@@ -53,12 +53,6 @@ WOKEN = """
     (i32.store16 (i32.const 40) (i32.const 0))
     (call $ready)
 """
-
-
-def resident_kib() -> int:
-    """Return what this process has in memory, its page tables included."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return sum(int(fields[name].split()[0]) for name in ("VmRSS", "VmPTE"))
 
 
 def measure_coop(count: int, generations: int = 1, dense: bool = False) -> list[dict[str, float]]:
