@@ -12,7 +12,8 @@ from tests.children import ROOT
 from tests.children import command as child_command
 from tests.cli.guests import coop
 from tests.components import command, script
-from tests.guestbuild import ToolchainMissing, native_wasmtime
+from tests.guestbuild import ToolchainMissing
+from tests.native import native
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +34,8 @@ def calls() -> str:
         pytest.skip(str(missing))
 
 
-def native(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [str(native_wasmtime()), "run", *args], input=stdin, capture_output=True, check=False, timeout=120
-    )
+def natively(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*native("run"), *args], input=stdin, capture_output=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_a_command_does_what_it_does_on_native_wasmtime(program: str, args: list
         *args,
     ]
     stdin = b"first\nsecond\nlast without a newline"
-    there = native(*given, stdin=stdin)
+    there = natively(*given, stdin=stdin)
     here = coop("run", *given, stdin=stdin, expect=there.returncode)
     assert here.stdout == there.stdout
     if "RuntimeError" in there.stderr.decode():

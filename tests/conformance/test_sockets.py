@@ -16,7 +16,8 @@ from coop.netpoll import POLLERS
 from coop.wasip2 import Guest
 from coop.wasip2.sockets.network import Network
 from tests.components import command
-from tests.guestbuild import ToolchainMissing, native_wasmtime
+from tests.guestbuild import ToolchainMissing
+from tests.native import native
 
 pytestmark = pytest.mark.slow
 
@@ -153,10 +154,10 @@ def facts_here(program: Component, group: str, poller: str, network: Network) ->
 @cache
 def facts_there(group: str, options: tuple[str, ...]) -> list[str]:
     try:
-        wasmtime = native_wasmtime()
+        run = native("run")
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-    whole = [wasmtime, "run", *ALL_OF_WASI, *options, command("sockets_facts.py"), group]
+    whole = [*run, *ALL_OF_WASI, *options, command("sockets_facts.py"), group]
     done = subprocess.run(whole, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.splitlines()
 

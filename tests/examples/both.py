@@ -1,6 +1,5 @@
 """What the tests of components share: a guest runs on coop and on native wasmtime, in the same way."""
 
-import platform
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +10,14 @@ from typing import NamedTuple
 import pytest
 
 from tests.children import ROOT, command
-from tests.guestbuild import ToolchainMissing, native_wasmtime
+from tests.guestbuild import ToolchainMissing
+from tests.native import native
 
 PATIENCE_S = 60.0
 POLLERS = ("hostpoll", "oneoff", "pollset")
 #: Native wasmtime 36 has what became stable later behind switches, which coop takes and ignores.
 SWITCHES = "inherit-network,cli-exit-with-code,network-error-code"
 HERE, THERE = "coop", "wasmtime"
-#: What native wasmtime compiles with: for an engine in a component this takes 2 s, the usual compiler 10.
-QUICK = ("-C", "compiler=winch") if platform.machine() == "x86_64" else ()
 
 
 class Outcome(NamedTuple):
@@ -36,11 +34,6 @@ def built(build: Callable[..., Path], *given: object) -> str:
         return str(build(*given))
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-
-
-def native(what: str) -> list[str]:
-    """The beginning of a command line of native wasmtime."""
-    return [str(native_wasmtime()), what, *QUICK]
 
 
 def run(host: str, *args: str, stdin: bytes = b"", cwd: Path = ROOT) -> Outcome:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.children import run_child, start_child
 from tests.components import command, service
-from tests.guestbuild import ToolchainMissing, native_wasmtime
+from tests.guestbuild import ToolchainMissing
+from tests.native import native
 from tests.serve.certificate import make_certificate
 
 pytestmark = pytest.mark.slow
@@ -234,14 +235,13 @@ def test_wrk_is_served(guest):
 @contextmanager
 def natively_served(guest: str):
     try:
-        program = native_wasmtime()
+        serve = native("serve")
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     args = [
-        str(program),
-        "serve",
+        *serve,
         "-S",
         "cli,http,inherit-network,cli-exit-with-code,network-error-code",
         "--addr",
