@@ -23,11 +23,15 @@ Two things can lose a shot, and with it the power to stop a guest for ever:
   shots repeat, until its slice has ended.
 
 The C library keeps one sleeping thread for all such timers of a process, from
-the first one on.
+the first one on.  While that thread takes a shot it holds a lock, which a process forked
+just then would find held for ever.  So before a fork the timers are stopped and the lock
+is waited for; afterwards the parent's slices are ended, and timed anew.
 """
 
 import ctypes as C
+import os
 import time
+import weakref
 
 from coop.engine.capi import address_of_function
 from coop.engine.config import Engine
@@ -92,6 +96,7 @@ class Ticker:
             notify=_SIGEV_THREAD,
             function=address_of_function("wasmtime_engine_increment_epoch"),
         )
+        self._engine, self._event = engine, event
         self._timers: list[C.c_void_p] = []
         for _ in range(2):
             timer = C.c_void_p()
@@ -100,6 +105,7 @@ class Ticker:
                 self.close()
                 raise OSError(number, "create the timer that ends a busy guest's slice")
             self._timers.append(timer)
+        _tickers.add(self)
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
         self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
@@ -120,7 +126,47 @@ class Ticker:
         """End what repeats."""
         _rt.timer_settime(self._timers[self._turn], 0, self._never, None)
 
+    def stop(self) -> None:
+        """Fire nothing, for the moment of a fork."""
+        for timer in self._timers:
+            _rt.timer_settime(timer, 0, self._never, None)
+
+    def await_lock(self) -> None:
+        """Return when the C library's thread does not hold its lock: making a timer takes it."""
+        timer = C.c_void_p()
+        if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(self._event), C.byref(timer)) == 0:
+            _rt.timer_delete(timer)
+
+    def go_on(self) -> None:
+        """End the present slice, whoever has it, and see to it that the next one ends as well."""
+        if self._timers:
+            self._engine.increment_epoch()
+            self.arm()
+
     def close(self) -> None:
         """Take the timers back."""
         while self._timers:
             _rt.timer_delete(self._timers.pop())
+
+
+_tickers: "weakref.WeakSet[Ticker]" = weakref.WeakSet()
+
+_TAKEN_S = 0.001
+"""Within this the C library's thread has taken every shot that was fired, and holds the lock or is done."""
+
+
+def _before_fork() -> None:
+    tickers = list(_tickers)
+    for ticker in tickers:
+        ticker.stop()
+    if tickers:
+        time.sleep(_TAKEN_S)
+        tickers[0].await_lock()
+
+
+def _after_fork() -> None:
+    for ticker in list(_tickers):
+        ticker.go_on()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_tickers.clear)

@@ -229,3 +229,36 @@ coop.run(main)
     assert first.startswith("WrongThread")
     assert second.startswith("WrongThread")
     assert third == "5"
+
+
+def test_forks_at_any_moment_of_a_busy_guests_slices_leave_both_sides_working():
+    """The C library's thread of timers holds a lock now and then, which a child would find held for ever."""
+    in_child(
+        """
+text = '(module (func (export "go") (loop $l (br $l))))'
+
+def beside(count):
+    for _ in range(2):
+        coop.spawn(coop.Guest(module(text)).call, "go").observe()
+    for _ in range(count):
+        coop.sleep(0.001)
+
+def main():
+    for _ in range(2):
+        coop.spawn(coop.Guest(module(text)).call, "go").observe()
+    for _ in range(25):
+        coop.sleep(random.random() * 0.003)
+        child = os.fork()
+        if not child:
+            try:
+                thread = threading.Thread(target=lambda: (coop.run(beside, 5), os._exit(7)))
+                thread.start()
+                thread.join()
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        coop.sleep(0.001)
+
+coop.run(main)
+"""
+    )
