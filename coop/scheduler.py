@@ -32,7 +32,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, cast
 from coop.clock import NEVER_NS, Clock, SystemClock
 from coop.errors import BugError, Cancelled, Deadlock, Unsupported, WasCancelled, WrongThread
 from coop.forks import abandon_in_children
-from coop.netpoll.contract import Poller
+from coop.netpoll.contract import Poller, Watchable
 from coop.report import report
 from coop.runq import RunQueue
 from coop.task import PARKED, LostHub, Task, current, current_or_none, this_greenlet
@@ -77,6 +77,7 @@ class Scheduler:
         runq: RunQueue | None = None,
     ) -> None:
         self.poller = poller
+        self.watchable = poller if isinstance(poller, Watchable) else None
         self.clock = clock or SystemClock()
         self.timers = Timers()
         self.runq = RunQueue() if runq is None else runq
@@ -290,10 +291,9 @@ class Scheduler:
 
         Raises: Unsupported with a poller that keeps no such descriptor; "hostpoll" does.
         """
-        fileno = getattr(self.poller, "fileno", None)
-        if fileno is None:
+        if self.watchable is None:
             raise Unsupported(f"{type(self.poller).__name__} has no descriptor to wait for")
-        return int(fileno())
+        return self.watchable.fileno()
 
     def next_deadline_ns(self) -> int | None:
         """Return the moment of the earliest timer, or None: for a foreign loop."""

@@ -86,9 +86,8 @@ class Border:
         """Return what ends slices on `engine`."""
         found = self._slices.get(engine.address)
         if found is None:
-            fileno = getattr(self.scheduler.poller, "fileno", None)
-            if self._watcher is None and fileno is not None:
-                self._watcher = Watcher(fileno())
+            if self._watcher is None and self.scheduler.watchable is not None:
+                self._watcher = Watcher(self.scheduler.watchable)
             found = Slices(self.scheduler, engine, self.slice_ns, self._watcher)
             self._slices[engine.address] = found
         return found

@@ -60,19 +60,22 @@ class Engine:
     handle     -- wasmtime-py's wrapper
     address    -- the C engine
     wasm_stack -- bytes of stack a guest may use
-    dense      -- whether its guests' memories are slots of an arena; see `dense`
     identity   -- a text in which engines that make different code differ
     stacks     -- where its guests' stacks are
-    memories   -- where a dense engine's memories are
+    memories   -- where the memories of its guests are, if it is dense
     """
 
     handle: wasmtime.Engine
     address: int
     wasm_stack: int
-    dense: bool
     identity: str
     stacks: Arena
     memories: Arena | None
+
+    @property
+    def dense(self) -> bool:
+        """Whether its guests' memories are slots of an arena; see `dense`."""
+        return self.memories is not None
 
     def increment_epoch(self) -> None:
         """End the slice of every guest that runs on this engine."""
@@ -142,7 +145,7 @@ def _make(wasm_stack: int, dense: bool) -> Engine:
     C.pythonapi.Py_IncRef(C.py_object(handle))
     kind = " dense" if dense else ""
     identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}{kind}"
-    return Engine(handle, address(handle.ptr()), wasm_stack, dense, identity, stacks, memories)
+    return Engine(handle, address(handle.ptr()), wasm_stack, identity, stacks, memories)
 
 
 def _set_stacks(pointer: Any, wasm_stack: int) -> Arena:

@@ -63,8 +63,6 @@ class Slices:
         """
         watcher = self._watcher if is_watched else None
         if watcher is not None:
-            # Else a signal that was heard, but stands until the next wait, would end every slice.
-            self._scheduler.poller.forget_wake_up()  # type: ignore[attr-defined]
             watcher.watch(self._engine)
         most_ns = self._slice_ns if watcher is not None else min(SHORT_NS, self._slice_ns)
         self._ticker.repeat(max(self._scheduler.slice_ns(most_ns), LEAST_NS))

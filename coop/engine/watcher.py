@@ -24,6 +24,7 @@ import os
 import select
 import threading
 import time
+from typing import Protocol
 
 from coop.engine.config import Engine
 from coop.engine.preempt import AGAIN_NS
@@ -31,18 +32,28 @@ from coop.engine.preempt import AGAIN_NS
 _AGAIN_S = AGAIN_NS / 1e9
 
 
+class News(Protocol):
+    """What a watcher needs of a poller."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there is news."""
+        ...
+
+    def forget_wake_up(self) -> None:
+        """Take back a wake-up that was heard, but stands until the next wait."""
+        ...
+
+
 class Watcher:
-    """Ends slices on behalf of one scheduler.
+    """Ends slices on behalf of one scheduler, whose poller has the news."""
 
-    fd -- readable while its poller has something to tell
-    """
-
-    def __init__(self, fd: int) -> None:
+    def __init__(self, poller: News) -> None:
+        self._poller = poller
         self._control = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls, self._news = select.poll(), select.poll()
         self._calls.register(self._control, select.POLLIN)
         self._news.register(self._control, select.POLLIN)
-        self._news.register(fd, select.POLLIN)
+        self._news.register(poller.fileno(), select.POLLIN)
         # Written by the scheduler's thread, but `_rests`, which this one writes.  The GIL orders them.
         self._engine: Engine | None = None
         self._slice = 0
@@ -51,7 +62,8 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="coop-watcher", daemon=True)
 
     def watch(self, engine: Engine) -> None:
-        """End the slice that begins now as soon as there is news."""
+        """End the slice that begins now as soon as there is news that nobody has heard."""
+        self._poller.forget_wake_up()
         self._slice += 1
         self._engine = engine
         if self._rests:

@@ -24,7 +24,7 @@ open.  Waits count themselves in and out; the scheduler reads the number to tell
 a sleep from a deadlock.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from coop.task import Task
 
@@ -89,4 +89,17 @@ class Poller(Protocol):
 
     def shutdown(self) -> None:
         """Give back everything the poller got from the operating system."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A poller whose news somebody else can wait for: a foreign loop, or another thread."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while a look would find something."""
+        ...
+
+    def forget_wake_up(self) -> None:
+        """Take a wake-up back, whose news the caller looks for next; then `fileno` shows new ones alone."""
         ...

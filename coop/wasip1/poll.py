@@ -46,7 +46,7 @@ from coop.wasip1.abi import (
 )
 from coop.wasip1.errno import Errno
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, KeptList, Named, PlainList, Refused
+from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, KeptList, Named, PlainList, Refused, SubList
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -77,7 +77,7 @@ class Poll:
         self.get_fd = wasi.get_fd
         self._plain = PlainList()
         self._kept: KeptList | None = None
-        self._list: PlainList | KeptList = self._plain  # what the present call, or the last one, named
+        self._list: SubList = self._plain  # what the present call, or the last one, named
         # Most calls have one clock, which needs no list: the tag of the first, and the earliest moment.
         self._clocks: list[ClockSub] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()

@@ -25,7 +25,7 @@ Both say the same of the same array; the plain one is the measure of the other.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from coop.netpoll.contract import BOTH
@@ -76,16 +76,27 @@ class Names(Protocol):
 
 
 class SubList(Protocol):
-    """An array taken apart.  Three columns of equal length, and the rest.
+    """An array taken apart: three columns of equal length for descriptors, and the rest."""
 
-    userdata, modes, files -- the subscriptions for descriptors; a `modes` of 0 is none
-    clocks                 -- the indices of all others: clocks, and what does not exist
-    """
+    @property
+    def userdata(self) -> Sequence[int]:
+        """What each event gives back to the guest."""
+        ...
 
-    userdata: Sequence[int]
-    modes: Sequence[int]
-    files: Sequence[Named]
-    clocks: Iterable[int]
+    @property
+    def modes(self) -> Sequence[int]:
+        """What is waited for; 0 where the entry is for no descriptor."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Named]:
+        """What each entry names."""
+        ...
+
+    @property
+    def clocks(self) -> Collection[int]:
+        """The indices of all other entries: clocks, and what does not exist."""
+        ...
 
     def __len__(self) -> int:
         """Count the subscriptions for descriptors."""
