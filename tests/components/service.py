@@ -40,7 +40,8 @@ def respond(out, status, body, headers=(), trailers=None):
     OutgoingBody.finish(outgoing, None if trailers is None else Fields.from_list(trailers))
 
 
-def read_all(request):
+def read(request):
+    """Return a body's bytes, and what its trailers will come from."""
     body = request.consume()
     stream = body.stream()
     data = b""
@@ -50,21 +51,16 @@ def read_all(request):
         except Exception:
             break
     stream.__exit__(None, None, None)
-    IncomingBody.finish(body)
+    return data, IncomingBody.finish(body)
+
+
+def read_all(request):
+    data, _ = read(request)
     return data
 
 
 def read_whole(request):
-    body = request.consume()
-    stream = body.stream()
-    data = b""
-    while True:
-        try:
-            data += stream.blocking_read(65536)
-        except Exception:
-            break
-    stream.__exit__(None, None, None)
-    future = IncomingBody.finish(body)
+    data, future = read(request)
     future.subscribe().block()
     trailers = future.get().value.value
     return data, None if trailers is None else trailers.entries()
@@ -162,6 +158,10 @@ class IncomingHandler(exports.IncomingHandler):
             respond(response_out, 200, b"%d %s" % (len(data), str(trailers).encode()))
         elif path == "/kept":
             kept.append((request, request.headers(), begin(response_out)))
+        elif path == "/kept-short":
+            _, stream = kept_body = begin(response_out, [("content-length", "10")])
+            stream.blocking_write_and_flush(b"abc")
+            kept.append(kept_body)
         elif path == "/endless":
             _, stream = begin(response_out)
             while True:

@@ -159,6 +159,18 @@ def test_what_a_guest_keeps_of_one_request_does_no_harm_to_the_next(watched):
     ]
 
 
+def test_what_a_guest_leaves_shorter_than_it_promised_is_not_taken_for_whole(watched):
+    def client(address):
+        short = http.client.HTTPConnection(*address, timeout=20)
+        short.request("GET", "/kept-short")
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            short.getresponse().read()
+        short.close()
+        return exchange(address, get("/hello", "Connection: close"))
+
+    assert watched().run(client, reuse=10).endswith(b"hello\n\r\n0\r\n\r\n")
+
+
 # -- bodies that nobody wants
 
 
