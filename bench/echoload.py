@@ -1,7 +1,6 @@
 """Load for echo servers, from a compiled program on a core of its own."""
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -10,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.machine import cpu_seconds
+from bench.machine import cpu_seconds, pinned
 from bench.parts import ROOT
 from bench.peers import Peer, PeerFailed
 from tests.guestbuild import native_go
@@ -59,13 +58,8 @@ def steady_load(
 
 def _start(program: Path, peer: Peer, conns: int, cpu: int | None, *options: object) -> subprocess.Popen[str]:
     command = [str(program), "-addr", peer.address, "-conns", str(conns), *map(str, options)]
-    was = os.sched_getaffinity(0)
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-    try:
+    with pinned(cpu):
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        os.sched_setaffinity(0, was)
 
 
 def _finish(peer: Peer, running: subprocess.Popen[str]) -> dict[str, Any]:

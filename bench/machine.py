@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Watch", "cpu_seconds", "describe", "many_files", "measuring_cpus", "resident_kib"]
+__all__ = ["Watch", "cpu_seconds", "describe", "many_files", "measuring_cpus", "pinned", "resident_kib"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -107,3 +107,15 @@ def _busy_seconds() -> tuple[float, float]:
 def _own_seconds() -> float:
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+@contextmanager
+def pinned(cpu: int | None) -> Iterator[None]:
+    """Keep this thread, and what it starts meanwhile, on one CPU; None: where it was."""
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from bench.machine import pinned
+
 __all__ = [
     "Peer",
     "PeerFailed",
@@ -95,7 +97,9 @@ def gevent_echo(*, cpu: int | None = None) -> Iterator[Peer]:
         version = importlib.metadata.version("gevent")
     except importlib.metadata.PackageNotFoundError as error:
         raise PeerMissing("import gevent: pip install gevent") from error
-    with command_peer(f"gevent {version}", [sys.executable, __file__, "gevent-echo"], cpu=cpu) as peer:
+    with command_peer(
+        f"gevent {version}", [sys.executable, "-m", "bench.peers", "gevent-echo"], cpu=cpu
+    ) as peer:
         yield peer
 
 
@@ -143,13 +147,8 @@ def _wasmtime_version() -> str:
 
 
 def _start(command: Sequence[str], cpu: int | None, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    before = os.sched_getaffinity(0)
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-    try:
+    with pinned(cpu):
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _await_port(name: str, process: subprocess.Popen[bytes], said: IO[bytes], seconds: float) -> int:
@@ -224,5 +223,5 @@ def _serve_gevent() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["gevent-echo"]:
-        sys.exit("usage: peers.py gevent-echo")
+        sys.exit("usage: python -m bench.peers gevent-echo")
     _serve_gevent()

@@ -33,22 +33,11 @@ def load(
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
     """
     data = Path(path).read_bytes()
+    kind: type[Module | Component] = Module
     if is_component(data):
-        from coop.engine.component import Component  # its import takes as long as half of coop's
+        from coop.engine import component  # its import takes as long as half of coop's
 
-        return Component.from_bytes(
-            data,
-            name=str(path),
-            max_wasm_stack=max_wasm_stack,
-            dense=dense,
-            cache=cache,
-            on_compile=on_compile,
-        )
-    return Module.from_bytes(
-        data,
-        name=str(path),
-        max_wasm_stack=max_wasm_stack,
-        dense=dense,
-        cache=cache,
-        on_compile=on_compile,
+        kind = component.Component
+    return kind.from_bytes(
+        data, name=str(path), max_wasm_stack=max_wasm_stack, dense=dense, cache=cache, on_compile=on_compile
     )
