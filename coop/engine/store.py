@@ -92,8 +92,11 @@ class Store:
     __slots__ = (
         "__weakref__",
         "_begin_ns",
+        "_begin_thread_ns",
         "_border",
+        "_budget_ns",
         "_context",
+        "_is_busy",
         "_is_held",
         "_outcome",
         "_stop",
@@ -135,13 +138,14 @@ class Store:
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
         self.failure: BaseException | None = None
-        self.cpu_ns = self._begin_ns = self._told_ns = 0
+        self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = 0
+        self._budget_ns = NEVER_NS if limits.cpu_time is None else to_ns(limits.cpu_time)
         self.used_slices = 0
         self.weight = 1.0
         self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
-        self._is_held = False
+        self._is_held = self._is_busy = False
         self._outcome = (C.c_void_p * 2)()  # the trap, and the error, of the call in progress
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
@@ -170,7 +174,8 @@ class Store:
 
     def cpu_now_ns(self) -> int:
         """Return how long it has computed, up to now; for a host call of its own."""
-        return self.cpu_ns + now_ns() - self._begin_ns
+        used = now_ns() - self._begin_ns
+        return self.cpu_ns + (min(used, _thread_ns() - self._begin_thread_ns) if self._is_busy else used)
 
     def take_cell(self) -> None:
         """Be the guest whose calls the border answers, until another one takes the cell."""
@@ -184,10 +189,12 @@ class Store:
         """
         task = self._task
         assert task is not None
+        if self.cpu_now_ns() > self._budget_ns:
+            return False  # it is told when it parks
         begin = now_ns()
         self._border.scheduler.wait_here(task, until_ns)
         end = now_ns()
-        self.cpu_ns -= end - begin  # `_drive` counts all of the poll
+        self._begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
         slices = self._border.slices(self.code.engine)
         if end >= slices.due_ns:
             # During the wait; a guest that has waited deserves a fresh one.  In this order: begun first, the
@@ -293,10 +300,8 @@ class Store:
         """Poll `future` until it is done; see the module's picture."""
         border, flag = self._border, self._border.flag
         poll = poll_held = held.wasmtime_call_future_poll
-        cpu_limit = self.limits.cpu_time
-        budget = NEVER_NS if cpu_limit is None else to_ns(cpu_limit)
-        is_busy, cpu_ns, cut_in = False, 0, -1
-        self._is_held = True
+        cut_in = -1
+        self._is_busy, self._is_held = False, True
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -306,44 +311,45 @@ class Store:
                     self.take_cell()
                 flag[0] = 1
                 border.called = False
-                if is_busy:
+                if self._is_busy:
                     slices.begin_busy(is_watched=poll is not poll_held)
-                    cpu_ns = _thread_ns()
+                    self._begin_thread_ns = _thread_ns()
                 self._begin_ns = begin = now_ns()
-                if not is_busy and begin >= slices.due_ns:
+                if not self._is_busy and begin >= slices.due_ns:
                     # The guest's own deadline may lie behind the epoch by now.  Set before the shot is armed.
                     held.wasmtime_context_set_epoch_deadline(self._context, 1)
                     slices.begin(begin)
                 done = poll(future)
                 task.pinned = False
-                used = now_ns() - begin
-                if is_busy:
+                used = now_ns() - self._begin_ns
+                if self._is_busy:
                     slices.end_busy()
-                    used = min(used, _thread_ns() - cpu_ns)
+                    used = min(used, _thread_ns() - self._begin_thread_ns)
                 self.cpu_ns += used
                 if done:
                     return
                 pending = self.pending
                 if pending is not None:
-                    is_busy, poll = False, poll_held
+                    self._is_busy, poll = False, poll_held
                     self.pending = None
                     pending()
-                elif not is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
+                elif not self._is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
                     # Once a turn: a call that never parks would go on like this for ever.
                     cut_in = border.scheduler.turns
                 else:
-                    is_busy = True
+                    self._is_busy = True
                     poll = poll_held if border.called else released.wasmtime_call_future_poll
                     self.used_slices += 1
                     self.pause_late()
                 if self._stop is not None:
                     # Its interrupt may stand behind another one, or host code may have swallowed it.
                     raise self._stop
-                if self.cpu_ns > budget:
-                    raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {cpu_limit} s")
+                if self.cpu_ns > self._budget_ns:
+                    limit = self.limits.cpu_time
+                    raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {limit} s")
         finally:
             task.pinned = False
-            if is_busy:
+            if self._is_busy:
                 slices.end_busy()
             held.wasmtime_call_future_delete(future)
             self._is_held = False

@@ -25,6 +25,29 @@ from tests.engine.wat import module
 SPIN = '(module (memory (export "memory") 2) (func (export "_start") (loop $l (br $l))))'
 CALLS = """(module (import "h" "f" (func $f)) (memory (export "memory") 1)
   (func (export "_start") (loop $l (call $f) (br $l))))"""
+NAPS = """(module
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $cpu (result i64) (drop (call $now (i32.const 2) (i64.const 1) (i32.const 0)))
+    (i64.load (i32.const 0)))
+  (func $compute (param $ns i64) (local $end i64)
+    (local.set $end (i64.add (call $cpu) (local.get $ns)))
+    (loop $l (br_if $l (i64.lt_s (call $cpu) (local.get $end)))))
+  (func $nap (param $ns i64)
+    (i32.store (i32.const 80) (i32.const 1)) (i64.store (i32.const 88) (local.get $ns))
+    (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 0))))
+  (func (export "_start") (local $seen i64) (local $times i32)
+    (loop $l
+      (call $compute (i64.const 25000000))
+      (call $nap (i64.const 60000000))
+      (if (i64.lt_s (call $cpu) (local.get $seen)) (then (unreachable)))
+      (local.set $seen (call $cpu))
+      (local.set $times (i32.add (local.get $times) (i32.const 1)))
+      (br_if $l (i32.lt_u (local.get $times) (i32.const 4)))))
+  (func (export "evade")
+    (loop $l (call $compute (i64.const 4000000)) (call $nap (i64.const 8000000)) (br $l))))"""
+"""Computes and sleeps by turns; traps if its processor clock goes back."""
 HOUR_NS = 3_600_000_000_000
 
 
@@ -236,6 +259,26 @@ def test_what_a_guest_used_until_a_trap_stays_readable():
         return guest.stats()
 
     assert coop.run(main).memory == 3 * 65536
+
+
+def test_a_guests_sleep_is_not_taken_off_what_it_has_computed():
+    def main() -> coop.GuestStats:
+        guest = coop.Guest(module(NAPS))
+        guest.run()
+        return guest.stats()
+
+    used = coop.run(main)
+    assert 0.1 <= used.cpu_time <= used.wall_time - 0.24
+
+
+def test_a_guest_that_sleeps_before_each_slice_is_over_does_not_evade_its_limit():
+    def main() -> float:
+        guest = coop.Guest(module(NAPS), limits=coop.Limits(cpu_time=0.05))
+        with pytest.raises(coop.LimitExceeded, match=r"computed for more than 0\.05 s"):
+            guest.call("evade")
+        return guest.stats().cpu_time
+
+    assert coop.run(main) < 0.1
 
 
 def test_time_that_other_processes_took_is_not_on_a_busy_guests_account():
