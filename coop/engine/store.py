@@ -140,12 +140,11 @@ class Store:
         self.failure: BaseException | None = None
         self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = 0
         self._budget_ns = NEVER_NS if limits.cpu_time is None else to_ns(limits.cpu_time)
-        self.used_slices = 0
-        self.weight = 1.0
+        self.used_slices, self.weight = 0, 1.0
         self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
-        self._is_held = self._is_busy = False
+        self._is_busy = self._is_held = False
         self._outcome = (C.c_void_p * 2)()  # the trap, and the error, of the call in progress
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
@@ -300,8 +299,7 @@ class Store:
         """Poll `future` until it is done; see the module's picture."""
         border, flag = self._border, self._border.flag
         poll = poll_held = held.wasmtime_call_future_poll
-        cut_in = -1
-        self._is_busy, self._is_held = False, True
+        self._is_busy, self._is_held, cut_in = False, True, -1
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
