@@ -59,7 +59,6 @@ class Lives(Protocol):
     used_slices: int
     weight: float
     sizes: Sizes
-    on_run_end: Callable[[], object] | None
 
     @property
     def is_dead(self) -> bool:
@@ -154,7 +153,11 @@ class Life(Generic[InstanceT]):
             raise CoopError(f"run {self.name}: it is {self.state.value}; a guest runs once")
         try:
             self._is_new = False
-            self._code = self._use(self._main)
+            instance = self._enter()
+            try:
+                self._code = self._main(instance)
+            finally:
+                self._is_busy = False
         except GuestExit as error:
             self._code = error.code
         except BaseException as error:
@@ -270,6 +273,14 @@ class Life(Generic[InstanceT]):
     # -- inside
 
     def _use(self, act: Callable[[InstanceT], Any]) -> Any:
+        instance = self._enter()
+        try:
+            return act(instance)
+        finally:
+            self._is_busy = False
+
+    def _enter(self) -> InstanceT:
+        """Mark the guest as busy and return its instance, started; the caller resets the mark."""
         if self._owner is not None:
             self._owner.check_owner(f"use guest {self.name}")
         if self._is_busy:
@@ -280,10 +291,11 @@ class Life(Generic[InstanceT]):
                 raise self._cancel
             if self._instance is None:
                 self._start(scheduler())
-            assert self._instance is not None
-            return act(self._instance)
-        finally:
+        except BaseException:
             self._is_busy = False
+            raise
+        assert self._instance is not None
+        return self._instance
 
     def _start(self, owner: Scheduler) -> None:
         self._owner = owner
@@ -292,12 +304,11 @@ class Life(Generic[InstanceT]):
         self._start_ns = owner.now_ns()
         instance = self._instance = self._make(owner)
         instance.weight = self.weight
-        instance.on_run_end = self._end
         self.state = GuestState.STARTED
         try:
             if self.limits.wall_time is not None:
                 due_ns = owner.now_ns() + to_ns(self.limits.wall_time)
-                self._timer = owner.timers.set(due_ns, self._wall_time_is_over)
+                self._timer = owner.timers.set(due_ns, Life._wall_time_is_over, self)
             log.info("guest started", guest=self.name)
             self._begin(instance)
         except BaseException:
@@ -316,6 +327,10 @@ class Life(Generic[InstanceT]):
         for stream in self._stdio:
             if isinstance(stream, text_stream):
                 stream.close()
+
+    def run_ended(self) -> None:
+        """End with the run, if the guest has not ended."""
+        self._end()
 
     def _end(self) -> None:
         if self.state is GuestState.ENDED:

@@ -93,7 +93,8 @@ class Scheduler:
         """The main task, while a run lasts."""
         self.before_guest: Callable[[], object] | None = None
         """Asked before a guest starts; set by whoever minds the signals."""
-        self._now = self.clock.now_ns
+        self.now_ns: Callable[[], int] = self.clock.now_ns
+        """The present moment on the scheduler's clock; no method, since it is asked several times a turn."""
         self._task_class = task_class
         self._internal: set[Task] = set()
         self._failed: list[Task] = []
@@ -155,20 +156,16 @@ class Scheduler:
 
     # -- time
 
-    def now_ns(self) -> int:
-        """Return the present moment on the scheduler's clock."""
-        return self._now()
-
     def sleep_ns(self, delta_ns: int) -> None:
         """Park the current task for `delta_ns`; zero or less returns at once, without a yield."""
         if delta_ns > 0:
-            self.sleep_until(self._now() + delta_ns)
+            self.sleep_until(self.now_ns() + delta_ns)
 
     def sleep_until(self, when_ns: int) -> None:
         """Park the current task until `when_ns` has come."""
         task = current()
-        while self._now() < when_ns:
-            timer = self.timers.set(when_ns, task.wake)
+        while self.now_ns() < when_ns:
+            timer = self.timers.set(when_ns, Task.wake, task)
             try:
                 task.park(Sleep(when_ns))
             finally:
@@ -207,7 +204,7 @@ class Scheduler:
         if self._posted:
             self._run_posted()
         runq = self.runq
-        self.timers.fire_due(self._now())
+        self.timers.fire_due(self.now_ns())
         woken = self.poller.poll(0 if runq else self._idle_delay_ns())
         for task in woken:
             # A task that was cancelled meanwhile stands in the queue already.
@@ -236,11 +233,11 @@ class Scheduler:
         if len(self.runq):
             most_ns = min(most_ns, _CROWDED_NS)
         when_ns = self.timers.next_ns()
-        return most_ns if when_ns is None else min(most_ns, when_ns - self._now())
+        return most_ns if when_ns is None else min(most_ns, when_ns - self.now_ns())
 
     def has_fresh_answer(self) -> bool:
         """Whether the poller was asked so recently that its answer passes for the present one."""
-        return self._now() - self._asked_ns < _FRESH_NS and not self.runq and not self._posted
+        return self.now_ns() - self._asked_ns < _FRESH_NS and not self.runq and not self._posted
 
     def look_here(self) -> bool:
         """Ask the poller with delay 0 from within a task; True if the task need not yield to anyone.
@@ -248,7 +245,7 @@ class Scheduler:
         For a guest that looks again and again and would never hear of anything.
         """
         runq = self.runq
-        self._asked_ns = self._now()
+        self._asked_ns = self.now_ns()
         for task in self.poller.poll(0):
             if task.state is PARKED:
                 runq.push(task)
@@ -270,14 +267,14 @@ class Scheduler:
         runq = self.runq
         if runq or self._posted:
             return
-        now_ns = self._now()
+        now_ns = self.now_ns()
         when_ns = self.timers.next_ns()
         until_ns = until_ns if when_ns is None else min(when_ns, until_ns)
         if until_ns <= now_ns or (until_ns >= NEVER_NS and not (self.poller.waiters or self.outside_jobs)):
             return  # due already, or a deadlock that the hub will report
         self.turns += 1
         woken = self.poller.poll(-1 if until_ns >= NEVER_NS else until_ns - now_ns)
-        self._asked_ns = self._now()
+        self._asked_ns = self.now_ns()
         if len(woken) == 1 and woken[0] is task and not self._posted:
             return
         for other in woken:
@@ -305,7 +302,7 @@ class Scheduler:
             return 0
         when_ns = self.timers.next_ns()
         if when_ns is not None:
-            return max(when_ns - self._now(), 0)
+            return max(when_ns - self.now_ns(), 0)
         if self.poller.waiters or self.outside_jobs:
             return -1
         tasks = (task for task in self.tasks if task not in self._internal)
@@ -359,7 +356,7 @@ class Scheduler:
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
-            self.timers.fire_due(self._now())
+            self.timers.fire_due(self.now_ns())
             for _ in range(len(self.runq)):
                 self.runq.pop().resume()
             self._run_late()
@@ -384,7 +381,7 @@ class Scheduler:
     def abandon(self) -> None:
         """Refuse every further step: this is a copy, in a process forked from the owner's."""
         self.hub = LostHub()
-        self._now = self._refuse
+        self.now_ns = self._refuse
 
     def _refuse(self) -> NoReturn:
         self.check_owner("run on")

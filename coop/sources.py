@@ -60,6 +60,9 @@ class Clocks:
         return None if host is None else max(1, round(time.clock_getres(host) * 1e9))
 
 
+SYSTEM_CLOCKS = Clocks()
+"""For every guest that is given no others."""
+
 _HOST_CLOCKS = {
     0: time.CLOCK_REALTIME,
     1: time.CLOCK_MONOTONIC,

@@ -77,11 +77,17 @@ class Owner(Protocol):
         ...
 
 
+def _run_own_task() -> None:
+    getcurrent().task._run()  # type: ignore[attr-defined]
+
+
 class _Stack(greenlet):
     """A greenlet that knows its task."""
 
     __slots__ = ("task",)
     task: "Task"
+
+    run = staticmethod(_run_own_task)  # one for all: a bound method of each task would live as long
 
 
 class Task:
@@ -128,7 +134,7 @@ class Task:
         self._joiners: list[Task] | tuple[()] = ()
         self._notices: tuple[Callable[[], None], ...] = ()
         self._observed = False
-        self._stack = _Stack(self._run, owner.hub)
+        self._stack = _Stack(None, owner.hub)
         self._stack.task = self
 
     def __repr__(self) -> str:

@@ -16,47 +16,49 @@ deadline and drops it.
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Any, cast
 
 _SWEEP_FROM = 64
 """Below this many entries a sweep is not worth its walk."""
 
 
-class Timer:
+class Timer(list[Any]):
     """One entry of the heap; `cancel` it or let it fire.
 
-    when_ns -- the moment it is due, in nanoseconds on the scheduler's clock
-    fire    -- called once, on the hub, with no argument; must neither park nor raise
+    A list, because `heapq` compares lists without calling Python, and because tens of thousands
+    of guests have two each: an object more for every entry is one that every collection walks.
+    Its items: the moment, the order among equals, what to call, with whom, and the heap.
     """
 
-    __slots__ = ("_heap", "fire", "when_ns")
+    __slots__ = ()
 
-    def __init__(self, heap: "Timers", when_ns: int, fire: Callable[[], object]) -> None:
-        self._heap: Timers | None = heap
-        self.when_ns = when_ns
-        self.fire = fire
+    @property
+    def when_ns(self) -> int:
+        """The moment it is due, in nanoseconds on the scheduler's clock."""
+        return cast(int, self[0])
 
     @property
     def is_pending(self) -> bool:
         """Whether the timer has neither fired nor been cancelled."""
-        return self._heap is not None
+        return self[_HEAP] is not None
 
     def cancel(self) -> None:
         """Make sure that the timer does not fire; cancelling twice changes nothing."""
-        heap, self._heap = self._heap, None
+        heap = self[_HEAP]
         if heap is not None:
-            self.fire = _nothing  # what it held need not wait for the sweep
+            self[_FIRE:] = _CANCELLED  # what it held need not wait for the sweep
             heap._forget()
 
 
-def _nothing() -> None:
-    pass
+_FIRE, _WHOM, _HEAP = 2, 3, 4
+_CANCELLED = (None, None, None)
 
 
 class Timers:
     """The heap.  Its one owner is a scheduler; nothing here looks at a clock."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timer]] = []
+        self._heap: list[Timer] = []
         self._order = count()
         self._cancelled = 0
 
@@ -64,19 +66,22 @@ class Timers:
         """Count the timers that may still fire."""
         return len(self._heap) - self._cancelled
 
-    def set(self, when_ns: int, fire: Callable[[], object]) -> Timer:
-        """Arrange for `fire` to be called once `when_ns` has come, and return the timer."""
-        timer = Timer(self, when_ns, fire)
-        heappush(self._heap, (when_ns, next(self._order), timer))
+    def set(self, when_ns: int, fire: Callable[..., object], whom: object = None) -> Timer:
+        """Arrange for `fire` to be called once `when_ns` has come, and return the timer.
+
+        fire -- called on the hub, with `whom` if there is one; must neither park nor raise
+        """
+        timer = Timer((when_ns, next(self._order), fire, whom, self))
+        heappush(self._heap, timer)
         return timer
 
     def next_ns(self) -> int | None:
         """Return the moment of the earliest timer, or None if there is none."""
         heap = self._heap
         while heap:
-            when_ns, _, timer = heap[0]
-            if timer._heap is not None:
-                return when_ns
+            timer = heap[0]
+            if timer[_HEAP] is not None:
+                return timer.when_ns
             heappop(heap)
             self._cancelled -= 1
         return None
@@ -86,8 +91,8 @@ class Timers:
         heap = self._heap
         due: list[Timer] = []
         while heap and heap[0][0] <= now_ns:
-            timer = heappop(heap)[2]
-            if timer._heap is None:
+            timer = heappop(heap)
+            if timer[_HEAP] is None:
                 self._cancelled -= 1
             else:
                 due.append(timer)
@@ -95,11 +100,15 @@ class Timers:
         # Until then such a timer counts as cancelled-in-the-heap, which `cancel` accounts for below.
         fired = 0
         for timer in due:
-            if timer._heap is None:
+            _, _, fire, whom, owner = timer
+            if owner is None:
                 self._cancelled -= 1
                 continue
-            timer._heap = None
-            timer.fire()
+            timer[_FIRE:] = _CANCELLED
+            if whom is None:
+                fire()
+            else:
+                fire(whom)
             fired += 1
         return fired
 
@@ -108,7 +117,7 @@ class Timers:
         heap = self._heap
         if len(heap) > _SWEEP_FROM and self._cancelled * 2 > len(heap):
             before = len(heap)
-            heap[:] = [entry for entry in heap if entry[2]._heap is not None]
+            heap[:] = [timer for timer in heap if timer[_HEAP] is not None]
             heapify(heap)
             self._cancelled -= before - len(heap)
 

@@ -146,7 +146,7 @@ class Border:
     def close(self) -> None:
         """End what still lives, in the order wasmtime needs: instances, linkers, slices."""
         for instance in list(self.instances):
-            (instance.on_run_end or instance.close)()
+            instance.end_with_run()
         for linkage in self._linkages.values():
             linkage.close()
         if self._watcher is not None:

@@ -4,7 +4,8 @@ import ctypes as C
 from typing import Any
 
 from coop.engine.border import Border, Linkage
-from coop.engine.capi import Extern, Handle, Val, held
+from coop.engine.capi import Handle, Val, held
+from coop.engine.cells import FUNCTION, INSTANCE, take_function
 from coop.engine.limits import Limits
 from coop.engine.marshal import KIND, pack_value, unpack_value
 from coop.engine.module import Module
@@ -23,13 +24,12 @@ class Instance(Store):
     module -- what it runs
     """
 
-    __slots__ = ("_handle", "_linker", "module")
+    __slots__ = ("_linker", "module")
 
     def __init__(
         self, border: Border, module: Module, linkage: Linkage, limits: Limits, state: Any, guest: Any
     ) -> None:
         self.module = module
-        self._handle = Handle()
         self._linker = 0
         super().__init__(border, module, linkage, limits, state, guest, (_INSTANCES, _TABLES, _MEMORIES))
 
@@ -48,7 +48,7 @@ class Instance(Store):
             if type(error) is not CoopError:
                 raise
             raise self._why_not_instantiated(str(error)) from None
-        self.sizes.attach(self._context, self._handle, self.module.others)
+        self.sizes.attach(self._context, self._cells, self.module.others)
 
     def _instantiate(self) -> None:
         self._linker = held.wasmtime_linker_clone(self.linkage.linker)
@@ -65,7 +65,7 @@ class Instance(Store):
             self._linker,
             self._context,
             self.module.address,
-            C.byref(self._handle),
+            C.addressof(self._cells) + INSTANCE,
         )
         held.wasmtime_linker_delete(self._linker)
         self._linker = 0
@@ -103,11 +103,14 @@ class Instance(Store):
             assert arguments is not None
             _store_value(arguments[i], kind, payload)
         out = (Val * len(results))() if results else None
-        func = self._export_func(name)
+        if self.is_dead:
+            raise CoopError(f"{self.module.name}: call {name}: the guest has ended")
+        is_there = take_function(self._context, self._cells, name)
+        assert is_there, name
         self._await(
             held.wasmtime_func_call_async,
             self._context,
-            C.byref(func),
+            C.addressof(self._cells) + FUNCTION,
             arguments,
             len(params),
             out,
@@ -119,13 +122,6 @@ class Instance(Store):
             unpack_value(kind, bytes(slot.of)[:8]) for kind, slot in zip(results, out, strict=True)
         )
         return values[0] if len(values) == 1 else values
-
-    def _export_func(self, name: str) -> Handle:
-        found, raw = Extern(), name.encode()
-        if self.is_dead:
-            raise CoopError(f"{self.module.name}: call {name}: the guest has ended")
-        held.wasmtime_instance_export_get(self._context, C.byref(self._handle), raw, len(raw), C.byref(found))
-        return Handle.from_buffer_copy(found.of.func)
 
 
 def _store_value(slot: Any, kind: str, payload: bytes) -> None:

@@ -20,12 +20,17 @@ from itertools import filterfalse
 from pickle import PickleBuffer
 from typing import Any
 
-from coop.engine.capi import MemoryHandle, held
+from coop.engine.capi import held
+from coop.engine.cells import MEMORY, Cells
 
 _from_memory = C.pythonapi.PyMemoryView_FromMemory
 _from_memory.restype = C.py_object
 _from_memory.argtypes = [C.c_void_p, C.c_ssize_t, C.c_int]
 _WRITABLE = 0x200
+
+
+_EMPTY = memoryview(bytearray())
+"""The view of no memory; writable, for writes of nothing."""
 
 
 class OutOfBounds(Exception):
@@ -39,29 +44,32 @@ class Memory:
     size -- how many those are
     """
 
-    __slots__ = ("_context", "_handle", "_inner", "size", "view")
+    __slots__ = ("_cells", "_context", "_inner", "_older", "size", "view")
 
     def __init__(self) -> None:
         self._context = 0
-        self._handle: MemoryHandle | None = None
-        self._inner: tuple[memoryview, ...] = ()
-        self.view: memoryview = memoryview(bytearray())  # writable, for writes of nothing
+        self._cells: Cells | None = None
+        self._inner: memoryview | None = None
+        self._older: tuple[memoryview, ...] = ()
+        self.view = _EMPTY
         self.size = 0
 
-    def attach(self, context: int, handle: MemoryHandle) -> None:
-        """Look at the memory `handle` of the store at `context` from now on."""
-        self._context, self._handle = context, handle
+    def attach(self, context: int, cells: Cells) -> None:
+        """Look from now on at the memory that is in its cell, of the store at `context`."""
+        self._context, self._cells = context, cells
         self.refresh()
 
     def refresh(self) -> None:
         """Look at base and size again."""
-        if self._handle is not None:
-            where = C.byref(self._handle)
+        if self._cells is not None:
+            where = C.addressof(self._cells) + MEMORY
             size = held.wasmtime_memory_data_size(self._context, where)
             if size != self.size:
                 self.size = size
                 inner = _from_memory(held.wasmtime_memory_data(self._context, where), size, _WRITABLE)
-                self._inner = (*filterfalse(_is_released, self._inner), inner)
+                if self._inner is not None:
+                    self._older = tuple(filterfalse(_is_released, (*self._older, self._inner)))
+                self._inner = inner
                 # A slice of a memoryview leaves no trace in it; a view of its buffer, and what is cut
                 # from that, keeps `inner` from being released.
                 buffer = PickleBuffer(inner)
@@ -73,12 +81,15 @@ class Memory:
 
         Returns whether nobody holds a slice any more; if somebody does, ask again later.
         """
-        self._handle = None
-        self.view.release()
-        self.view = memoryview(bytearray())
+        self._cells = None
+        view, self.view = self.view, _EMPTY
+        if view is not _EMPTY:
+            view.release()
         self.size = 0
-        self._inner = tuple(filterfalse(_is_released, self._inner))
-        return not self._inner
+        if self._inner is not None and _is_released(self._inner):
+            self._inner = None
+        self._older = tuple(filterfalse(_is_released, self._older))
+        return self._inner is None and not self._older
 
     def __len__(self) -> int:
         """Return the size in bytes, as it is now."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from coop.engine.capi import EXTERN_MEMORY, EXTERN_TABLE, Extern, Handle, MemoryHandle, TableHandle, held
+from coop.engine.capi import EXTERN_TABLE, TableHandle, held
+from coop.engine.cells import Cells, find_export, take_memory
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory
 from coop.errors import GuestTrap
@@ -66,17 +67,16 @@ class Sizes:
         self._context = 0
         self._first = (0, 0)
 
-    def attach(self, context: int, instance: Handle, others: Iterable[str]) -> None:
+    def attach(self, context: int, cells: Cells, others: Iterable[str]) -> None:
         """Find the memory of a new instance, and its tables.
 
         others -- the names of its exports that are no functions
         """
         self._context = context
-        memory = _export(context, instance, "memory")
-        if memory is not None and memory.kind == EXTERN_MEMORY:
-            self._memory.attach(context, MemoryHandle.from_buffer_copy(memory.of.memory))
+        if take_memory(context, cells, "memory"):
+            self._memory.attach(context, cells)
         for name in islice(others, _TABLES_SEEN):
-            found = _export(context, instance, name)
+            found = find_export(context, cells, name)
             if found is not None and found.kind == EXTERN_TABLE:
                 self._tables += (TableHandle.from_buffer_copy(found.of.table),)
         self._first = self._now()
@@ -103,9 +103,3 @@ class Sizes:
         """Return the trap of an ended guest with the limits that may be its reason."""
         near = [f"limit {size.limit}: {size.used} of {size.value}" for size in self.ended if size.is_large]
         return GuestTrap(f"{trap.message} ({'; '.join(near)})", trap.frames) if near else trap
-
-
-def _export(context: int, instance: Handle, name: str) -> Extern | None:
-    found, raw = Extern(), name.encode()
-    is_there = held.wasmtime_instance_export_get(context, C.byref(instance), raw, len(raw), C.byref(found))
-    return found if is_there else None

@@ -31,6 +31,7 @@ from coop.clock import NEVER_NS, to_ns
 from coop.engine.admission import admit, left
 from coop.engine.border import Border
 from coop.engine.capi import held, released
+from coop.engine.cells import ERROR, Cells
 from coop.engine.config import Engine
 from coop.engine.dense import NO_MEMORY, TOO_LARGE
 from coop.engine.hostfunc import Caller
@@ -86,7 +87,6 @@ class Store:
     cpu_ns  -- how long it has computed
     used_slices -- how often it has used up its slice
     weight  -- its share of the processor beside other busy guests
-    on_run_end -- called when the run ends before the guest does; has to `close`
     """
 
     __slots__ = (
@@ -95,10 +95,10 @@ class Store:
         "_begin_thread_ns",
         "_border",
         "_budget_ns",
+        "_cells",
         "_context",
         "_is_busy",
         "_is_held",
-        "_outcome",
         "_stop",
         "_store",
         "_task",
@@ -110,7 +110,6 @@ class Store:
         "limits",
         "linkage",
         "memory",
-        "on_run_end",
         "pending",
         "sizes",
         "state",
@@ -141,11 +140,10 @@ class Store:
         self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = 0
         self._budget_ns = NEVER_NS if limits.cpu_time is None else to_ns(limits.cpu_time)
         self.used_slices, self.weight = 0, 1.0
-        self.on_run_end: Callable[[], object] | None = None
         self._border = border
         self._task: Task | None = None
         self._is_busy = self._is_held = False
-        self._outcome = (C.c_void_p * 2)()  # the trap, and the error, of the call in progress
+        self._cells = Cells()
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
@@ -217,11 +215,17 @@ class Store:
                 self._before_close()
             finally:
                 del self._border.instances[self]
-                # Both lead back here; without them the module goes with the last guest, not a collection.
-                self.state = self.on_run_end = None
+                # It leads back here; without it the module goes with the last guest, not a collection.
+                self.state = None
                 self.sizes.take()
                 delete_store(store, self.memory)
                 left()
+
+    def end_with_run(self) -> None:
+        """Close, because the run has ended before the guest; whoever made the guest hears of it first."""
+        if self.caller.guest is not None:
+            self.caller.guest.run_ended()
+        self.close()
 
     def stop(self, error: BaseException) -> bool:
         """End the call in progress with `error`, in whatever state it is; False if there is none."""
@@ -264,13 +268,13 @@ class Store:
 
         begin -- begin(*arguments, where a trap is told, where an error is told) -> the future
         """
-        outcome = self._outcome
-        outcome[0] = outcome[1] = None
-        at = C.addressof(outcome)
+        cells = self._cells
+        cells.trap = cells.error = None
+        at = C.addressof(cells)
         self._task = task = current()
         try:
             slices = self._border.slices(self.code.engine)
-            self._drive(begin(*arguments, at, at + C.sizeof(C.c_void_p)), task, slices)
+            self._drive(begin(*arguments, at, at + ERROR), task, slices)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
                 raise self._stop
@@ -361,7 +365,7 @@ class Store:
         task.pause(late=True)
 
     def _take(self) -> CoopError | None:
-        trap, error = self._outcome
+        trap, error = self._cells.trap, self._cells.error
         if error:
             found = take_error(error)
             # A guest takes its stack when its first function is called, which may be long after its start.

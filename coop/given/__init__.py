@@ -6,7 +6,7 @@
 
 from coop.given.pystreams import AsksAhead
 from coop.given.sockets import checked_sockets, open_connection, open_listener
-from coop.given.stdio import Stdio, open_stdio
+from coop.given.stdio import Stdio, open_null, open_stdio
 from coop.given.stream import Given
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "checked_sockets",
     "open_connection",
     "open_listener",
+    "open_null",
     "open_stdio",
 ]

@@ -55,7 +55,7 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
     Raises: TypeError if `stream` is nothing that can be one; OSError.
     """
     if stream is None:
-        return _stream(NullFile(what))
+        return open_null()
     if isinstance(stream, str):
         if stream != "inherit":
             raise TypeError(f"{what}: {stream!r} is no stream; did you mean 'inherit'?")
@@ -79,6 +79,11 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
         if callable(stream):
             return _stream(CallableWriter(stream, what))
     raise TypeError(f"{what}: cannot use {type(stream).__name__} as a stream")
+
+
+def open_null() -> Given:
+    """Open a stream that reads as empty and swallows what is written; all numbers of a guest may share it."""
+    return Given(NullFile("null stream"))
 
 
 def _stream(file: OpenFile, stream: Any = None) -> Given:

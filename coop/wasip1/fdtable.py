@@ -5,6 +5,8 @@
 3. Pre-opened sockets come first, from 3, directories after them.
 """
 
+from typing import NoReturn
+
 from coop.engine import Limits
 from coop.logs import Log
 from coop.netpoll import FdPool
@@ -75,36 +77,28 @@ class Descriptor:
         return self.rights & needed == needed
 
 
-class FdTable:
-    """Numbers to descriptors.
+class FdTable(dict[int, Descriptor]):
+    """Numbers to descriptors: a dict that changes only by what follows here.
 
-    get     -- the lookup, bound once because every call needs it: get(fd) -> Descriptor | None
     version -- another number after every change: what was looked up under an older one may be gone
     """
 
-    __slots__ = ("_entries", "_limit", "_pool", "_was_told", "get", "version")
+    __slots__ = ("_limit", "_pool", "_was_told", "version")
 
     def __init__(self, limits: Limits) -> None:
-        self._entries: dict[int, Descriptor] = {}
+        super().__init__()
         self._pool = FdPool()
         self._limit = limits.fds
         self._was_told = False
         self.version = 0
-        self.get = self._entries.get
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __getitem__(self, fd: int) -> Descriptor:
-        """Return the entry of `fd`.  Raises: WasiError(BADF)."""
-        found = self._entries.get(fd)
-        if found is None:
-            raise WasiError(Errno.BADF)
-        return found
+    def __missing__(self, fd: int) -> NoReturn:
+        """Answer for a number that names nothing.  Raises: WasiError(BADF)."""
+        raise WasiError(Errno.BADF)
 
     def check_room(self) -> None:
         """Raise WasiError(MFILE), and log the limit's name the first time, if no entry can be added."""
-        if self._limit is not None and len(self._entries) >= self._limit:
+        if self._limit is not None and len(self) >= self._limit:
             if not self._was_told:  # once: a guest that asks again and again must not fill the log
                 self._was_told = True
                 log.warning("limit reached", limit="fds", value=self._limit)
@@ -116,13 +110,13 @@ class FdTable:
         fd = self._pool.allocate()
         if fd is None:
             raise WasiError(Errno.MFILE)
-        self._entries[fd] = entry
+        self[fd] = entry
         self.version += 1
         return fd
 
     def take(self, fd: int) -> Descriptor:
         """Remove the entry of `fd` and give its number back.  Raises: WasiError(BADF)."""
-        found = self._entries.pop(fd, None)
+        found = self.pop(fd, None)
         if found is None:
             raise WasiError(Errno.BADF)
         self._pool.deallocate(fd)
@@ -138,8 +132,8 @@ class FdTable:
         entry, displaced = self[fd], self[to]
         if fd == to:
             return None
-        self._entries[to] = entry
-        del self._entries[fd]
+        self[to] = entry
+        del self[fd]
         self._pool.deallocate(fd)
         self.version += 1
         return displaced
@@ -151,8 +145,8 @@ class FdTable:
 
     def close_all(self) -> None:
         """Give back every file; one that fails does not keep the others."""
-        while self._entries:
-            fd, entry = self._entries.popitem()
+        while self:
+            fd, entry = self.popitem()
             self._pool.deallocate(fd)
             try:
                 entry.file.release()

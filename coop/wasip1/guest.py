@@ -15,11 +15,20 @@ from coop.address import Address
 from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
 from coop.errors import LimitExceeded
 from coop.fs import Grant, checked_grants
-from coop.given import AsksAhead, Stdio, checked_sockets, open_connection, open_listener, open_stdio
+from coop.given import (
+    AsksAhead,
+    Given,
+    Stdio,
+    checked_sockets,
+    open_connection,
+    open_listener,
+    open_null,
+    open_stdio,
+)
 from coop.guest import Life
 from coop.net import Conn, Listener
 from coop.scheduler import Scheduler
-from coop.sources import Clocks, RandomSource, SystemRandom
+from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.task import current
 from coop.wasip1.errno import WasiError
 from coop.wasip1.fdtable import Descriptor
@@ -33,7 +42,7 @@ from coop.wasip1.streams import descriptor
 _TABLES, _BOTH_TABLES = (SNAPSHOT1,), (SNAPSHOT1, SNAPSHOT0)
 
 # One for all guests: they have no state, and every object less is one that no collection walks.
-_LIMITS, _CLOCKS, _RANDOM = Limits(), Clocks(), SystemRandom()
+_LIMITS, _CLOCKS, _RANDOM = Limits(), SYSTEM_CLOCKS, SystemRandom()
 
 
 def _tables(module: Module) -> tuple[ImportTable, ...]:
@@ -156,8 +165,16 @@ class Guest(Life[Instance]):
 
     def _fill_table(self, owner: Scheduler, wasi: Wasi) -> None:
         """Open what the guest is given: standard streams, then sockets from 3, then directories."""
+        null: Given | None = None
         for number, (stream, what) in enumerate(zip(self._stdio, ("stdin", "stdout", "stderr"), strict=True)):
-            self._add(wasi, descriptor(open_stdio(owner, stream, number, what)))
+            if stream is not None:
+                given = open_stdio(owner, stream, number, what)
+            elif null is None:
+                given = null = open_null()
+            else:  # as if duplicated: one open file less is one object less for each of many guests
+                null.file.retain()
+                given = null
+            self._add(wasi, descriptor(given))
         stdin = wasi.fds[0].file
         wasi.poll.stdin = stdin if isinstance(stdin, AsksAhead) else None
         for place, listener in enumerate(self._listen):

@@ -25,7 +25,7 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
     connected; CONNRESET the peer reset the connection; CONNREFUSED nobody received an earlier datagram;
     TIMEDOUT the host set a deadline; IO the host could not read.
     """
-    entry = wasi.get_fd(fd)
+    entry = wasi.fds.get(fd)
     if entry is None:
         return _BADF
     file = entry.reads
@@ -61,7 +61,7 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
     host set a deadline; NOSPC the disk is full; DQUOT a quota is; FBIG the file would be larger than one
     may be; IO the host could not write.
     """
-    entry = wasi.get_fd(fd)
+    entry = wasi.fds.get(fd)
     if entry is None:
         return _BADF
     file = entry.writes

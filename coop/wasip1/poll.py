@@ -17,7 +17,8 @@ the guest's userdata, not an index.
 3. The array is parsed once.  When the shim asks again after the park, the guest has
    not run, and what was parsed still holds.  What holds from one call to the next is
    up to `sublist`; a clock at the front, as Go puts it, is looked at apart.
-4. The guest's one waiter stays queued at each file it has polled, so a guest that
+4. A clock alone, which is how guests sleep, takes no list and queues up nowhere.
+5. The guest's one waiter stays queued at each file it has polled, so a guest that
    polls the same thousand files again queues up for none.  It leaves a file when
    the guest closes it.
 """
@@ -55,6 +56,9 @@ _REALTIME, _MONOTONIC = int(ClockId.REALTIME), int(ClockId.MONOTONIC)
 _INVAL, _BADF, _NOTCAPABLE = int(Errno.INVAL), int(Errno.BADF), int(Errno.NOTCAPABLE)
 _pack_u32 = U32.pack_into
 
+_NO_FILES = PlainList()
+"""What a clock alone names; empty for ever, and one for all guests."""
+
 ClockSub = tuple[int, int]
 """A parsed subscription for a moment on the scheduler's clock: userdata, nanoseconds."""
 
@@ -67,15 +71,15 @@ class Poll:
 
     __slots__ = (
         "_list _plain _kept _clocks _bad_clocks _tag _due_ns "
-        "_wasi _limit _waiter _watched _queued _polled _inside _parked get_fd stdin"
+        "_wasi _limit _waiter _watched _queued _polled _inside _parked fds stdin"
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
         self._wasi = wasi
         limit = wasi.limits.subscriptions
         self._limit = (1 << 32) - 1 if limit is None else limit
-        self.get_fd = wasi.get_fd
-        self._plain = PlainList()
+        self.fds = wasi.fds
+        self._plain = _NO_FILES
         self._kept: KeptList | None = None
         self._list: SubList = self._plain  # what the present call, or the last one, named
         # Most calls have one clock, which needs no list: the tag of the first, and the earliest moment.
@@ -102,16 +106,14 @@ class Poll:
         older -- how the array is laid out, if not as preview 1 has it
         """
         if not self._parked:
-            if count == 0:
-                return _INVAL
-            if count > self._limit:
-                self._wasi.limit_reached("subscriptions", value=self._limit, asked=count)
-                return _INVAL
-            memory = self._wasi.memory
-            memory.check(out, 4)
+            if not 0 < count <= self._limit:
+                return self._refuse(count)
+            memory, room = self._wasi.memory, count * EVENT_SIZE
             size = count * (SUBSCRIPTION_SIZE if older is None else older.size)
-            memory.check(subscriptions, size)
-            memory.check(events, count * EVENT_SIZE)
+            if max(out + 4, subscriptions + size, events + room) > memory.size:
+                memory.check(out, 4)
+                memory.check(subscriptions, size)
+                memory.check(events, room)
             if older is None:
                 self._parse(memory.view, subscriptions, count)
             else:
@@ -125,18 +127,25 @@ class Poll:
             self.stdin.on_wait(READ)
         if not found:
             self._parked = True
-            self._wasi.instance.pending = self._wait
+            self._wasi.instance.pending = self
             return AGAIN
         self._parked = False
         nevents = len(found) // 5
         view = self._wasi.memory.view
-        if nevents <= LAYOUT_UP_TO:
+        if nevents == 1:
+            EVENT.pack_into(view, events, *found)
+        elif nevents <= LAYOUT_UP_TO:
             events_layout(nevents).pack_into(view, events, *found)
         else:
             for i in range(nevents):
                 EVENT.pack_into(view, events + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
         _pack_u32(view, out, nevents)
         return 0
+
+    def _refuse(self, count: int) -> int:
+        if count:
+            self._wasi.limit_reached("subscriptions", value=self._limit, asked=count)
+        return _INVAL
 
     # -- parse
 
@@ -145,14 +154,19 @@ class Poll:
         self._tag, self._due_ns = None, NEVER_NS
         if view[subscriptions + _TAG] == _CLOCK:
             self._add_clock(view, subscriptions)
+            if count == 1:
+                self._list = _NO_FILES
+                return
             subscriptions += SUBSCRIPTION_SIZE
             count -= 1
         array = bytes(view[subscriptions : subscriptions + count * SUBSCRIPTION_SIZE])
         if count <= SHORT or not self._wasi.scheduler.poller.permanent:
+            if self._plain is _NO_FILES:
+                self._plain = PlainList()
             self._list = self._plain
         else:
             self._list = self._kept = self._kept or self._keep()
-        self._list.take(array, self._wasi.fds.version, self)
+        self._list.take(array, self.fds.version, self)
         if self._list.clocks:
             for at in sorted(self._list.clocks):
                 self._add_clock(array, at * SUBSCRIPTION_SIZE)
@@ -167,7 +181,7 @@ class Poll:
 
     def find(self, number: int, mode: int) -> Named:
         """Return the file of a subscription, or the errno of why it may not be polled in that mode."""
-        entry = self._wasi.get_fd(number)
+        entry = self.fds.get(number)
         if entry is None or entry.filetype == Filetype.DIRECTORY:
             return Refused(_BADF)
         return entry.file if entry.may_poll(mode) else Refused(_NOTCAPABLE)
@@ -196,8 +210,19 @@ class Poll:
 
     def _look(self) -> list[int]:
         """Return the events that hold now, the five values of each in one flat list."""
-        files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
         found = list(self._bad_clocks)
+        if self._list is not _NO_FILES:
+            self._look_at_files(found)
+        if self._due_ns != NEVER_NS:
+            now_ns = self._wasi.scheduler.now_ns()
+            if self._due_ns <= now_ns:
+                for tag, due_ns in self._clocks or ((self._tag or 0, self._due_ns),):
+                    if due_ns <= now_ns:
+                        found += (tag, 0, _CLOCK, 0, 0)
+        return found
+
+    def _look_at_files(self, found: list[int]) -> None:
+        files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
         for i in self._list.candidates():
             file, mode = files[i], modes[i]
             if isinstance(file, Refused):
@@ -211,13 +236,6 @@ class Poll:
                 is_counted = mode == READ and (hangup or len(self._list) == 1)
                 nbytes = file.available() if is_counted else 1
                 found += (userdata[i], 0, mode, nbytes, flags)
-        if self._due_ns != NEVER_NS:
-            now_ns = self._wasi.scheduler.now_ns()
-            if self._due_ns <= now_ns:
-                for tag, due_ns in self._clocks or ((self._tag or 0, self._due_ns),):
-                    if due_ns <= now_ns:
-                        found += (tag, 0, _CLOCK, 0, 0)
-        return found
 
     def _should_ask(self, found: list[int]) -> bool:
         """Whether the poller has to be asked, since nothing but the time-out of a first look has come."""
@@ -234,16 +252,22 @@ class Poll:
         scheduler = self._wasi.scheduler
         instance = self._wasi.instance
         if self._due_ns != NEVER_NS and self._due_ns <= scheduler.now_ns():
-            self._enlist(instance.task)
+            if self._list is not _NO_FILES:
+                self._enlist(instance.task)
             return scheduler.look_here()
+        if self._list is _NO_FILES:
+            return instance.wait_here(self._due_ns)
         self._begin(instance.task)
         try:
             return instance.wait_here(self._due_ns)
         finally:
             self._end()
 
-    def _wait(self) -> None:
-        """Wait on the task's greenlet: park."""
+    def __call__(self) -> None:
+        """Wait on the task's greenlet: park.
+
+        The poll itself is what is `pending`; a bound method would be one object more for each guest.
+        """
         scheduler = self._wasi.scheduler
         task = current()
         if task.state is READY:
@@ -254,12 +278,15 @@ class Poll:
             # guest that spins on such polls would never hear of anything.
             task.pause()
         else:
-            timer = None if self._due_ns == NEVER_NS else scheduler.timers.set(self._due_ns, task.wake)
-            self._begin(task)
+            timer = None if self._due_ns == NEVER_NS else scheduler.timers.set(self._due_ns, Task.wake, task)
+            has_files = self._list is not _NO_FILES
+            if has_files:
+                self._begin(task)
             try:
                 task.park(self)
             finally:
-                self._end()
+                if has_files:
+                    self._end()
                 if timer is not None:
                     timer.cancel()
 
@@ -345,7 +372,7 @@ class Poll:
         for file in list(self._watched):
             self.forget(file)
         self._kept = None
-        self._list = self._plain = PlainList()
+        self._list = self._plain = _NO_FILES
 
 
 def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: int) -> int:

@@ -51,7 +51,6 @@ class Wasi:
         "env",
         "fds",
         "filled",
-        "get_fd",
         "has_yielded",
         "instance",
         "limits",
@@ -80,7 +79,6 @@ class Wasi:
         self.scheduler = scheduler
         self.limits = limits
         self.fds = FdTable(limits)
-        self.get_fd = self.fds.get
         self.args = tuple(args)
         self.env = tuple(env)
         self.clocks = clocks

@@ -25,7 +25,7 @@ Both say the same of the same array; the plain one is the measure of the other.
 """
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from coop.netpoll.contract import BOTH
@@ -62,8 +62,9 @@ Named = OpenFile | Refused
 class Names(Protocol):
     """The guest's table, as a list wants to see it."""
 
-    def get_fd(self, number: int) -> Descriptor | None:
-        """Return the entry of a number."""
+    @property
+    def fds(self) -> Mapping[int, Descriptor]:
+        """The table itself."""
         ...
 
     def find(self, number: int, mode: int) -> Named:
@@ -158,7 +159,7 @@ class PlainList:
             userdata, kinds = [userdata[i] for i in stay], [kinds[i] for i in stay]
             numbers = [numbers[i] for i in stay]
         self.userdata, self.modes = userdata, kinds
-        files: Any = numbers and [entry and entry.polls for entry in map(names.get_fd, numbers)]
+        files: Any = numbers and [entry and entry.polls for entry in map(names.fds.get, numbers)]
         self.files = list(map(names.find, numbers, kinds)) if None in files else files
 
     def candidates(self) -> list[int]:

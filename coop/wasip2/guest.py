@@ -18,7 +18,7 @@ from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
-from coop.sources import Clocks, RandomSource, SystemRandom
+from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import World
@@ -78,7 +78,7 @@ class Guest(Life[ComponentInstance]):
         self._dirs = checked_grants(dirs)
         self._network, self._tls = network, tls
         self._imports = tuple(imports)
-        self._clocks, self._random = clocks or Clocks(), random or SystemRandom()
+        self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or SystemRandom()
         self._world: World | None = None
         self._check_names()
 

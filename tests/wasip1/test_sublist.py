@@ -188,9 +188,7 @@ class Table:
 
     def __init__(self, files: list[Counted]) -> None:
         self.files, self.found = files, list[int]()
-
-    def get_fd(self, number: int) -> None:
-        return None
+        self.fds: dict[int, Any] = {}
 
     def find(self, number: int, mode: int) -> OpenFile | Refused:
         self.found.append(number)
