@@ -14,5 +14,7 @@ def tell_end(name: str, code: int | None, error: BaseException | None, sizes: tu
         event = "limit reached" if size.is_full else "limit may have been reached"
         if size.is_full or (failed and size.is_large):
             log.warning(event, guest=name, limit=size.limit, value=size.value, used=size.used)
+    if not log.tells("info"):
+        return
     used = {size.limit: size.used for size in sizes if size.used}
     log.info("guest ended", guest=name, code=code, error=None if error is None else shown(error), **used)

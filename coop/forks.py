@@ -1,4 +1,8 @@
-"""What a fork leaves behind: things of the parent's, which its child must not go on with."""
+"""What a fork leaves behind: things of the parent's, which its child must not go on with.
+
+Asking the system for the process's number takes a fifth of a microsecond, and a guest's life asks
+whether it is still at home a dozen times.  So it is the fork that tells.
+"""
 
 import os
 import weakref

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_SHOWN_ANYHOW = 30
 
 
 class Log:
@@ -17,6 +18,11 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._name = name
+
+    def tells(self, level: str) -> bool:
+        """Whether anything of `level` may be shown: for values that are dear to come by."""
+        structlog = sys.modules.get("structlog")
+        return _LEVELS[level] >= _SHOWN_ANYHOW or (structlog is not None and structlog.is_configured())
 
     def debug(self, event: str, **values: Any) -> None:
         """Tell what only a study of the scheduler wants."""
@@ -46,7 +52,7 @@ class Log:
         structlog = sys.modules.get("structlog")
         if structlog is not None and structlog.is_configured():
             getattr(structlog.get_logger(self._name), level)(event, **values)
-        elif _LEVELS[level] >= _LEVELS["warning"]:
+        elif _LEVELS[level] >= _SHOWN_ANYHOW:
             words = " ".join(f"{key}={value!r}" for key, value in values.items())
             print(f"coop: {level}: {event} {words}", file=sys.stderr)
 

@@ -67,6 +67,8 @@ class RunQueue:
 
     def hasten(self, task: Task) -> None:
         """Put `task` into the queue proper if it stands behind it: it has news to hear."""
+        if not self._late:
+            return
         rest = [entry for entry in self._late if entry[2] is not task]
         if len(rest) < len(self._late):
             heapify(rest)

@@ -101,7 +101,7 @@ class Scheduler:
         self._posted: deque[Callable[[], object]] = deque()
         self._resources: dict[object, Closeable] = {}
         self._thread = threading.get_ident()
-        self._process = os.getpid()
+        self._process, self._is_copy = os.getpid(), False
         self._serial = 0
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
@@ -324,11 +324,11 @@ class Scheduler:
 
     def is_here(self) -> bool:
         """Whether the caller is on the scheduler's own thread and process."""
-        return self._thread == threading.get_ident() and self._process == os.getpid()
+        return self._thread == threading.get_ident() and not self._is_copy
 
     def check_owner(self, doing: str) -> None:
         """Raise WrongThread unless the caller is on the scheduler's own thread and process."""
-        if self._process != os.getpid():
+        if self._is_copy:
             raise WrongThread(f"{doing}: this scheduler was made before a fork, by process {self._process}")
         if self._thread != threading.get_ident():
             raise WrongThread(f"{doing}: this scheduler belongs to another thread")
@@ -380,6 +380,7 @@ class Scheduler:
 
     def abandon(self) -> None:
         """Refuse every further step: this is a copy, in a process forked from the owner's."""
+        self._is_copy = True
         self.hub = LostHub()
         self.now_ns = self._refuse
 
@@ -393,4 +394,5 @@ def scheduler() -> Scheduler:
 
     Raises: BugError outside any task.
     """
-    return cast(Scheduler, current().owner)
+    owner: Scheduler = current().owner  # type: ignore[assignment]  # a task's owner is one
+    return owner

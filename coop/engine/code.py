@@ -14,6 +14,7 @@ from coop.engine.capi import address
 from coop.engine.config import DEFAULT_WASM_STACK, Engine, engine_for
 from coop.engine.traps import take_error
 from coop.errors import BadModule, WrongThread
+from coop.forks import abandon_in_children
 
 MAGIC = b"\0asm"
 MODULE_VERSION, COMPONENT_VERSION = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
@@ -37,12 +38,17 @@ class Code:
         self.engine = engine
         self.name = name
         self._handle = handle
-        self._process = os.getpid()
+        self._is_copy = False
+        abandon_in_children(self)
         self._address = address(handle.ptr())
         self._read(wasm)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    def abandon(self) -> None:
+        """Refuse to be used: this is a copy, in a process forked from the one that compiled it."""
+        self._is_copy = True
 
     def _read(self, wasm: bytes) -> None:
         """Find out what it imports and exports.  Raises: BadModule."""
@@ -61,7 +67,7 @@ class Code:
 
     def check_process(self) -> None:
         """Raise WrongThread in a process that was forked after it was compiled."""
-        if self._process != os.getpid():
+        if self._is_copy:
             raise WrongThread(
                 f"use {self.name}: this {self.WHAT} was compiled before a fork; load it again in the child"
             )

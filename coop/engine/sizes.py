@@ -8,8 +8,8 @@ pieces, some for as much again as they have.
 
 import ctypes as C
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from coop.engine.capi import EXTERN_TABLE, TableHandle, held
 from coop.engine.cells import Cells, find_export, take_memory
@@ -23,8 +23,7 @@ _TABLES_SEEN = 16
 """Exports that are looked at for tables; compilers make one, and a guest must not make a start slow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """What a guest had of one thing when it ended.
 
     limit    -- the limit's name, as `Limits` spells it
@@ -89,9 +88,11 @@ class Sizes:
     def take(self) -> None:
         """Look at the sizes for the last time."""
         if self._context:
-            limits = (self._limits.memory, self._limits.table_elements)
-            names, steps = ("memory", "table_elements"), (_PAGE, 1)
-            self.ended = tuple(map(Size, names, limits, self._first, self._now(), steps))
+            limits, (memory, elements) = self._limits, self._now()
+            self.ended = (
+                Size("memory", limits.memory, self._first[0], memory, _PAGE),
+                Size("table_elements", limits.table_elements, self._first[1], elements, 1),
+            )
             self._context = 0
 
     def _now(self) -> tuple[int, int]:

@@ -46,7 +46,8 @@ def checked_sockets(listeners: Any, connections: Any) -> tuple[tuple[Any, ...], 
         ("listen", listeners, Conn, _LISTENS),
         ("connections", connections, Listener, _CONNECTS),
     ):
-        if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        is_list = given.__class__ is tuple or isinstance(given, Sequence)
+        if not is_list or isinstance(given, (str, bytes)):
             raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
         for place, source in enumerate(given):
             is_socket = isinstance(source, (socket.socket, HasOpenFile)) and not isinstance(source, other)
