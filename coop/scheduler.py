@@ -235,6 +235,10 @@ class Scheduler:
         when_ns = self.timers.next_ns()
         return most_ns if when_ns is None else min(most_ns, when_ns - self.now_ns())
 
+    def is_idle(self) -> bool:
+        """Whether nobody but the current task can run: then `wait_here` may wait."""
+        return not (self.runq or self._posted)
+
     def has_fresh_answer(self) -> bool:
         """Whether the poller was asked so recently that its answer passes for the present one."""
         return self.now_ns() - self._asked_ns < _FRESH_NS and not self.runq and not self._posted
@@ -244,12 +248,11 @@ class Scheduler:
 
         For a guest that looks again and again and would never hear of anything.
         """
-        runq = self.runq
         self._asked_ns = self.now_ns()
         for task in self.poller.poll(0):
             if task.state is PARKED:
-                runq.push(task)
-        return not runq and not self._posted
+                self.runq.push(task)
+        return self.is_idle()
 
     def wait_here(self, task: Task, until_ns: int) -> None:
         """Take the idle path on the stack of `task`, which has queued up and is about to park.
@@ -265,7 +268,7 @@ class Scheduler:
         until_ns -- the moment that ends the task's wait
         """
         runq = self.runq
-        if runq or self._posted:
+        if not self.is_idle():
             return
         now_ns = self.now_ns()
         when_ns = self.timers.next_ns()
@@ -394,5 +397,4 @@ def scheduler() -> Scheduler:
 
     Raises: BugError outside any task.
     """
-    owner: Scheduler = current().owner  # type: ignore[assignment]  # a task's owner is one
-    return owner
+    return current().owner  # type: ignore[return-value]  # a task's owner is one

@@ -300,6 +300,8 @@ class PollDesc:
 
     def deadline_ns(self, mode: int) -> int:
         """Return the moment after which a wait in `mode` fails: NEVER_NS for none, 0 if it has passed."""
+        if not (self._read_ns or self._write_ns):
+            return NEVER_NS
         found = [when for when, of in ((self._read_ns, READ), (self._write_ns, WRITE)) if when and mode & of]
         return max(min(found), 0) if found else NEVER_NS
 

@@ -22,7 +22,7 @@ def fd_close(wasi: Wasi, fd: int) -> int:
     Errno: BADF no such descriptor; IO, NOSPC, DQUOT what a delayed write met.
     """
     entry = wasi.fds.take(fd)
-    wasi.poll.forget(entry.file)
+    wasi.forget(entry.file)
     entry.file.release()
     return 0
 
@@ -35,8 +35,8 @@ def fd_renumber(wasi: Wasi, fd: int, to: int) -> int:
     """
     displaced = wasi.fds.move(fd, to)
     if displaced is not None:
-        wasi.poll.forget(wasi.fds[to].file)
-        wasi.poll.forget(displaced.file)
+        wasi.forget(wasi.fds[to].file)
+        wasi.forget(displaced.file)
         try:
             displaced.file.release()
         except OSError as error:
@@ -87,7 +87,7 @@ def fd_fdstat_set_rights(wasi: Wasi, fd: int, rights: int, inheriting: int) -> i
     if rights & ~entry.rights or inheriting & ~entry.inheriting:
         return _NOTCAPABLE
     wasi.fds.narrow(fd, rights, inheriting)
-    wasi.poll.forget(entry.file)
+    wasi.forget(entry.file)
     return 0
 
 

@@ -6,19 +6,16 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coop.engine import AGAIN, AT_ONCE, Instance, Limits, Memory
-from coop.errors import Closed, DeadlineExceeded, NotPollable
+from coop.engine import AGAIN, Instance, Limits, Memory
 from coop.logs import Log
-from coop.netpoll.contract import MODE_NAMES
 from coop.netpoll.openfile import OpenFile
-from coop.netpoll.waiter import WaitReason
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
-from coop.task import READY, current
 from coop.threads import run_in_thread
 from coop.wasip1.abi import IOVEC
 from coop.wasip1.errno import Errno, WasiError, errno_of
 from coop.wasip1.fdtable import FdTable
+from coop.wasip1.filewait import FileWait
 
 if TYPE_CHECKING:
     from coop.wasip1.poll import Poll
@@ -44,6 +41,7 @@ class Wasi:
 
     __slots__ = (
         "_done",
+        "_file_wait",
         "_told",
         "args",
         "bytes_per_call",
@@ -60,7 +58,6 @@ class Wasi:
         "random",
         "received",
         "scheduler",
-        "waits_for",
     )
 
     instance: Instance
@@ -87,47 +84,24 @@ class Wasi:
         self.has_yielded = False
         self.received = self.filled = 0
         self.listed: tuple[int, int] | None = None
-        self.waits_for: tuple[OpenFile, int] | None = None
+        self._file_wait: FileWait | None = None
         self._done: Exception | bool = False
         self._told: tuple[str, ...] = ()
 
     def block_on(self, file: OpenFile, mode: int) -> int:
-        """Arrange for the guest to wait for `mode` on `file`; returns what the import answers to the shim.
+        """Have the guest wait for `mode` on `file`; returns what the import answers to the shim.
 
         Raises: Closed, DeadlineExceeded, NotPollable - what stands against a wait, an errno for the guest.
         """
-        file.require(mode, MODE_NAMES[mode])
-        if file.poller is not None and self._wait_here(file, mode):
-            return AT_ONCE
-        self.waits_for = (file, mode)
-        self.instance.pending = self._wait_for_file
-        return AGAIN
+        if self._file_wait is None:
+            self._file_wait = FileWait(self.scheduler, self.instance)
+        return self._file_wait.begin(file, mode)
 
-    def _wait_here(self, file: OpenFile, mode: int) -> bool:
-        instance, poller = self.instance, self.scheduler.poller
-        waiter = file.add_wait(mode, instance.task)
-        poller.waiters += 1
-        try:
-            return instance.wait_here(file.deadline_ns(mode)) and waiter.fired
-        finally:
-            poller.waiters -= 1
-            file.done(waiter)
-
-    def _wait_for_file(self) -> None:
-        waits_for, self.waits_for = self.waits_for, None
-        assert waits_for is not None
-        file, mode = waits_for
-        task = current()
-        if task.state is READY:  # woken before it could park: others stand before it in the queue
-            task.park(WaitReason(file, mode))
-            return
-        try:
-            file.wait(mode)
-        except (Closed, DeadlineExceeded, NotPollable):
-            # The try that follows meets the same and answers with its errno; but an error of the user's
-            # Python would be met again and again.
-            if file.runs_user_code:
-                raise
+    def forget(self, file: OpenFile) -> None:
+        """Wait for `file` no more: a number that named it names it no longer, or with fewer rights."""
+        self.poll.forget(file)
+        if self._file_wait is not None:
+            self._file_wait.forget(file)
 
     def in_thread(self, work: Callable[[], None]) -> int:
         """Have `work`, which may block, done in a helper thread while the guest is parked.
@@ -207,6 +181,8 @@ class Wasi:
     def close(self) -> None:
         """Give every descriptor back."""
         self.poll.close()
+        if self._file_wait is not None:
+            self._file_wait.close()
         self.fds.close_all()
 
 
