@@ -94,7 +94,7 @@ class Guest(Life[Instance]):
         limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or os.path.basename(module.name), limits, weight, (stdin, stdout, stderr))
         self.module = module
-        self.addresses: list[Any] = []  # of its listeners, in order; filled when it starts
+        self.addresses: tuple[Any, ...] = ()  # of its listeners, in order; known when it has started
         self._args = (self.name, *args)
         self._env = dict(env or {})
         self._dirs = tuple(checked_grants(dirs))
@@ -180,7 +180,7 @@ class Guest(Life[Instance]):
         for place, listener in enumerate(self._listen):
             given, address = open_listener(owner, listener, f"listen[{place}]")
             self._add_socket(wasi, descriptor(given))
-            self.addresses.append(address)
+            self.addresses += (address,)
         for place, connection in enumerate(self._connections):
             given = open_connection(owner, connection, f"connections[{place}]")
             self._add_socket(wasi, descriptor(given))

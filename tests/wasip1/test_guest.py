@@ -50,7 +50,7 @@ def test_nothing_is_granted_by_default():
             script.environ_sizes_get(0, 4),
         )
 
-    assert scripted(act) == ([], ["BADF"] * 8, "SUCCESS")
+    assert scripted(act) == ((), ["BADF"] * 8, "SUCCESS")
 
 
 @pytest.mark.parametrize("kind", ["directory", "address", "listener"])
