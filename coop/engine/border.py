@@ -181,7 +181,7 @@ class Linkage:
         self._border = border
         self._offered: dict[tuple[str, str], FuncType] = {}
         self._keep: list[Any] = [tables, functions]
-        self._define_async(*PARK, (), (), self._park)
+        self._define_park()
         for table in tables:
             self._add_table(engine, table)
         for function in functions:
@@ -276,9 +276,6 @@ class Linkage:
 
         self._define_async(function.module, function.name, function.params, function.results, begin)
 
-    def _park(self, args: Any, results: int) -> None:
-        """Do nothing more: the raw import has said already what to wait for."""
-
     def _fail(self, error: BaseException) -> int:
         """Keep `error` for the task and return a trap that ends the guest."""
         instance = self._border.instance
@@ -319,6 +316,15 @@ class Linkage:
 
         callback = AsyncCallback(start)
         self._define(held.wasmtime_linker_define_async_func, module, name, params, results, callback)
+
+    def _define_park(self) -> None:
+        """Define what the shims call to suspend the guest; the raw import has said what to wait for."""
+        suspend = self._border.suspender()
+
+        def start(*arguments: int) -> None:
+            suspend(arguments[-1])
+
+        self._define(held.wasmtime_linker_define_async_func, *PARK, (), (), AsyncCallback(start))
 
     def _define(
         self,

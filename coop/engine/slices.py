@@ -35,6 +35,7 @@ class Slices:
     slice_ns -- the longest there is
     watcher  -- the scheduler's, if its poller can be watched
     due_ns   -- the moment from which on a guest that begins needs a slice of its own
+    count    -- how many have begun: a guest's deadline that was set before the last one may be over
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class Slices:
         self._slice_ns = slice_ns
         self._watcher = watcher
         self._ticker = Ticker(engine, slice_ns)
-        self.due_ns = 0
+        self.due_ns = self.count = 0
 
     def begin(self, now_ns: int) -> None:
         """Let a guest run that has not computed for long; for guests after it the slice holds as well."""
         self._ticker.arm()
         self.due_ns = now_ns + self._slice_ns
+        self.count += 1
 
     def was_cut_short(self, used_ns: int) -> bool:
         """Whether a guest got so little that it was somebody else's slice that has ended."""
@@ -61,6 +63,7 @@ class Slices:
 
         is_watched -- it runs with the GIL released
         """
+        self.count += 1
         watcher = self._watcher if is_watched else None
         if watcher is not None:
             watcher.watch(self._engine)

@@ -93,6 +93,7 @@ class Store:
         "__weakref__",
         "_begin_ns",
         "_begin_thread_ns",
+        "_begun",
         "_border",
         "_budget_ns",
         "_cells",
@@ -137,7 +138,7 @@ class Store:
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
         self.failure: BaseException | None = None
-        self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = 0
+        self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = self._begun = 0
         self._budget_ns = NEVER_NS if limits.cpu_time is None else to_ns(limits.cpu_time)
         self.used_slices, self.weight = 0, 1.0
         self._border = border
@@ -194,10 +195,10 @@ class Store:
         self._begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
         slices = self._border.slices(self.code.engine)
         if end >= slices.due_ns:
-            # During the wait; a guest that has waited deserves a fresh one.  In this order: begun first, the
-            # shot could be over before the deadline it is to reach is set.
+            # During the wait; a guest that has waited deserves a fresh one.  In this order, as in `_drive`.
             held.wasmtime_context_set_epoch_deadline(self._context, 1)
             slices.begin(end)
+            self._begun = slices.count
         return task.state is RUNNING
 
     # -- life
@@ -316,11 +317,17 @@ class Store:
                 if self._is_busy:
                     slices.begin_busy(is_watched=poll is not poll_held)
                     self._begin_thread_ns = _thread_ns()
+                elif self._begun != slices.count:
+                    # Its deadline may be over, and it would yield at once.  Set before the time is taken:
+                    # the shot that is to reach it fires after `due_ns`.
+                    held.wasmtime_context_set_epoch_deadline(self._context, 1)
+                    self._begun = slices.count
                 self._begin_ns = begin = now_ns()
                 if not self._is_busy and begin >= slices.due_ns:
-                    # The guest's own deadline may lie behind the epoch by now.  Set before the shot is armed.
+                    # In this order: begun first, the shot could be over before the deadline is set.
                     held.wasmtime_context_set_epoch_deadline(self._context, 1)
                     slices.begin(begin)
+                    self._begun = slices.count
                 done = poll(future)
                 task.pinned = False
                 used = now_ns() - self._begin_ns

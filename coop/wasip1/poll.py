@@ -252,9 +252,12 @@ class Poll:
         scheduler = self._wasi.scheduler
         instance = self._wasi.instance
         if self._due_ns != NEVER_NS and self._due_ns <= scheduler.now_ns():
+            # A look, or a guest that spins on such polls would never hear of anything.
             if self._list is not _NO_FILES:
                 self._enlist(instance.task)
             return scheduler.look_here()
+        if not scheduler.is_idle():
+            return False
         if self._list is _NO_FILES:
             return instance.wait_here(self._due_ns)
         self._begin(instance.task)
