@@ -49,22 +49,18 @@ class TaskGroup:
         """
         if self._owner is None:
             raise BugError("spawn in a group: use it as a context manager, and inside its block")
-        task = self._owner.spawn(self._run, call, args, name=name or getattr(call, "__qualname__", "task"))
+        task = self._owner.spawn(call, *args, name=name or getattr(call, "__qualname__", "task"))
         task.observe()
         self._tasks[task] = None
         if self._is_ending:
             task.cancel()
-        task.on_end(lambda: self._ended(task))
+        task.on_end(self._ended)
         return task
 
     def cancel(self) -> None:
         """Cancel every task of the group; the block may go on."""
         for task in list(self._tasks):
             task.cancel()
-
-    @staticmethod
-    def _run(call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        return call(*args)
 
     def _ended(self, task: Task) -> None:
         del self._tasks[task]

@@ -116,7 +116,7 @@ class Scheduler:
         self.check_owner("spawn a task")
         self._serial += 1
         label = name or f"{getattr(call, '__qualname__', type(call).__name__)}-{self._serial}"
-        task = self._task_class(self, (lambda: call(*args)) if args else call, label)
+        task = self._task_class(self, call, label, args)
         self.tasks[task] = None
         self.runq.push(task)
         return task

@@ -102,6 +102,7 @@ class Task:
 
     __slots__ = (
         "__weakref__",
+        "_args",
         "_call",
         "_doom",
         "_interrupts",
@@ -119,7 +120,7 @@ class Task:
         "virtual_ns",
     )
 
-    def __init__(self, owner: Owner, call: Callable[[], Any], name: str) -> None:
+    def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
         self.owner = owner
         self.name = name
         self.state = NEW
@@ -128,11 +129,12 @@ class Task:
         self.virtual_ns = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self._call: Callable[[], Any] | None = call
+        self._call: Callable[..., Any] | None = call
+        self._args = args
         self._doom: Cancelled | None = None
         self._interrupts: tuple[BaseException, ...] = ()
         self._joiners: list[Task] | tuple[()] = ()
-        self._notices: tuple[Callable[[], None], ...] = ()
+        self._notices: tuple[Callable[[Task], None], ...] = ()
         self._observed = False
         self._stack = _Stack(None, owner.hub)
         self._stack.task = self
@@ -216,18 +218,32 @@ class Task:
 
     def _run(self) -> None:
         call, self._call = self._call, None
+        args, self._args = self._args, ()
         try:
             if self._doom is not None:
                 raise self._doom
             assert call is not None
-            result = call()
+            # A call with a star is one that C makes, and its frame on the C stack, half a KiB, would be
+            # kept for each task that is parked.
+            match args:
+                case ():
+                    result = call()
+                case (first,):
+                    result = call(first)
+                case (first, second):
+                    result = call(first, second)
+                case (first, second, third):
+                    result = call(first, second, third)
+                case _:
+                    result = call(*args)
             if self._interrupts:
                 # Nothing that was to be raised here may be lost: the end counts as the last park.
                 raise self._next_interrupt()
             self.result = result
         except BaseException as error:
             self.error = error
-        call = None
+        call, args = None, ()
+        first = second = third = None
         self._end(self.error)
 
     def _end(self, error: BaseException | None) -> None:
@@ -236,7 +252,7 @@ class Task:
         for joiner in self._joiners:
             joiner.wake()
         for notice in self._notices:
-            notice()
+            notice(self)
         self._notices = ()
         self.owner.task_ended(self)
         self._joiners = ()
@@ -278,8 +294,8 @@ class Task:
         self._interrupts = rest
         return was_waiting
 
-    def on_end(self, notice: Callable[[], None]) -> None:
-        """Have `notice` called when the task ends; it must neither park nor raise."""
+    def on_end(self, notice: "Callable[[Task], None]") -> None:
+        """Have `notice` called with the task when it ends; it must neither park nor raise."""
         self._notices += (notice,)
 
     @property

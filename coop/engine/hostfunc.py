@@ -31,8 +31,8 @@ AT_ONCE = -2
 class RawImport:
     """A WASI function.
 
-    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `pending`
-             what is to be waited for
+    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `pending`, or in
+             `waits`, what is to be waited for
     parks -- whether it may answer AGAIN
     """
 

@@ -73,6 +73,14 @@ class Code(Protocol):
     name: str
 
 
+class Waits(Protocol):
+    """Something that a guest waits for."""
+
+    def wait(self) -> None:
+        """Park the current task until the guest may go on."""
+        ...
+
+
 class Store:
     """One guest in its store.
 
@@ -83,6 +91,7 @@ class Store:
     memory  -- its memory; empty until it is instantiated, and of a component
     sizes   -- how near it came to the limits of memory and tables
     pending -- what the task has to do before the guest goes on; set by a host call
+    waits   -- the same, as an object: a guest that is parked in its `wait` keeps no frame of C for that
     failure -- what a host call raised on the fiber; raised again on the task
     cpu_ns  -- how long it has computed
     used_slices -- how often it has used up its slice
@@ -115,6 +124,7 @@ class Store:
         "sizes",
         "state",
         "used_slices",
+        "waits",
         "weight",
     )
 
@@ -137,6 +147,7 @@ class Store:
         self.sizes = Sizes(limits, self.memory)
         self.caller = Caller(self.memory, guest)
         self.pending: Callable[[], object] | None = None
+        self.waits: Waits | None = None
         self.failure: BaseException | None = None
         self.cpu_ns = self._begin_ns = self._begin_thread_ns = self._told_ns = self._begun = 0
         self._budget_ns = NEVER_NS if limits.cpu_time is None else to_ns(limits.cpu_time)
@@ -337,11 +348,11 @@ class Store:
                 self.cpu_ns += used
                 if done:
                     return
-                pending = self.pending
-                if pending is not None:
+                pending, waits = self.pending, self.waits
+                if waits is not None or pending is not None:
                     self._is_busy, poll = False, poll_held
-                    self.pending = None
-                    pending()
+                    self.waits = self.pending = None
+                    waits.wait() if waits is not None else pending()  # type: ignore[misc]
                 elif not self._is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
                     # Once a turn: a call that never parks would go on like this for ever.
                     cut_in = border.scheduler.turns
@@ -362,7 +373,7 @@ class Store:
                 slices.end_busy()
             held.wasmtime_call_future_delete(future)
             self._is_held = False
-            self.pending = None
+            self.pending = self.waits = None
 
     def pause_late(self) -> None:
         """Yield to everybody who is ready, and to the busy guests that have had less of the processor."""

@@ -131,7 +131,7 @@ class Server:
     def _take(self, conn: Conn) -> None:
         task = scheduler().spawn(lambda: self._serve(conn), name="client")
         self._open[task] = None
-        task.on_end(lambda: self._left(task, conn))  # also of one that ends before it begins
+        task.on_end(lambda task: self._left(task, conn))  # also of one that ends before it begins
 
     def _left(self, task: Task, conn: Conn) -> None:
         del self._open[task]

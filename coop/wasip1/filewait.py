@@ -21,7 +21,7 @@ from coop.task import READY, current
 
 
 class FileWait:
-    """One guest's waits for one file at a time; called, it is what is `pending`."""
+    """One guest's waits for one file at a time."""
 
     __slots__ = ("_file", "_instance", "_mode", "_scheduler", "_waiter")
 
@@ -45,7 +45,7 @@ class FileWait:
         self._file, self._mode = file, mode
         if file.poller is not None and self._scheduler.is_idle() and self._wait_here(file):
             return AT_ONCE
-        self._instance.pending = self
+        self._instance.waits = self
         return AGAIN
 
     def _queue_up(self, file: OpenFile, mode: int) -> None:
@@ -61,7 +61,7 @@ class FileWait:
         finally:
             self._disarm(file)
 
-    def __call__(self) -> None:
+    def wait(self) -> None:
         """Wait on the task's greenlet: park."""
         file, mode, task = self._file, self._mode, current()
         assert file is not None

@@ -127,7 +127,7 @@ class Poll:
             self.stdin.on_wait(READ)
         if not found:
             self._parked = True
-            self._wasi.instance.pending = self
+            self._wasi.instance.waits = self
             return AGAIN
         self._parked = False
         nevents = len(found) // 5
@@ -266,11 +266,8 @@ class Poll:
         finally:
             self._end()
 
-    def __call__(self) -> None:
-        """Wait on the task's greenlet: park.
-
-        The poll itself is what is `pending`; a bound method would be one object more for each guest.
-        """
+    def wait(self) -> None:
+        """Wait on the task's greenlet: park."""
         scheduler = self._wasi.scheduler
         task = current()
         if task.state is READY:
