@@ -158,6 +158,7 @@ class Life(Generic[InstanceT]):
                 self._code = self._main(instance)
             finally:
                 self._is_busy = False
+                del instance  # an error that somebody keeps need not keep it
         except GuestExit as error:
             self._code = error.code
         except BaseException as error:

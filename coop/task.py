@@ -78,7 +78,9 @@ class Owner(Protocol):
 
 
 def _run_own_task() -> None:
-    getcurrent().task._run()  # type: ignore[attr-defined]
+    stack: Any = getcurrent()
+    stack.task._run()
+    del stack.task  # each leads to the other, and a crowd that has ended would wait for a collection
 
 
 class _Stack(greenlet):
@@ -241,10 +243,13 @@ class Task:
                 raise self._next_interrupt()
             self.result = result
         except BaseException as error:
-            self.error = error
+            self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         call, args = None, ()
         first = second = third = None
         self._end(self.error)
+        # The error's frames lead to this one, and would lead back from here: apart, task and error go with
+        # the last who holds them, and not with a collection.
+        del self
 
     def _end(self, error: BaseException | None) -> None:
         self.error = error

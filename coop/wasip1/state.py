@@ -181,6 +181,7 @@ class Wasi:
     def close(self) -> None:
         """Give every descriptor back."""
         self.poll.close()
+        del self.poll  # it leads back here
         if self._file_wait is not None:
             self._file_wait.close()
         self.fds.close_all()

@@ -1,11 +1,14 @@
-"""A guest before it runs: what it may be given, what is refused, and that a failed start leaves nothing."""
+"""A guest before it runs and after: what it may be given, what is refused, and that nothing is left."""
 
+import gc
 import os
 import socket
 
 import pytest
 
 import coop
+from coop.engine import Instance
+from coop.wasip1.state import Wasi
 from tests.wasip1.script import Script, scripted
 
 EMPTY = '(module (memory (export "memory") 1) (func (export "_start")))'
@@ -110,3 +113,56 @@ def test_a_default_timeout_of_the_process_makes_nobody_wait_here():
             assert scripted(act, connections=[left]) == ("AGAIN", True)
     finally:
         socket.setdefaulttimeout(None)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "returned", "exited"])
+def test_guests_that_have_ended_leave_nothing_to_a_collection(end):
+    """A crowd's memory would stay until a full one, and the next crowd would pay for it."""
+    park = module_of("(drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))")
+    code = {"cancelled": park, "returned": module_of(""), "exited": module_of("(call $exit (i32.const 3))")}[
+        end
+    ]
+
+    def crowd(count: int) -> None:
+        guests = [coop.Guest(code) for _ in range(count)]
+        tasks = [coop.spawn(guest.run) for guest in guests]
+        for task in tasks:
+            task.observe()
+        coop.pause()
+        for guest in guests:
+            guest.cancel()
+        while not all(task.is_done for task in tasks):
+            coop.pause()
+
+    def living() -> int:
+        kinds = (coop.Guest, coop.Task, Instance, Wasi)
+        return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+    def main() -> tuple[int, int]:
+        crowd(1)
+        gc.collect()
+        gc.disable()
+        try:
+            before = living()
+            crowd(50)
+            coop.pause()
+            return before, living()
+        finally:
+            gc.enable()
+
+    before, after = coop.run(main)
+    assert after <= before + 4  # what the last guest leaves in the border's cell
+
+
+def module_of(body: str) -> coop.Module:
+    """Make a module that does one thing; it may poll a clock an hour away, or exit."""
+    return coop.Module.from_bytes(
+        f"""(module
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+          (i32.store (i32.const 16) (i32.const 1))
+          (i64.store (i32.const 24) (i64.const 3600000000000))
+          {body}))"""
+    )
