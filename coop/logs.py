@@ -21,8 +21,7 @@ class Log:
 
     def tells(self, level: str) -> bool:
         """Whether anything of `level` may be shown: for values that are dear to come by."""
-        structlog = sys.modules.get("structlog")
-        return _LEVELS[level] >= _SHOWN_ANYHOW or (structlog is not None and structlog.is_configured())
+        return _LEVELS[level] >= _SHOWN_ANYHOW or _configured() is not None
 
     def debug(self, event: str, **values: Any) -> None:
         """Tell what only a study of the scheduler wants."""
@@ -48,13 +47,19 @@ class Log:
             pass
 
     def _write(self, level: str, event: str, values: dict[str, Any]) -> None:
-        # Not imported here: a program that has not imported structlog has not configured it either.
-        structlog = sys.modules.get("structlog")
-        if structlog is not None and structlog.is_configured():
+        structlog = _configured()
+        if structlog is not None:
             getattr(structlog.get_logger(self._name), level)(event, **values)
         elif _LEVELS[level] >= _SHOWN_ANYHOW:
             words = " ".join(f"{key}={value!r}" for key, value in values.items())
             print(f"coop: {level}: {event} {words}", file=sys.stderr)
+
+
+def _configured() -> Any:
+    """Return structlog if the program has configured it, or None."""
+    # Not imported here: a program that has not imported structlog has not configured it either.
+    structlog = sys.modules.get("structlog")
+    return structlog if structlog is not None and structlog.is_configured() else None
 
 
 def shown(error: BaseException) -> str:

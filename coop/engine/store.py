@@ -352,7 +352,10 @@ class Store:
                 if waits is not None or pending is not None:
                     self._is_busy, poll = False, poll_held
                     self.waits = self.pending = None
-                    waits.wait() if waits is not None else pending()  # type: ignore[misc]
+                    if waits is not None:
+                        waits.wait()
+                    elif pending is not None:
+                        pending()
                 elif not self._is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
                     # Once a turn: a call that never parks would go on like this for ever.
                     cut_in = border.scheduler.turns

@@ -46,6 +46,7 @@ def checked_sockets(listeners: Any, connections: Any) -> tuple[tuple[Any, ...], 
         ("listen", listeners, Conn, _LISTENS),
         ("connections", connections, Listener, _CONNECTS),
     ):
+        # Nearly always the empty tuple, and whether something is a sequence is asked of Python code.
         is_list = given.__class__ is tuple or isinstance(given, Sequence)
         if not is_list or isinstance(given, (str, bytes)):
             raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")

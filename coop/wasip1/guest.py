@@ -42,7 +42,7 @@ from coop.wasip1.streams import descriptor
 _TABLES, _BOTH_TABLES = (SNAPSHOT1,), (SNAPSHOT1, SNAPSHOT0)
 
 # One for all guests: they have no state, and every object less is one that no collection walks.
-_LIMITS, _CLOCKS, _RANDOM = Limits(), SYSTEM_CLOCKS, SystemRandom()
+_LIMITS, _RANDOM = Limits(), SystemRandom()
 
 
 def _tables(module: Module) -> tuple[ImportTable, ...]:
@@ -100,7 +100,7 @@ class Guest(Life[Instance]):
         self._dirs = tuple(checked_grants(dirs))
         self._listen, self._connections = checked_sockets(listen, connections)
         self._imports = tuple(imports)
-        self._clocks, self._random = clocks or _CLOCKS, random or _RANDOM
+        self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or _RANDOM
         self._wasi: Wasi | None = None
         self._check_names()
 
