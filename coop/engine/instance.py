@@ -10,7 +10,7 @@ from coop.engine.limits import Limits
 from coop.engine.marshal import KIND, pack_value, unpack_value
 from coop.engine.module import Module
 from coop.engine.store import Store
-from coop.engine.traps import take_error
+from coop.engine.traps import take_error, why_not_instantiated
 from coop.errors import CoopError, LinkError
 
 _INSTANCES, _TABLES, _MEMORIES = 8, 16, 1
@@ -47,7 +47,7 @@ class Instance(Store):
         except CoopError as error:
             if type(error) is not CoopError:
                 raise
-            raise self._why_not_instantiated(str(error)) from None
+            raise why_not_instantiated(self.module.name, str(error)) from None
         self.sizes.attach(self._context, self._cells, self.module.others)
 
     def _instantiate(self) -> None:

@@ -109,7 +109,7 @@ class Ticker:
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
         self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
-        self._turn = 0
+        self._turn = self._repeats = 0
 
     def arm(self) -> None:
         """Fire one slice from now, once."""
@@ -119,12 +119,13 @@ class Ticker:
     def repeat(self, after_ns: int) -> None:
         """Fire after so long, and then again and again, until somebody calls `rest`."""
         self._turn ^= 1
+        self._repeats = self._turn
         self._often.value_s, self._often.value_ns = divmod(after_ns, 1_000_000_000)
         _rt.timer_settime(self._timers[self._turn], 0, self._again, None)
 
     def rest(self) -> None:
-        """End what repeats."""
-        _rt.timer_settime(self._timers[self._turn], 0, self._never, None)
+        """End what repeats, whatever was armed since."""
+        _rt.timer_settime(self._timers[self._repeats], 0, self._never, None)
 
     def stop(self) -> None:
         """Fire nothing, for the moment of a fork."""

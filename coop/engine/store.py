@@ -33,16 +33,14 @@ from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.cells import ERROR, Cells
 from coop.engine.config import Engine
-from coop.engine.dense import NO_MEMORY, TOO_LARGE
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import now_ns
 from coop.engine.sizes import Sizes
 from coop.engine.slices import Slices
-from coop.engine.stacks import NO_STACK
-from coop.engine.traps import take_error, take_trap
-from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded, LinkError
+from coop.engine.traps import refused_stack, take_error, take_trap
+from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded
 from coop.task import RUNNING, Task, current
 
 _thread_ns = time.thread_time_ns
@@ -53,17 +51,6 @@ _MOST = (1 << 63) - 1
 _HEADROOM = 16
 """Python frames that must be free before a guest runs.  A host call that found none would fail before
 its first instruction, where no exception can be caught."""
-
-
-_REFUSED = (
-    ("exceeds memory limits", "memory"),
-    (TOO_LARGE, "memory"),
-    (NO_MEMORY, "guests"),
-    ("mmap failed", "guests"),
-    ("exceeds table limits", "table_elements"),
-    ("table count too high", "table_elements"),
-)
-"""wasmtime's words for what is larger than a limit allows, and the limit."""
 
 
 class Code(Protocol):
@@ -198,13 +185,18 @@ class Store:
         """
         task = self._task
         assert task is not None
-        if self.cpu_now_ns() > self._budget_ns:
+        cpu_ns = self.cpu_now_ns()
+        if cpu_ns > self._budget_ns:
             return False  # it is told when it parks
+        slices = self._border.slices(self.code.engine)
+        if self._is_busy:
+            # Who waits is busy no more, and the shots that end its slices must not go on for it.
+            slices.end_busy()
+            self._is_busy, self.cpu_ns, self._begin_ns = False, cpu_ns, now_ns()
         begin = now_ns()
         self._border.scheduler.wait_here(task, until_ns)
         end = now_ns()
         self._begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
-        slices = self._border.slices(self.code.engine)
         if end >= slices.due_ns:
             # During the wait; a guest that has waited deserves a fresh one.  In this order, as in `_drive`.
             held.wasmtime_context_set_epoch_deadline(self._context, 1)
@@ -247,13 +239,6 @@ class Store:
             self._stop = error
             self._task.interrupt(error)
         return True
-
-    def _why_not_instantiated(self, text: str) -> CoopError:
-        """Return the error for what wasmtime says of an instance that it does not make."""
-        for words, limit in _REFUSED:
-            if words in text:
-                return LimitExceeded(limit, f"{self.code.name}: {text}")
-        return LinkError(f"{self.code.name}: {text}")
 
     def _before_close(self) -> None:
         """Give back what must go before the store."""
@@ -388,9 +373,7 @@ class Store:
     def _take(self) -> CoopError | None:
         trap, error = self._cells.trap, self._cells.error
         if error:
-            found = take_error(error)
-            # A guest takes its stack when its first function is called, which may be long after its start.
-            return LimitExceeded("guests", f"{self.code.name}: {found}") if NO_STACK in str(found) else found
+            return refused_stack(self.code.name, take_error(error))
         return take_trap(trap) if trap else None
 
 

@@ -4,10 +4,22 @@ import ctypes as C
 import re
 
 from coop.engine.capi import ByteVec, FrameVec, held
-from coop.errors import CoopError, GuestTrap
+from coop.engine.dense import NO_MEMORY, TOO_LARGE
+from coop.engine.stacks import NO_STACK
+from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
 
 _PREFIXES = ("wasm trap: ", "error while executing at wasm backtrace:")
 _NUMBERED = re.compile(r"^\d+: ")
+
+_REFUSED = (
+    ("exceeds memory limits", "memory"),
+    (TOO_LARGE, "memory"),
+    (NO_MEMORY, "guests"),
+    ("mmap failed", "guests"),
+    ("exceeds table limits", "table_elements"),
+    ("table count too high", "table_elements"),
+)
+"""wasmtime's words for what is larger than a limit allows, and the limit."""
 
 
 def take_trap(trap: int) -> GuestTrap:
@@ -29,6 +41,22 @@ def take_error(error: int) -> CoopError:
     held.wasmtime_error_delete(error)
     text = message.take()
     return GuestTrap(_reason(text), names) if names else CoopError(_words(text))
+
+
+def why_not_instantiated(name: str, text: str) -> CoopError:
+    """Return the error for what wasmtime says of an instance of `name` that it does not make."""
+    for words, limit in _REFUSED:
+        if words in text:
+            return LimitExceeded(limit, f"{name}: {text}")
+    return LinkError(f"{name}: {text}")
+
+
+def refused_stack(name: str, error: CoopError) -> CoopError:
+    """Return the error of a call of `name`, which may be that there was no stack for it.
+
+    A guest takes its stack when its first function is called, which may be long after its start.
+    """
+    return LimitExceeded("guests", f"{name}: {error}") if NO_STACK in str(error) else error
 
 
 def new_trap(message: str) -> int:

@@ -4,6 +4,7 @@ No test here takes a time: a busy guest's slice is made an hour long, so that wh
 something else would never be let in at all.
 """
 
+import ctypes as C
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 import coop
 from coop.engine import Border
+from coop.engine.preempt import Ticker, _rt, _TimerSpec
 from coop.netpoll import make_poller
 from coop.scheduler import scheduler
 from tests.children import run_child
@@ -45,6 +47,7 @@ NAPS = """(module
       (local.set $seen (call $cpu))
       (local.set $times (i32.add (local.get $times) (i32.const 1)))
       (br_if $l (i32.lt_u (local.get $times) (i32.const 4)))))
+  (func (export "once") (call $compute (i64.const 25000000)) (call $nap (i64.const 1000000)))
   (func (export "evade")
     (loop $l (call $compute (i64.const 4000000)) (call $nap (i64.const 8000000)) (br $l))))"""
 """Computes and sleeps by turns; traps if its processor clock goes back."""
@@ -269,6 +272,28 @@ def test_a_guests_sleep_is_not_taken_off_what_it_has_computed():
 
     used = coop.run(main)
     assert 0.1 <= used.cpu_time <= used.wall_time - 0.24
+
+
+def repeating(ticker: Ticker) -> int:
+    """Count the timers that fire again and again."""
+    found = 0
+    for timer in ticker._timers:
+        spec = _TimerSpec()
+        assert _rt.timer_gettime(timer, C.byref(spec)) == 0
+        found += spec.interval_ns > 0
+    return found
+
+
+def test_a_busy_guest_that_waits_in_place_is_called_back_no_more():
+    def main() -> None:
+        with coop.Guest(module(NAPS)) as guest:
+            for _ in range(3):
+                before = guest.stats().slices
+                guest.call("once")
+                assert guest.stats().slices > before  # it was busy before it waited
+                assert repeating(border().slices(guest.module.engine)._ticker) == 0
+
+    coop.run(main)
 
 
 def test_a_guest_that_sleeps_before_each_slice_is_over_does_not_evade_its_limit():

@@ -13,6 +13,7 @@ from coop.engine.component.handles import Handles
 from coop.engine.component.linkage import ComponentLinkage
 from coop.engine.limits import Limits
 from coop.engine.store import Store
+from coop.engine.traps import why_not_instantiated
 from coop.errors import BugError, CoopError, GuestTrap, LimitExceeded, LinkError
 from coop.task import current
 from coop.wit.types import Result
@@ -78,7 +79,7 @@ class ComponentInstance(Store):
         if isinstance(found, GuestTrap):
             return found
         # What the border itself refuses has no frames.
-        return GuestTrap(text) if self._is_made else self._why_not_instantiated(text)
+        return GuestTrap(text) if self._is_made else why_not_instantiated(self.component.name, text)
 
     def _before_close(self) -> None:
         self.handles.close()
