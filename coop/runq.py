@@ -65,6 +65,10 @@ class RunQueue:
         self._virtual_ns, _, task = heappop(self._late)
         return task
 
+    def goes_on(self, task: Task) -> None:
+        """Take notice that `task` goes on after a slice, because nobody else can run."""
+        self._virtual_ns = task.virtual_ns = max(task.virtual_ns, self._virtual_ns)
+
     def hasten(self, task: Task) -> None:
         """Put `task` into the queue proper if it stands behind it: it has news to hear."""
         if not self._late:

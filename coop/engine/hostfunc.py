@@ -13,7 +13,7 @@ process.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from coop.engine.marshal import WASM_TYPE, check_value
 
@@ -25,6 +25,14 @@ AGAIN = -1
 
 AT_ONCE = -2
 """What a raw import answers when the wait is over already: the shim asks again without parking."""
+
+
+class Waits(Protocol):
+    """Something that a guest waits for."""
+
+    def wait(self) -> None:
+        """Park the current task until the guest may go on."""
+        ...
 
 
 @dataclass(frozen=True)

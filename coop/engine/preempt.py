@@ -120,8 +120,12 @@ class Ticker:
         """Fire after so long, and then again and again, until somebody calls `rest`."""
         self._turn ^= 1
         self._repeats = self._turn
+        self.postpone(after_ns)
+
+    def postpone(self, after_ns: int) -> None:
+        """Begin what repeats so much later.  A shot that gets lost by that is followed by others."""
         self._often.value_s, self._often.value_ns = divmod(after_ns, 1_000_000_000)
-        _rt.timer_settime(self._timers[self._turn], 0, self._again, None)
+        _rt.timer_settime(self._timers[self._repeats], 0, self._again, None)
 
     def rest(self) -> None:
         """End what repeats, whatever was armed since."""

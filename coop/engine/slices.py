@@ -10,7 +10,9 @@ sleeper or a client waits for it a tenth of a millisecond.
 
 The watcher can end only slices of a guest that runs with the GIL released.  One that
 computes and makes host calls all the time runs with the GIL held, since taking it anew
-for each call can cost more than all of them; it gets short slices.
+for each call can cost more than all of them; it gets short slices.  A busy server among
+them polls all the time, and is answered at once: it asks for everybody then, and as long
+as nobody else has news its slice begins anew.
 """
 
 from typing import TYPE_CHECKING
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 SHORT_NS = 1_000_000
 """The slice of a guest whose end nobody else can call for."""
+
+LOOK_NS = 500_000
+"""A busy guest that polls looks for the others so often, and so keeps the end of its slice away."""
 
 LEAST_NS = 20_000
 """A slice that ended before its guest has resumed would end nothing."""
@@ -69,6 +74,11 @@ class Slices:
             watcher.watch(self._engine)
         most_ns = self._slice_ns if watcher is not None else min(SHORT_NS, self._slice_ns)
         self._ticker.repeat(max(self._scheduler.slice_ns(most_ns), LEAST_NS))
+
+    def prolong(self) -> None:
+        """Begin the slice of the busy guest that runs now anew: it has seen to it that nobody waits."""
+        most_ns = min(SHORT_NS, self._slice_ns)
+        self._ticker.postpone(max(self._scheduler.slice_ns(most_ns), LEAST_NS))
 
     def end_busy(self) -> None:
         """Take notice that the guest has yielded, parked or ended."""

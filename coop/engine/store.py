@@ -25,20 +25,20 @@ one place where a guest gives up the thread, and everything rests on it.
 import ctypes as C
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from coop.clock import NEVER_NS, to_ns
 from coop.engine.admission import admit, left
 from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.cells import ERROR, Cells
-from coop.engine.config import Engine
-from coop.engine.hostfunc import Caller
+from coop.engine.code import Code
+from coop.engine.hostfunc import Caller, Waits
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
 from coop.engine.preempt import now_ns
 from coop.engine.sizes import Sizes
-from coop.engine.slices import Slices
+from coop.engine.slices import LOOK_NS, Slices
 from coop.engine.traps import refused_stack, take_error, take_trap
 from coop.errors import BugError, Busy, CoopError, GuestTrap, LimitExceeded
 from coop.task import RUNNING, Task, current
@@ -51,21 +51,6 @@ _MOST = (1 << 63) - 1
 _HEADROOM = 16
 """Python frames that must be free before a guest runs.  A host call that found none would fail before
 its first instruction, where no exception can be caught."""
-
-
-class Code(Protocol):
-    """What a guest runs: a module or a component."""
-
-    engine: Engine
-    name: str
-
-
-class Waits(Protocol):
-    """Something that a guest waits for."""
-
-    def wait(self) -> None:
-        """Park the current task until the guest may go on."""
-        ...
 
 
 class Store:
@@ -81,6 +66,7 @@ class Store:
     waits   -- the same, as an object: a guest that is parked in its `wait` keeps no frame of C for that
     failure -- what a host call raised on the fiber; raised again on the task
     cpu_ns  -- how long it has computed
+    is_busy -- whether it has used up a slice and computes on
     used_slices -- how often it has used up its slice
     weight  -- its share of the processor beside other busy guests
     """
@@ -94,7 +80,6 @@ class Store:
         "_budget_ns",
         "_cells",
         "_context",
-        "_is_busy",
         "_is_held",
         "_stop",
         "_store",
@@ -104,6 +89,7 @@ class Store:
         "code",
         "cpu_ns",
         "failure",
+        "is_busy",
         "limits",
         "linkage",
         "memory",
@@ -141,7 +127,7 @@ class Store:
         self.used_slices, self.weight = 0, 1.0
         self._border = border
         self._task: Task | None = None
-        self._is_busy = self._is_held = False
+        self.is_busy = self._is_held = False
         self._cells = Cells()
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
@@ -171,7 +157,7 @@ class Store:
     def cpu_now_ns(self) -> int:
         """Return how long it has computed, up to now; for a host call of its own."""
         used = now_ns() - self._begin_ns
-        return self.cpu_ns + (min(used, _thread_ns() - self._begin_thread_ns) if self._is_busy else used)
+        return self.cpu_ns + (min(used, _thread_ns() - self._begin_thread_ns) if self.is_busy else used)
 
     def take_cell(self) -> None:
         """Be the guest whose calls the border answers, until another one takes the cell."""
@@ -185,14 +171,14 @@ class Store:
         """
         task = self._task
         assert task is not None
-        cpu_ns = self.cpu_now_ns()
-        if cpu_ns > self._budget_ns:
+        if self.cpu_now_ns() > self._budget_ns:
             return False  # it is told when it parks
         slices = self._border.slices(self.code.engine)
-        if self._is_busy:
+        if self.is_busy:
             # Who waits is busy no more, and the shots that end its slices must not go on for it.
+            self._settle()
             slices.end_busy()
-            self._is_busy, self.cpu_ns, self._begin_ns = False, cpu_ns, now_ns()
+            self.is_busy = False
         begin = now_ns()
         self._border.scheduler.wait_here(task, until_ns)
         end = now_ns()
@@ -203,6 +189,23 @@ class Store:
             slices.begin(end)
             self._begun = slices.count
         return task.state is RUNNING
+
+    def look_around(self) -> None:
+        """Have the poller asked for everybody, in a call of a busy guest that polls and is answered at once.
+
+        That is what the end of its slice is for.  If nobody else can run, the slice begins anew: the guest is
+        neither suspended nor resumed, and no timer fires.  Otherwise it ends here.
+        """
+        if now_ns() - self._begin_ns < LOOK_NS:
+            return
+        self._settle()
+        scheduler, engine = self._border.scheduler, self.code.engine
+        if self.cpu_ns <= self._budget_ns and scheduler.look_here():
+            self._charge()
+            scheduler.runq.goes_on(self.task)
+            self._border.slices(engine).prolong()
+        else:
+            engine.increment_epoch()
 
     # -- life
 
@@ -300,7 +303,7 @@ class Store:
         """Poll `future` until it is done; see the module's picture."""
         border, flag = self._border, self._border.flag
         poll = poll_held = held.wasmtime_call_future_poll
-        self._is_busy, self._is_held, cut_in = False, True, -1
+        self.is_busy, self._is_held, cut_in = False, True, -1
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -310,7 +313,7 @@ class Store:
                     self.take_cell()
                 flag[0] = 1
                 border.called = False
-                if self._is_busy:
+                if self.is_busy:
                     slices.begin_busy(is_watched=poll is not poll_held)
                     self._begin_thread_ns = _thread_ns()
                 elif self._begun != slices.count:
@@ -319,7 +322,7 @@ class Store:
                     held.wasmtime_context_set_epoch_deadline(self._context, 1)
                     self._begun = slices.count
                 self._begin_ns = begin = now_ns()
-                if not self._is_busy and begin >= slices.due_ns:
+                if not self.is_busy and begin >= slices.due_ns:
                     # In this order: begun first, the shot could be over before the deadline is set.
                     held.wasmtime_context_set_epoch_deadline(self._context, 1)
                     slices.begin(begin)
@@ -327,7 +330,7 @@ class Store:
                 done = poll(future)
                 task.pinned = False
                 used = now_ns() - self._begin_ns
-                if self._is_busy:
+                if self.is_busy:
                     slices.end_busy()
                     used = min(used, _thread_ns() - self._begin_thread_ns)
                 self.cpu_ns += used
@@ -335,17 +338,17 @@ class Store:
                     return
                 pending, waits = self.pending, self.waits
                 if waits is not None or pending is not None:
-                    self._is_busy, poll = False, poll_held
+                    self.is_busy, poll = False, poll_held
                     self.waits = self.pending = None
                     if waits is not None:
                         waits.wait()
                     elif pending is not None:
                         pending()
-                elif not self._is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
+                elif not self.is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
                     # Once a turn: a call that never parks would go on like this for ever.
                     cut_in = border.scheduler.turns
                 else:
-                    self._is_busy = True
+                    self.is_busy = True
                     poll = poll_held if border.called else released.wasmtime_call_future_poll
                     self.used_slices += 1
                     self.pause_late()
@@ -357,7 +360,7 @@ class Store:
                     raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {limit} s")
         finally:
             task.pinned = False
-            if self._is_busy:
+            if self.is_busy:
                 slices.end_busy()
             held.wasmtime_call_future_delete(future)
             self._is_held = False
@@ -365,10 +368,18 @@ class Store:
 
     def pause_late(self) -> None:
         """Yield to everybody who is ready, and to the busy guests that have had less of the processor."""
-        task = self.task
-        task.virtual_ns += int((self.cpu_ns - self._told_ns) / self.weight)
+        self._charge()
+        self.task.pause(late=True)
+
+    def _charge(self) -> None:
+        """Tell its task what it has computed, which decides among busy guests who goes first."""
+        self.task.virtual_ns += int((self.cpu_ns - self._told_ns) / self.weight)
         self._told_ns = self.cpu_ns
-        task.pause(late=True)
+
+    def _settle(self) -> None:
+        """Bring the account up to date, in a call of the guest's."""
+        self.cpu_ns, self._begin_ns = self.cpu_now_ns(), now_ns()
+        self._begin_thread_ns = _thread_ns()
 
     def _take(self) -> CoopError | None:
         trap, error = self._cells.trap, self._cells.error

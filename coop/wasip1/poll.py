@@ -16,7 +16,7 @@ the guest's userdata, not an index.
    once, as if a time-out of zero stood beside it.
 3. The array is parsed once.  When the shim asks again after the park, the guest has
    not run, and what was parsed still holds.  What holds from one call to the next is
-   up to `sublist`; a clock at the front, as Go puts it, is looked at apart.
+   up to `sublist` and `keptlist`; a clock at the front, as Go puts it, is looked at apart.
 4. A clock alone, which is how guests sleep, takes no list and queues up nowhere.
 5. The guest's one waiter stays queued at each file it has polled, so a guest that
    polls the same thousand files again queues up for none.  It leaves a file when
@@ -46,8 +46,9 @@ from coop.wasip1.abi import (
     events_layout,
 )
 from coop.wasip1.errno import Errno
+from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, KeptList, Named, PlainList, Refused, SubList
+from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, Named, PlainList, Refused, SubList
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -58,6 +59,9 @@ _pack_u32 = U32.pack_into
 
 _NO_FILES = PlainList()
 """What a clock alone names; empty for ever, and one for all guests."""
+
+_PLAIN_CALLS = 32
+"""While arrays change all over, so many are taken plainly before another one is kept."""
 
 ClockSub = tuple[int, int]
 """A parsed subscription for a moment on the scheduler's clock: userdata, nanoseconds."""
@@ -71,7 +75,7 @@ class Poll:
 
     __slots__ = (
         "_list _plain _kept _clocks _bad_clocks _tag _due_ns "
-        "_wasi _limit _waiter _watched _queued _polled _inside _parked fds stdin"
+        "_plain_calls _wasi _limit _waiter _watched _queued _polled _inside _parked fds stdin"
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
@@ -81,6 +85,7 @@ class Poll:
         self.fds = wasi.fds
         self._plain = _NO_FILES
         self._kept: KeptList | None = None
+        self._plain_calls = 0
         self._list: SubList = self._plain  # what the present call, or the last one, named
         # Most calls have one clock, which needs no list: the tag of the first, and the earliest moment.
         self._clocks: list[ClockSub] | tuple[()] = ()
@@ -119,6 +124,8 @@ class Poll:
             else:
                 array = older.translate(memory.view[subscriptions : subscriptions + size])
                 self._parse(memoryview(array), 0, count)
+            if self._wasi.instance.is_busy:
+                self._wasi.instance.look_around()
         found = self._look()
         if not found or (self._tag is not None and self._should_ask(found)):
             found = self._look() if self._wait_here() else []
@@ -160,13 +167,18 @@ class Poll:
             subscriptions += SUBSCRIPTION_SIZE
             count -= 1
         array = bytes(view[subscriptions : subscriptions + count * SUBSCRIPTION_SIZE])
-        if count <= SHORT or not self._wasi.scheduler.poller.permanent:
+        if count <= SHORT or self._plain_calls or not self._wasi.scheduler.poller.permanent:
             if self._plain is _NO_FILES:
                 self._plain = PlainList()
+            if self._plain_calls:
+                self._plain_calls -= 1
             self._list = self._plain
+            self._plain.take(array, self.fds.version, self)
         else:
-            self._list = self._kept = self._kept or self._keep()
-        self._list.take(array, self.fds.version, self)
+            kept = self._list = self._kept = self._kept or self._keep()
+            kept.take(array, self.fds.version, self)
+            if kept.anew > 1:
+                kept.anew, self._plain_calls = 0, _PLAIN_CALLS
         if self._list.clocks:
             for at in sorted(self._list.clocks):
                 self._add_clock(array, at * SUBSCRIPTION_SIZE)

@@ -13,8 +13,9 @@ from coop.netpoll.contract import READ
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1 import sublist
 from coop.wasip1.abi import SUBSCRIPTION_SIZE as SIZE
-from coop.wasip1.poll import Poll
-from coop.wasip1.sublist import KeptList, PlainList, Refused, differing
+from coop.wasip1.keptlist import KeptList, differing
+from coop.wasip1.poll import _PLAIN_CALLS, Poll
+from coop.wasip1.sublist import PlainList, Refused
 from tests.wasip1.script import EVENTS, OUT, SUBS, Script, clock_sub, fd_sub
 
 CONNECTIONS = 5
@@ -141,6 +142,7 @@ def test_the_kept_list_says_what_the_plain_one_says(tmp_path_factory: Any, steps
         sockets.extend([listener, *ours, *world.peers])
         with world.guest, pytest.MonkeyPatch.context() as patch:
             patch.setattr("coop.scheduler._FRESH_NS", 0)  # so that each poll asks, or none
+            patch.setattr("coop.wasip1.poll._PLAIN_CALLS", 0)
             for step in steps:
                 world.do(step)
                 patch.setattr("coop.wasip1.poll.SHORT", 0)
@@ -264,6 +266,24 @@ def test_an_array_that_differs_all_over_is_taken_anew():
     kept.take(array_of(1000, first=500), 0, table)
     assert kept._array == array_of(1000, first=500)
     assert differing(array_of(1000), array_of(1000, first=500), most=125) is None
+
+
+def test_arrays_that_change_all_over_again_and_again_are_taken_plainly_for_a_while():
+    def main() -> list[bool]:
+        left, right = socket.socketpair()
+        with left, right, Script(connections=[left]) as guest:
+            poll: Poll = guest.guest._wasi.poll  # type: ignore[union-attr]
+
+            def is_kept(first: int) -> bool:
+                events = guest.poll(*[fd_sub(n, WRITE_SUB, 3) for n in range(first, first + 100)])
+                assert [event[0] for event in events] == list(range(first, first + 100))
+                return isinstance(poll._list, KeptList)
+
+            changing = [is_kept(first) for first in range(0, 300, 100)]
+            calm = [is_kept(0) for _ in range(_PLAIN_CALLS + 2)]
+            return changing + calm[-4:]
+
+    assert coop.run(main) == [True, True, False, False, True, True, True]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.lists(st.integers(0, 3), max_size=40))
