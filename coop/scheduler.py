@@ -237,7 +237,7 @@ class Scheduler:
 
     def is_idle(self) -> bool:
         """Whether nobody but the current task can run: then `wait_here` may wait."""
-        return not (self.runq or self._posted)
+        return not self.runq and not self._posted
 
     def has_fresh_answer(self) -> bool:
         """Whether the poller was asked so recently that its answer passes for the present one."""

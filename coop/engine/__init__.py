@@ -4,9 +4,10 @@ Read `instance` first: its loop is where a guest gives up the thread.
 """
 
 from coop.engine.border import Border
-from coop.engine.hostfunc import AGAIN, AT_ONCE, Caller, HostFunction, ImportTable, RawImport, host_function
+from coop.engine.hostfunc import Caller, HostFunction, ImportTable, RawImport, host_function
 from coop.engine.instance import Instance
 from coop.engine.limits import Limits
+from coop.engine.marshal import AGAIN, AT_ONCE
 from coop.engine.memory import Memory, OutOfBounds
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS

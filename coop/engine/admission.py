@@ -9,6 +9,8 @@ allows.  A dense guest takes no maps, and a slot for its memory and its stack.
 So a guest that would come near a limit is refused while there is still room to say so.
 Counting maps is slow where there are many.  So what is left is counted, then every guest
 is charged with the most it may take, until that much is gone; then it is counted again.
+
+A third thing is asked before each call: frames of Python, for what the guest calls.
 """
 
 import time
@@ -33,6 +35,10 @@ _MAPS_BESIDES = 4
 
 _SPACE_OF_MEMORY = (4 << 30) + (64 << 20)
 """The reservation, and what wasmtime guards around it."""
+
+_HEADROOM = 16
+"""Python frames that must be free before a guest runs.  A host call that found none would fail before
+its first instruction, where no exception can be caught."""
 
 _LOOK_SHARE = 20
 """A refusal holds without another look for so many times as long as the look took."""
@@ -108,3 +114,9 @@ def admit(border: "Border", engine: "Engine", memories: int) -> None:
 def left() -> None:
     """Take notice that a guest has ended: there may be room again."""
     _account.full_until_ns = 0
+
+
+def require_frames(count: int = _HEADROOM) -> None:
+    """Raise RecursionError unless so many more frames fit."""
+    if count:
+        require_frames(count - 1)

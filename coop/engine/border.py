@@ -19,6 +19,7 @@ them is being polled: suspending clears it, and resuming sets it.
 """
 
 import ctypes as C
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ from coop.engine.marshal import (
 )
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
-from coop.engine.shim import PARK, TRY_MODULE, shim_text
+from coop.engine.shim import TRY_MODULE, shim_text
 from coop.engine.signatures import FuncType
 from coop.engine.slices import Slices
 from coop.engine.traps import new_trap, take_error
@@ -62,6 +63,7 @@ class Border:
     instance, state, caller -- the guest that runs now: its engine half, the state its raw
                                imports work on, and what its host functions are told
     called                  -- whether a guest has called a host function since somebody set this to False
+    is_back                 -- whether the guest that runs now was resumed, and has to look after its slice
     flag                    -- flag[0] is 1 when the pending host call may go on
     slice_ns                -- how long a busy guest runs before the others get a turn
     """
@@ -72,7 +74,7 @@ class Border:
         self.instance: Store | None = None
         self.state: Any = None
         self.caller: Caller | None = None
-        self.called = False
+        self.called = self.is_back = False
         self.flag = (C.c_ubyte * 2)(0, 0)
         self.instances: dict[Store, None] = {}
         """Every instance with a store, so that none outlives the run."""
@@ -176,12 +178,12 @@ class Linkage:
         functions: tuple[HostFunction, ...],
     ) -> None:
         self._wanted = wanted
+        self._fits: weakref.ref[Module] | None = None  # whose imports were looked at last
         self.linker: int = held.wasmtime_linker_new(engine.address)
         self.shims: list[tuple[bytes, int]] = []
         self._border = border
         self._offered: dict[tuple[str, str], FuncType] = {}
         self._keep: list[Any] = [tables, functions]
-        self._define_park()
         for table in tables:
             self._add_table(engine, table)
         for function in functions:
@@ -189,6 +191,8 @@ class Linkage:
 
     def require(self, module: Module) -> None:
         """Raise LinkError, naming each, unless every import of `module` is here and of the right type."""
+        if self._fits is not None and self._fits() is module:
+            return
         missing = []
         for wanted in module.imports:
             offered = self._offered.get((wanted.module, wanted.name))
@@ -198,6 +202,7 @@ class Linkage:
                 missing.append(f"{wanted} has type {_show(wanted.type)}, provided is {_show(offered)}")
         if missing:
             raise LinkError(f"{module.name}: import {'; import '.join(missing)}")
+        self._fits = weakref.ref(module)
 
     def close(self) -> None:
         """Delete the pre-instances, then the linker."""
@@ -226,7 +231,7 @@ class Linkage:
             if raw.parks:
                 parking.add(raw.name)
             module = TRY_MODULE + table.module if raw.parks else table.module
-            trampoline = compile_raw(self._border, raw.call, raw.params, raw.results, fail, raw.name)
+            trampoline = compile_raw(self._border, raw, fail, held.wasmtime_context_set_epoch_deadline)
             self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
         if parking:
             self._add_shim(engine, table, parking)
@@ -316,15 +321,6 @@ class Linkage:
 
         callback = AsyncCallback(start)
         self._define(held.wasmtime_linker_define_async_func, module, name, params, results, callback)
-
-    def _define_park(self) -> None:
-        """Define what the shims call to suspend the guest; the raw import has said what to wait for."""
-        suspend = self._border.suspender()
-
-        def start(*arguments: int) -> None:
-            suspend(arguments[-1])
-
-        self._define(held.wasmtime_linker_define_async_func, *PARK, (), (), AsyncCallback(start))
 
     def _define(
         self,

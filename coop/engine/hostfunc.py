@@ -20,12 +20,6 @@ from coop.engine.marshal import WASM_TYPE, check_value
 if TYPE_CHECKING:
     from coop.engine.memory import Memory
 
-AGAIN = -1
-"""What a raw import answers when it would block: the shim parks the guest and asks again."""
-
-AT_ONCE = -2
-"""What a raw import answers when the wait is over already: the shim asks again without parking."""
-
 
 class Waits(Protocol):
     """Something that a guest waits for."""
@@ -39,8 +33,8 @@ class Waits(Protocol):
 class RawImport:
     """A WASI function.
 
-    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `pending`, or in
-             `waits`, what is to be waited for
+    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `waits` what is to
+             be waited for
     parks -- whether it may answer AGAIN
     """
 

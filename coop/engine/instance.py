@@ -48,22 +48,22 @@ class Instance(Store):
             if type(error) is not CoopError:
                 raise
             raise why_not_instantiated(self.module.name, str(error)) from None
-        self.sizes.attach(self._context, self._cells, self.module.others)
+        self.sizes.attach(self.context, self._cells, self.module.others)
 
     def _instantiate(self) -> None:
         self._linker = held.wasmtime_linker_clone(self.linkage.linker)
         shim = Handle()
         for name, pre in self.linkage.shims:
-            self._await(held.wasmtime_instance_pre_instantiate_async, pre, self._context, C.byref(shim))
+            self._await(held.wasmtime_instance_pre_instantiate_async, pre, self.context, C.byref(shim))
             error = held.wasmtime_linker_define_instance(
-                self._linker, self._context, name, len(name), C.byref(shim)
+                self._linker, self.context, name, len(name), C.byref(shim)
             )
             if error:
                 raise take_error(error)
         self._await(
             held.wasmtime_linker_instantiate_async,
             self._linker,
-            self._context,
+            self.context,
             self.module.address,
             C.addressof(self._cells) + INSTANCE,
         )
@@ -105,11 +105,11 @@ class Instance(Store):
         out = (Val * len(results))() if results else None
         if self.is_dead:
             raise CoopError(f"{self.module.name}: call {name}: the guest has ended")
-        is_there = take_function(self._context, self._cells, name)
+        is_there = take_function(self.context, self._cells, name)
         assert is_there, name
         self._await(
             held.wasmtime_func_call_async,
-            self._context,
+            self.context,
             C.addressof(self._cells) + FUNCTION,
             arguments,
             len(params),

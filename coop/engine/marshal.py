@@ -43,6 +43,12 @@ _TAGGED = {
     "f64": "8xd16x",
 }
 _TAGGED_SIZE = 32
+
+AGAIN = -1
+"""What a raw import answers when it would block: the shim parks the guest and asks again."""
+
+AT_ONCE = -2
+"""What a raw import answers when the wait is over already: the shim asks again without parking."""
 _U64 = struct.Struct("<Q")
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _TAGGED_BYTES = struct.Struct("<Q8s")
@@ -94,21 +100,26 @@ def _call(subject: str, params: Sequence[str]) -> tuple[list[str], str]:
 
 def compile_raw(
     border: Any,
-    call: Callable[..., Any],
-    params: Sequence[str],
-    results: Sequence[str],
+    raw: Any,
     fail: Callable[[int, BaseException], int],
-    name: str,
+    set_deadline: Callable[[int, int], object],
 ) -> Callable[[int, int, int], int]:
     """Compose the Python half of a raw import, which works on `border.state` and answers an i32 or nothing.
 
+    raw  -- the `RawImport`
     fail -- told of an exception; returns the address of a trap, or 0 after storing a result
+    set_deadline -- set_deadline(context, epochs from now): how a guest that has to wait is suspended
     """
-    lines, answer = _call("state", params)
-    lines.append(f"pack(space, at - 1, {answer})" if results else answer)
-    scope = {"border": border, "call": call, "fail": fail, "space": space}
-    scope |= {"unpack": _layout(params, _SLOT).unpack_from, "pack": struct.Struct("<i").pack_into}
-    return _compile(name, lines, scope)
+    lines, answer = _call("state", raw.params)
+    if raw.parks:
+        lines = ["if border.is_back: border.instance.came_back()", *lines]
+        lines += [f"r = {answer}", "if r == again: set_deadline(border.instance.context, 0)"]
+        answer = "r"
+    lines.append(f"pack(space, at - 1, {answer})" if raw.results else answer)
+    scope = {"border": border, "call": raw.call, "fail": fail, "space": space}
+    scope |= {"unpack": _layout(raw.params, _SLOT).unpack_from, "pack": struct.Struct("<i").pack_into}
+    scope |= {"again": AGAIN, "set_deadline": set_deadline}
+    return _compile(raw.name, lines, scope)
 
 
 def compile_fast(

@@ -10,24 +10,28 @@ The loop reads like any park-on-EAGAIN loop, only that it is wasm.  A call that
 does not block never pays for the suspension, and the answer "would block" never
 reaches the guest.  Where nobody else could run, Python has waited by the time it
 answers, and the shim tries again at once.
+
+To park, the shim calls a function that does nothing.  At the entry of each function
+wasmtime looks whether the guest's time is over, and with the answer "would block"
+goes a deadline that has passed.  An import that suspends would do the same for twice
+the price.  But wasmtime sets the next deadline when it resumes the guest, and a shot
+that was to end the slice may be over by then; so the try that follows looks whether
+one is still to come (`Store.came_back`).
 """
 
 from collections.abc import Collection
 
-from coop.engine.hostfunc import AGAIN, AT_ONCE, ImportTable, RawImport
-from coop.engine.marshal import WASM_TYPE
+from coop.engine.hostfunc import ImportTable, RawImport
+from coop.engine.marshal import AGAIN, AT_ONCE, WASM_TYPE
 
 TRY_MODULE = "coop try "
 """Before a table's module, the module under which its shim finds the functions that never block."""
-
-PARK = ("coop", "park")
-"""The import that suspends the guest until its task has waited."""
 
 
 def shim_text(table: ImportTable, names: Collection[str]) -> str:
     """Return the WAT of the shim for those imports of `table`, all of which park, that have these names."""
     functions = [(raw, *_types(raw)) for raw in table.imports if raw.name in names]
-    lines = ["(module", f'  (import "{PARK[0]}" "{PARK[1]}" (func $park))']
+    lines = ["(module"]
     lines += [
         f'  (import "{TRY_MODULE}{table.module}" "{raw.name}" (func $try_{raw.name} {params} {results}))'
         for raw, params, results in functions
@@ -43,7 +47,7 @@ def shim_text(table: ImportTable, names: Collection[str]) -> str:
             f"        (then (call $park) (br $again))))\n"
             f"    (local.get $answer))"
         )
-    return "\n".join([*lines, ")"])
+    return "\n".join([*lines, "  (func $park))"])
 
 
 def _types(raw: RawImport) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coop.clock import NEVER_NS, to_ns
-from coop.engine.admission import admit, left
+from coop.engine.admission import admit, left, require_frames
 from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.cells import ERROR, Cells
@@ -48,10 +48,6 @@ _thread_ns = time.thread_time_ns
 _MOST = (1 << 63) - 1
 """The largest limit that can be told to wasmtime; ctypes would cut a larger one to its low bits."""
 
-_HEADROOM = 16
-"""Python frames that must be free before a guest runs.  A host call that found none would fail before
-its first instruction, where no exception can be caught."""
-
 
 class Store:
     """One guest in its store.
@@ -62,8 +58,9 @@ class Store:
     state   -- what its imports work on
     memory  -- its memory; empty until it is instantiated, and of a component
     sizes   -- how near it came to the limits of memory and tables
-    pending -- what the task has to do before the guest goes on; set by a host call
-    waits   -- the same, as an object: a guest that is parked in its `wait` keeps no frame of C for that
+    context -- what wasmtime's calls want to see of it
+    pending -- what the task has to do before the guest goes on; set by a host function that suspends it
+    waits   -- what the task has to wait for before the guest goes on; set by a raw import
     failure -- what a host call raised on the fiber; raised again on the task
     cpu_ns  -- how long it has computed
     is_busy -- whether it has used up a slice and computes on
@@ -79,7 +76,6 @@ class Store:
         "_border",
         "_budget_ns",
         "_cells",
-        "_context",
         "_is_held",
         "_stop",
         "_store",
@@ -87,6 +83,7 @@ class Store:
         "_told_ns",
         "caller",
         "code",
+        "context",
         "cpu_ns",
         "failure",
         "is_busy",
@@ -132,7 +129,7 @@ class Store:
         self._stop: BaseException | None = None
         admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
-        self._context: int = held.wasmtime_store_context(self._store)
+        self.context: int = held.wasmtime_store_context(self._store)
         border.instances[self] = None
         held.wasmtime_store_limiter(
             self._store,
@@ -140,8 +137,8 @@ class Store:
             -1 if limits.table_elements is None else min(limits.table_elements, _MOST),
             *most,
         )
-        held.wasmtime_context_set_epoch_deadline(self._context, 1)
-        held.wasmtime_context_epoch_deadline_async_yield_and_update(self._context, 1)
+        held.wasmtime_context_set_epoch_deadline(self.context, 1)
+        held.wasmtime_context_epoch_deadline_async_yield_and_update(self.context, 1)
 
     @property
     def task(self) -> Task:
@@ -164,6 +161,17 @@ class Store:
         border = self._border
         border.instance, border.state, border.caller = self, self.state, self.caller
 
+    def came_back(self) -> None:
+        """See to it that the slice ends, in a try that follows a park: the deadline was set just now.
+
+        A shot that is still to come counts, and it comes after `due_ns`.
+        """
+        self._border.is_back = False
+        slices = self._border.slices(self.code.engine)
+        now = now_ns()
+        if now >= slices.due_ns:
+            slices.begin(now)
+
     def wait_here(self, until_ns: int) -> bool:
         """Wait in the hub's place, if nobody else can run; True if the guest may go on at once.
 
@@ -185,7 +193,7 @@ class Store:
         self._begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
         if end >= slices.due_ns:
             # During the wait; a guest that has waited deserves a fresh one.  In this order, as in `_drive`.
-            held.wasmtime_context_set_epoch_deadline(self._context, 1)
+            held.wasmtime_context_set_epoch_deadline(self.context, 1)
             slices.begin(end)
             self._begun = slices.count
         return task.state is RUNNING
@@ -261,7 +269,7 @@ class Store:
             raise BugError(
                 f"call {self.code.name}: a host function declared parks=False must not run a guest"
             )
-        _leave_room(_HEADROOM)
+        require_frames()
 
     def _await(self, begin: Callable[..., int], *arguments: Any) -> None:
         """Begin an asynchronous operation of the store and drive it to its end.
@@ -304,6 +312,7 @@ class Store:
         border, flag = self._border, self._border.flag
         poll = poll_held = held.wasmtime_call_future_poll
         self.is_busy, self._is_held, cut_in = False, True, -1
+        waits: Waits | None = None
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -312,19 +321,19 @@ class Store:
                 if border.instance is not self:
                     self.take_cell()
                 flag[0] = 1
-                border.called = False
+                border.called, border.is_back = False, waits is not None
                 if self.is_busy:
                     slices.begin_busy(is_watched=poll is not poll_held)
                     self._begin_thread_ns = _thread_ns()
-                elif self._begun != slices.count:
+                elif waits is None and self._begun != slices.count:
                     # Its deadline may be over, and it would yield at once.  Set before the time is taken:
                     # the shot that is to reach it fires after `due_ns`.
-                    held.wasmtime_context_set_epoch_deadline(self._context, 1)
+                    held.wasmtime_context_set_epoch_deadline(self.context, 1)
                     self._begun = slices.count
                 self._begin_ns = begin = now_ns()
                 if not self.is_busy and begin >= slices.due_ns:
                     # In this order: begun first, the shot could be over before the deadline is set.
-                    held.wasmtime_context_set_epoch_deadline(self._context, 1)
+                    held.wasmtime_context_set_epoch_deadline(self.context, 1)
                     slices.begin(begin)
                     self._begun = slices.count
                 done = poll(future)
@@ -344,14 +353,16 @@ class Store:
                         waits.wait()
                     elif pending is not None:
                         pending()
-                elif not self.is_busy and slices.was_cut_short(used) and cut_in != border.scheduler.turns:
-                    # Once a turn: a call that never parks would go on like this for ever.
-                    cut_in = border.scheduler.turns
                 else:
+                    is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True
                     poll = poll_held if border.called else released.wasmtime_call_future_poll
-                    self.used_slices += 1
-                    self.pause_late()
+                    if is_cut and cut_in != border.scheduler.turns:
+                        # It goes on, once a turn: a call that never parks would do so for ever.
+                        cut_in = border.scheduler.turns
+                    else:
+                        self.used_slices += 1
+                        self.wait()
                 if self._stop is not None:
                     # Its interrupt may stand behind another one, or host code may have swallowed it.
                     raise self._stop
@@ -366,8 +377,8 @@ class Store:
             self._is_held = False
             self.pending = self.waits = None
 
-    def pause_late(self) -> None:
-        """Yield to everybody who is ready, and to the busy guests that have had less of the processor."""
+    def wait(self) -> None:
+        """Yield to who is ready and to busy guests that have had less; in `waits` for a call that is long."""
         self._charge()
         self.task.pause(late=True)
 
@@ -386,9 +397,3 @@ class Store:
         if error:
             return refused_stack(self.code.name, take_error(error))
         return take_trap(trap) if trap else None
-
-
-def _leave_room(frames: int) -> None:
-    """Raise RecursionError unless so many more frames fit."""
-    if frames:
-        _leave_room(frames - 1)

@@ -50,7 +50,7 @@ def fd_readdir(wasi: Wasi, fd: int, buffer: int, size: int, cookie: int, used: i
         cookie = found[-1].next
     if done < size:
         wasi.listed = (done, cookie)
-        wasi.instance.pending = wasi.instance.pause_late
+        wasi.instance.waits = wasi.instance
         return AGAIN
     memory.pack(U32, used, done)
     return 0

@@ -17,7 +17,7 @@ from coop.netpoll.contract import MODE_NAMES
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.waiter import Waiter
 from coop.scheduler import Scheduler
-from coop.task import READY, current
+from coop.task import READY, Task, current
 
 
 class FileWait:
@@ -55,7 +55,7 @@ class FileWait:
 
     def _wait_here(self, file: OpenFile) -> bool:
         """Wait on the guest's fiber; True if it may try again at once."""
-        waiter = self._arm(file)
+        waiter = self._arm(file, self._instance.task)
         try:
             return self._instance.wait_here(file.deadline_ns(self._mode)) and waiter.fired
         finally:
@@ -73,23 +73,23 @@ class FileWait:
                 file.wait(mode)
                 return
             while not file.ready & mode:
-                file.require(mode, "wait for")
-                self._arm(file)
+                self._arm(file, task)
                 try:
                     task.park(self)
                 finally:
                     self._disarm(file)
+                file.require(mode, "wait for")
         except (Closed, DeadlineExceeded, NotPollable):
             # The try that follows meets the same and answers with its errno; but an error of the user's
             # Python would be met again and again.
             if file.runs_user_code:
                 raise
 
-    def _arm(self, file: OpenFile) -> Waiter:
+    def _arm(self, file: OpenFile, task: Task) -> Waiter:
         waiter, poller = self._waiter, file.poller
         assert waiter is not None
         assert poller is not None
-        waiter.task = self._instance.task
+        waiter.task = task
         waiter.fired = False
         poller.waiters += 1
         if not poller.permanent:

@@ -18,9 +18,8 @@ the guest's userdata, not an index.
    not run, and what was parsed still holds.  What holds from one call to the next is
    up to `sublist` and `keptlist`; a clock at the front, as Go puts it, is looked at apart.
 4. A clock alone, which is how guests sleep, takes no list and queues up nowhere.
-5. The guest's one waiter stays queued at each file it has polled, so a guest that
-   polls the same thousand files again queues up for none.  It leaves a file when
-   the guest closes it.
+5. The guest's one waiter stays queued at each file it has polled, until the guest
+   closes it: to poll the same thousand files again it queues up for none.
 """
 
 from collections.abc import Sequence
@@ -87,7 +86,7 @@ class Poll:
         self._kept: KeptList | None = None
         self._plain_calls = 0
         self._list: SubList = self._plain  # what the present call, or the last one, named
-        # Most calls have one clock, which needs no list: the tag of the first, and the earliest moment.
+        # Most calls have one clock: the tag of the first, and the earliest moment.
         self._clocks: list[ClockSub] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()
         self._tag: int | None = None
@@ -137,6 +136,10 @@ class Poll:
             self._wasi.instance.waits = self
             return AGAIN
         self._parked = False
+        return self._tell(found, events, out)
+
+    def _tell(self, found: list[int], events: int, out: int) -> int:
+        """Store the events, and how many they are; returns the errno of success."""
         nevents = len(found) // 5
         view = self._wasi.memory.view
         if nevents == 1:
@@ -170,8 +173,7 @@ class Poll:
         if count <= SHORT or self._plain_calls or not self._wasi.scheduler.poller.permanent:
             if self._plain is _NO_FILES:
                 self._plain = PlainList()
-            if self._plain_calls:
-                self._plain_calls -= 1
+            self._plain_calls = max(0, self._plain_calls - 1)
             self._list = self._plain
             self._plain.take(array, self.fds.version, self)
         else:

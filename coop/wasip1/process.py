@@ -115,7 +115,7 @@ def random_get(wasi: Wasi, buffer: int, length: int) -> int:
     if end == length:
         return 0
     wasi.filled = end
-    wasi.instance.pending = wasi.instance.pause_late
+    wasi.instance.waits = wasi.instance
     return AGAIN
 
 
@@ -125,12 +125,19 @@ def sched_yield(wasi: Wasi) -> int:
         wasi.has_yielded = False
         return 0
     wasi.has_yielded = True
-    wasi.instance.pending = _pause
+    wasi.instance.waits = _TURN
     return AGAIN
 
 
-def _pause() -> None:
-    current().pause()
+class _Turn:
+    """Stands for the turn of everybody who is ready."""
+
+    def wait(self) -> None:
+        """Yield."""
+        current().pause()
+
+
+_TURN = _Turn()
 
 
 def proc_exit(wasi: Wasi, code: int) -> None:

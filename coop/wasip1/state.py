@@ -36,16 +36,17 @@ class Wasi:
     args, env -- what it is told of its command line and environment, without the closing NUL
     clocks, random -- where time and randomness come from
     poll      -- its `poll_oneoff`
-    has_yielded, received, filled, listed -- what the call that is asked again after a park has done so far
+    has_yielded, received, filled, listed, done -- what the call that is asked again after a park has done so
+                 far; of work in a thread, True or its error
     """
 
     __slots__ = (
-        "_done",
         "_file_wait",
         "_told",
         "args",
         "bytes_per_call",
         "clocks",
+        "done",
         "env",
         "fds",
         "filled",
@@ -85,7 +86,7 @@ class Wasi:
         self.received = self.filled = 0
         self.listed: tuple[int, int] | None = None
         self._file_wait: FileWait | None = None
-        self._done: Exception | bool = False
+        self.done: Exception | bool = False
         self._told: tuple[str, ...] = ()
 
     def block_on(self, file: OpenFile, mode: int) -> int:
@@ -109,21 +110,13 @@ class Wasi:
         For an import that parks: it returns what this returns, and is asked again when the work is done;
         then this returns 0, or raises what `work` raised.
         """
-        done, self._done = self._done, False
+        done, self.done = self.done, False
         if not done:
-            self.instance.pending = lambda: self._work(work)
+            self.instance.waits = _Work(self, work)
             return AGAIN
         if isinstance(done, Exception):
             raise done
         return 0
-
-    def _work(self, work: Callable[[], None]) -> None:
-        try:
-            run_in_thread(work)
-        except Exception as error:
-            self._done = error
-        else:
-            self._done = True
 
     def buffer(self, iovs: int) -> memoryview:
         """Return the one buffer of an iovec array of one; otherwise as `buffers`."""
@@ -185,6 +178,23 @@ class Wasi:
         if self._file_wait is not None:
             self._file_wait.close()
         self.fds.close_all()
+
+
+class _Work:
+    """Stands for work in a helper thread, whose end is noted in `wasi.done`."""
+
+    def __init__(self, wasi: Wasi, work: Callable[[], None]) -> None:
+        self._wasi = wasi
+        self._call = work
+
+    def wait(self) -> None:
+        """Have it done, and park meanwhile."""
+        try:
+            run_in_thread(self._call)
+        except Exception as error:
+            self._wasi.done = error
+        else:
+            self._wasi.done = True
 
 
 def answer_to(wasi: Wasi, error: BaseException) -> int | None:

@@ -500,7 +500,7 @@ running.wait()
     )
 
 
-@pytest.mark.parametrize("where", ["the first slice", "a later slice"])
+@pytest.mark.parametrize("where", ["the first slice", "a later slice", "a slice after a park"])
 def test_a_shot_that_is_over_before_a_guest_resumes_does_not_let_it_run_for_ever(where: str):
     """The processor is taken away between the arming of the slice's end and the guest's resumption."""
     in_child(
@@ -522,15 +522,24 @@ def stalled(arm):
 first, busy = slices.Slices.begin, slices.Slices.begin_busy
 slices.Slices.begin, slices.Slices.begin_busy = stalled(first), stalled(busy)
 stall = {where!r} == "the first slice"
+nap = {where!r} == "a slice after a park"
+text = '''(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "go")
+    (i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 30000000))
+    (if (i32.const %d) (then (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))
+    (loop $l (br $l))))''' % nap
 
 def main():
     global stall
-    module = coop.Module.from_bytes('(module (func (export "go") (loop $l (br $l))))')
-    task = coop.spawn(coop.Guest(module).call, "go")
+    task = coop.spawn(coop.Guest(coop.Module.from_bytes(text)).call, "go")
     task.observe()
     for _ in range(5):
         coop.pause()
     stall = True
+    while nap and not taken:  # somebody is always ready, so that the guest parks and does not wait in place
+        coop.pause()
     coop.sleep(0.05)
     assert taken
 

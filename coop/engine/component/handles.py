@@ -280,7 +280,7 @@ class Lender:
         out = self._out
         handle = _get_word(space, at - 1 + _PAYLOAD)[0]
         error = held.wasmtime_component_resource_any_to_host(
-            self._border.instance._context,  # type: ignore[union-attr]
+            self._border.instance.context,  # type: ignore[union-attr]
             handle,
             C.addressof(out),
         )
@@ -334,7 +334,7 @@ class Lender:
         out = self._out
         host = held.wasmtime_component_resource_host_new(is_owned, number, kind)
         error = held.wasmtime_component_resource_host_to_any(
-            self._border.instance._context,  # type: ignore[union-attr]
+            self._border.instance.context,  # type: ignore[union-attr]
             host,
             C.addressof(out),
         )

@@ -63,7 +63,7 @@ class ComponentInstance(Store):
         self._await(
             _without_trap(held.wasmtime_component_linker_instantiate_async),
             self.linkage.linker,
-            self._context,
+            self.context,
             self.component.address,
             C.byref(self._handle),
         )
@@ -149,13 +149,13 @@ class ComponentInstance(Store):
         function = Function()
         handle = C.byref(self._handle)
         if not held.wasmtime_component_instance_get_func(
-            handle, self._context, export.index, C.byref(function)
+            handle, self.context, export.index, C.byref(function)
         ):
             raise LinkError(f"{self.component.name}: {export.name} is not exported")
         self._await(
             _without_trap(held.wasmtime_component_func_call_async),
             C.byref(function),
-            self._context,
+            self.context,
             C.byref(arguments),
             len(export.type.params),
             C.byref(results),
