@@ -11,8 +11,9 @@ def tell_end(name: str, code: int | None, error: BaseException | None, sizes: tu
     """Log how a guest ended, and each limit that it was at, or that may be why it failed."""
     failed = bool(error.code if isinstance(error, GuestExit) else code) or isinstance(error, GuestTrap)
     for size in sizes:
-        event = "limit reached" if size.is_full else "limit may have been reached"
-        if size.is_full or (failed and size.is_large):
+        is_full = size.is_full
+        if is_full or (failed and size.is_large):
+            event = "limit reached" if is_full else "limit may have been reached"
             log.warning(event, guest=name, limit=size.limit, value=size.value, used=size.used)
     if not log.tells("info"):
         return

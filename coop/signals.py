@@ -26,6 +26,7 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from operator import is_
 from types import FrameType, TracebackType
 
 from coop.netpoll.contract import READ
@@ -89,6 +90,7 @@ class Signals:
         self._is_pending = False
         self._interrupt = KeyboardInterrupt()
         self._late: list[BaseException] = []
+        self._seen: list[object] = [self._late] * len(_ALL)
         self._process = os.getpid()
         self._write: socket.socket | None = None
         self._file: SocketFile | None = None
@@ -115,12 +117,15 @@ class Signals:
 
     def _guard(self) -> None:
         """Put a `Guarded` around every handler of the user's; again before a guest starts, for new ones."""
-        for number, handler in zip(_ALL, map(_handler_of, _ALL), strict=True):
-            # Nearly always the number 0 or 1, for the system's own ways; this is done for every guest.
-            if handler.__class__ is int or isinstance(handler, Guarded) or not callable(handler):
+        handlers = list(map(_handler_of, _ALL))
+        if all(map(is_, handlers, self._seen)):
+            return
+        for number, handler in zip(_ALL, handlers, strict=True):
+            if not callable(handler) or isinstance(handler, Guarded):
                 continue
             if handler not in (signal.default_int_handler, self._on_sigint):
                 signal.signal(number, Guarded(handler, self._owner, self._late))
+        self._seen = list(map(_handler_of, _ALL))
 
     @staticmethod
     def _unguard() -> None:

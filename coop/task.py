@@ -294,6 +294,8 @@ class Task:
 
     def forget_interrupt(self, error: BaseException) -> bool:
         """Take back `error` that `interrupt` was given, and say whether the task had not come to it yet."""
+        if not self._interrupts:
+            return False
         rest = tuple(other for other in self._interrupts if other is not error)
         was_waiting = len(rest) < len(self._interrupts)
         self._interrupts = rest

@@ -26,7 +26,8 @@ _TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b
 class Code:
     """A compiled module or component.  Immutable; `from_file` and `from_bytes` make one.
 
-    name -- for messages: its path, or what the caller gave
+    name    -- for messages: its path, or what the caller gave
+    program -- the name's last part, which is what its guests are called by
     """
 
     WHAT: ClassVar[str]
@@ -36,7 +37,7 @@ class Code:
 
     def __init__(self, engine: Engine, handle: Any, wasm: bytes, name: str) -> None:
         self.engine = engine
-        self.name = name
+        self.name, self.program = name, os.path.basename(name)
         self._handle = handle
         self._is_copy = False
         abandon_in_children(self)

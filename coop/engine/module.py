@@ -19,7 +19,7 @@ class Module(Code):
     name    -- for messages: its path, or what the caller gave
     imports -- what it wants, in order
     exports -- the types of the functions it offers, by name; None for what is no function
-    wanted  -- the names of all that it wants, each with its module's
+    wanted, wanted_of -- the names of all that it wants, each with its module's; and those modules
     others  -- the names of its exports that are no functions
     """
 
@@ -29,6 +29,7 @@ class Module(Code):
     def _read(self, wasm: bytes) -> None:
         self.imports, self.exports = read_signatures(wasm, self.name)
         self.wanted = frozenset((each.module, each.name) for each in self.imports)
+        self.wanted_of = frozenset(each.module for each in self.imports)
         self.others = tuple(name for name, kind in self.exports.items() if kind is None)
 
     @classmethod

@@ -72,13 +72,14 @@ class Sizes:
         others -- the names of its exports that are no functions
         """
         self._context = context
-        if take_memory(context, cells, "memory"):
+        has_memory = take_memory(context, cells, "memory")
+        if has_memory:
             self._memory.attach(context, cells)
         for name in islice(others, _TABLES_SEEN):
-            found = find_export(context, cells, name)
+            found = None if has_memory and name == "memory" else find_export(context, cells, name)
             if found is not None and found.kind == EXTERN_TABLE:
                 self._tables += (TableHandle.from_buffer_copy(found.of.table),)
-        self._first = self._now()
+        self._first = self._memory.size, self._elements()
 
     @property
     def memory(self) -> int:
@@ -88,17 +89,17 @@ class Sizes:
     def take(self) -> None:
         """Look at the sizes for the last time."""
         if self._context:
-            limits, (memory, elements) = self._limits, self._now()
+            limits, memory, elements = self._limits, len(self._memory), self._elements()
             self.ended = (
                 Size("memory", limits.memory, self._first[0], memory, _PAGE),
                 Size("table_elements", limits.table_elements, self._first[1], elements, 1),
             )
             self._context = 0
 
-    def _now(self) -> tuple[int, int]:
-        # The limit is one for each table.
-        tables = [held.wasmtime_table_size(self._context, C.byref(table)) for table in self._tables]
-        return len(self._memory), max(tables, default=0)
+    def _elements(self) -> int:
+        """Return how long its longest table is: the limit is one for each."""
+        context = self._context
+        return max([held.wasmtime_table_size(context, C.byref(table)) for table in self._tables], default=0)
 
     def explain(self, trap: GuestTrap) -> GuestTrap:
         """Return the trap of an ended guest with the limits that may be its reason."""

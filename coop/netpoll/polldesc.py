@@ -359,7 +359,7 @@ class PollDesc:
         """
         if not self.closing:
             raise BugError(f"close {self.what}: unblock comes first")
-        if any(not waiter.fired for waiter in self.waiters):
+        if self.waiters and any(not waiter.fired for waiter in self.waiters):
             raise BugError(f"close {self.what}: a task still waits on it")
         self.waiters = ()
         if self.poller is not None:

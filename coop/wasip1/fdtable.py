@@ -27,7 +27,7 @@ class Descriptor:
 
     file       -- the open file it names
     filetype   -- what the guest is told it is
-    rights     -- what may be done with it; change it by `narrow`
+    rights     -- what may be done with it; an entry with fewer is another one
     inheriting -- what may be done with descriptors opened through it
     fdflags    -- flags besides NONBLOCK, which lives on the file
     preopen    -- the name a pre-opened directory or socket has for the guest
@@ -60,16 +60,15 @@ class Descriptor:
         self.filetype = filetype
         self.fdflags = fdflags
         self.preopen = preopen
-        self.narrow(rights, inheriting)
-
-    def narrow(self, rights: int, inheriting: int) -> None:
-        """Set the rights, and what is derived from them."""
         self.rights, self.inheriting = rights, inheriting
-        file = self.file
         self.reads = file if rights & _FD_READ else None
         self.writes = file if rights & _FD_WRITE else None
-        may_poll = rights & _POLL_BOTH == _POLL_BOTH and self.filetype is not _DIRECTORY
+        may_poll = rights & _POLL_BOTH == _POLL_BOTH and filetype is not _DIRECTORY
         self.polls = file if may_poll else None
+
+    def narrowed(self, rights: int, inheriting: int) -> "Descriptor":
+        """Return the same with other rights."""
+        return Descriptor(self.file, self.filetype, rights, inheriting, self.fdflags, self.preopen)
 
     def may_poll(self, mode: int) -> bool:
         """Whether the rights allow to wait until the file can be read, or written."""
@@ -140,7 +139,7 @@ class FdTable(dict[int, Descriptor]):
 
     def narrow(self, fd: int, rights: int, inheriting: int) -> None:
         """Set the rights of `fd`.  Raises: WasiError(BADF)."""
-        self[fd].narrow(rights, inheriting)
+        self[fd] = self[fd].narrowed(rights, inheriting)
         self.version += 1
 
     def close_all(self) -> None:

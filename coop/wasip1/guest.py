@@ -17,7 +17,6 @@ from coop.errors import LimitExceeded
 from coop.fs import Grant, checked_grants
 from coop.given import (
     AsksAhead,
-    Given,
     Stdio,
     checked_sockets,
     open_connection,
@@ -47,8 +46,7 @@ _LIMITS, _RANDOM = Limits(), SystemRandom()
 
 def _tables(module: Module) -> tuple[ImportTable, ...]:
     """Return what a module is offered: each table costs the start of its shim, and few want the older."""
-    wants_old = any(wanted.module == SNAPSHOT0.module for wanted in module.imports)
-    return _BOTH_TABLES if wants_old else _TABLES
+    return _BOTH_TABLES if SNAPSHOT0.module in module.wanted_of else _TABLES
 
 
 class Guest(Life[Instance]):
@@ -92,12 +90,12 @@ class Guest(Life[Instance]):
         random: RandomSource | None = None,
     ) -> None:
         limits = limits or (Limits.for_server() if listen else _LIMITS)
-        super().__init__(name or os.path.basename(module.name), limits, weight, (stdin, stdout, stderr))
+        super().__init__(name or module.program, limits, weight, (stdin, stdout, stderr))
         self.module = module
         self.addresses: tuple[Any, ...] = ()  # of its listeners, in order; known when it has started
         self._args = (self.name, *args)
         self._env = dict(env or {})
-        self._dirs = tuple(checked_grants(dirs))
+        self._dirs = () if dirs == () else tuple(checked_grants(dirs))
         self._listen, self._connections = checked_sockets(listen, connections)
         self._imports = tuple(imports)
         self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or _RANDOM
@@ -165,16 +163,16 @@ class Guest(Life[Instance]):
 
     def _fill_table(self, owner: Scheduler, wasi: Wasi) -> None:
         """Open what the guest is given: standard streams, then sockets from 3, then directories."""
-        null: Given | None = None
+        null: Descriptor | None = None
         for number, (stream, what) in enumerate(zip(self._stdio, ("stdin", "stdout", "stderr"), strict=True)):
             if stream is not None:
-                given = open_stdio(owner, stream, number, what)
+                entry = descriptor(open_stdio(owner, stream, number, what))
             elif null is None:
-                given = null = open_null()
-            else:  # as if duplicated: one open file less is one object less for each of many guests
-                null.file.retain()
-                given = null
-            self._add(wasi, descriptor(given))
+                entry = null = descriptor(open_null())
+            else:  # as if duplicated: every object less is one that no collection walks
+                entry = null
+                entry.file.retain()
+            self._add(wasi, entry)
         stdin = wasi.fds[0].file
         wasi.poll.stdin = stdin if isinstance(stdin, AsksAhead) else None
         for place, listener in enumerate(self._listen):

@@ -71,7 +71,7 @@ class Guest(Life[ComponentInstance]):
         stdio = (stdin, stdout, stderr)
         may_listen = network is not None and bool(network.listen)
         limits = limits or (Limits.for_server() if may_listen else Limits())
-        super().__init__(name or os.path.basename(component.name), limits, weight, stdio)
+        super().__init__(name or component.program, limits, weight, stdio)
         self.component = component
         self._args = [self.name, *args]
         self._env = list((env or {}).items())
