@@ -3,6 +3,7 @@
 import pytest
 
 import coop
+from coop.wasip1.state import Wasi
 from tests.wasip1.script import POLLERS, Script
 from tests.wasip1.test_given import conns
 
@@ -59,6 +60,27 @@ def test_a_guest_reads_and_writes_by_turns_where_both_have_to_wait(is_alone: boo
             return put
 
     assert coop.run(main, poller=poller) == 2000 * len(piece)
+
+
+@every_poller
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "in a crowd"])
+def test_a_guest_that_waits_tries_once_before_and_once_after(
+    is_alone: bool, poller: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Were it not suspended, it would try all the time."""
+    tries = []
+    buffer = Wasi.buffer
+    monkeypatch.setattr(Wasi, "buffer", lambda self, iovs: (tries.append(iovs), buffer(self, iovs))[1])
+
+    def main() -> bytes:
+        if not is_alone:
+            coop.spawn(crowd)
+        with conns() as (near, far), Script(connections=[near]) as guest:
+            coop.spawn(lambda: (coop.sleep(0.02), far.sendall(b"x")))
+            return guest.read(3)
+
+    assert coop.run(main, poller=poller) == b"x"
+    assert len(tries) == 2
 
 
 @pytest.mark.parametrize("how", ["the guest ends", "fd_close", "fd_renumber"])
