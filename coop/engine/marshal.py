@@ -43,12 +43,6 @@ _TAGGED = {
     "f64": "8xd16x",
 }
 _TAGGED_SIZE = 32
-
-AGAIN = -1
-"""What a raw import answers when it would block: the shim parks the guest and asks again."""
-
-AT_ONCE = -2
-"""What a raw import answers when the wait is over already: the shim asks again without parking."""
 _U64 = struct.Struct("<Q")
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _TAGGED_BYTES = struct.Struct("<Q8s")
@@ -59,6 +53,12 @@ _from_memory.restype = C.py_object
 _from_memory.argtypes = [C.c_void_p, C.c_ssize_t, C.c_int]
 space: memoryview = _from_memory(1, (1 << 56) - 2, 0x200)
 """All of the address space, writable: the byte at address n is space[n - 1]."""
+
+AGAIN = -1
+"""What a raw import answers when it would block: the shim parks the guest and asks again."""
+
+AT_ONCE = -2
+"""What a raw import answers when the wait is over already: the shim asks again without parking."""
 
 _PLAIN: dict[tuple[str, ...], tuple[str, str, str]] = {
     # results: when an answer is plainly right, how it is stored, as which layout

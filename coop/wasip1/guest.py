@@ -95,7 +95,7 @@ class Guest(Life[Instance]):
         self.addresses: tuple[Any, ...] = ()  # of its listeners, in order; known when it has started
         self._args = (self.name, *args)
         self._env = dict(env or {})
-        self._dirs = () if dirs == () else tuple(checked_grants(dirs))
+        self._dirs = tuple(checked_grants(dirs))
         self._listen, self._connections = checked_sockets(listen, connections)
         self._imports = tuple(imports)
         self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or _RANDOM

@@ -181,6 +181,12 @@ class Counted(OpenFile):
         self.readiness = value
 
 
+def poll_of(guest: Script) -> Poll:
+    wasi = guest.guest._wasi
+    assert wasi is not None
+    return wasi.poll
+
+
 def array_of(count: int, first: int = 0) -> bytes:
     return b"".join(fd_sub(n, READ_SUB, n) for n in range(first, first + count))
 
@@ -272,7 +278,7 @@ def test_arrays_that_change_all_over_again_and_again_are_taken_plainly_for_a_whi
     def main() -> list[bool]:
         left, right = socket.socketpair()
         with left, right, Script(connections=[left]) as guest:
-            poll: Poll = guest.guest._wasi.poll  # type: ignore[union-attr]
+            poll = poll_of(guest)
 
             def is_kept(first: int) -> bool:
                 events = guest.poll(*[fd_sub(n, WRITE_SUB, 3) for n in range(first, first + 100)])
@@ -307,7 +313,7 @@ def test_short_arrays_and_pollers_that_are_armed_for_each_wait_take_the_plain_li
         with left, right, Script(connections=[left]) as guest:
             for count in (sublist.SHORT, sublist.SHORT + 1):
                 guest.poll(*[fd_sub(n, WRITE_SUB, 3) for n in range(count)])
-                poll: Poll = guest.guest._wasi.poll  # type: ignore[union-attr]
+                poll = poll_of(guest)
                 found.append(isinstance(poll._list, PlainList))
         return found
 

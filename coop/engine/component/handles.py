@@ -277,13 +277,10 @@ class Lender:
         return lambda at: border.instance.handles.get(number(at))  # type: ignore[union-attr]
 
     def _number(self, at: int) -> int:
-        out = self._out
+        out, running = self._out, self._border.instance
+        assert running is not None
         handle = _get_word(space, at - 1 + _PAYLOAD)[0]
-        error = held.wasmtime_component_resource_any_to_host(
-            self._border.instance.context,  # type: ignore[union-attr]
-            handle,
-            C.addressof(out),
-        )
+        error = held.wasmtime_component_resource_any_to_host(running.context, handle, C.addressof(out))
         if error:
             raise GuestTrap(str(take_error(error)))
         host = out.value
@@ -331,13 +328,10 @@ class Lender:
         return self.classes.get(resource) or (Resource,)
 
     def _put(self, at: int, kind: int, number: int, *, is_owned: bool) -> None:
-        out = self._out
+        out, running = self._out, self._border.instance
+        assert running is not None
         host = held.wasmtime_component_resource_host_new(is_owned, number, kind)
-        error = held.wasmtime_component_resource_host_to_any(
-            self._border.instance.context,  # type: ignore[union-attr]
-            host,
-            C.addressof(out),
-        )
+        error = held.wasmtime_component_resource_host_to_any(running.context, host, C.addressof(out))
         held.wasmtime_component_resource_host_delete(host)
         if error:
             raise BugError(str(take_error(error)))
