@@ -28,14 +28,14 @@ run: $(BASE) ## Serve the TCP echo guest on 127.0.0.1:9999 beside a ticker (PORT
 	@exec $(PY) examples/tcpecho/host.py --port $(PORT)
 
 test: $(TEST) ## Run every test (PYTEST_ARGS="-k name" for some)
-	@$(PY) -m pytest -q -rs $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -rsfE $(PYTEST_ARGS)
 
 conformance: $(TEST) ## State preview 1's facts on coop and beside native wasmtime, and run Go's tests of the host
-	@$(PY) -m pytest -q -rs tests/conformance $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -rsfE tests/conformance $(PYTEST_ARGS)
 
 cover: $(TEST) ## Run every test and show the branches of coop/ that none took
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q -rs $(PYTEST_ARGS)
+	@$(PY) -m coverage run -m pytest -q -rsfE $(PYTEST_ARGS)
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
@@ -45,13 +45,13 @@ lint: $(LINT) ## Check style, format and types
 	@$(PY) -m mypy --strict coop
 
 fuzz: $(TEST) ## Call WASI, the public API and the HTTP server at random, FUZZ_SECONDS each (default 120)
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rs -s tests/fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q -rsfE -s tests/fuzz
 
 faults: $(TEST) ## Make every system call fail in turn, on every poller (the tests do on one)
-	@COOP_LONG=1 $(PY) -m pytest -q -rs tests/faults $(PYTEST_ARGS)
+	@COOP_LONG=1 $(PY) -m pytest -q -rsfE tests/faults $(PYTEST_ARGS)
 
 soak: $(TEST) ## Begin, feed and end busy guests for SOAK_SECONDS (default 600)
-	@SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -q -rs tests/engine/test_slices.py -k open_and_close
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -q -rsfE tests/engine/test_slices.py -k open_and_close
 
 gotest: $(TEST) $(BENCH) ## Run tests of Go's standard library, native wasmtime beside (PACKAGES="os net" for some)
 	@$(PY) -m tests.conformance.gostd $(PACKAGES)

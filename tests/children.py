@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import environ
@@ -29,7 +30,7 @@ def run_child(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = 50,
+    timeout: float = 100,
     expect: int | None = 0,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
@@ -38,23 +39,35 @@ def run_child(
     `expect=None` takes any status but a crash.  `env` is added to ours.
     """
     argv = command(code_or_args)
-    try:
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env={**environ, **(env or {})},
-            cwd=cwd or ROOT,
-            pass_fds=pass_fds,
-        )
-    except subprocess.TimeoutExpired as error:
-        _fail(f"the child did not end within {timeout} s", error.stdout or b"", error.stderr or b"")
-    assert_no_crash(done.returncode, done.stdout, done.stderr)
-    if expect is not None and done.returncode != expect:
-        _fail(f"the child ended with {done.returncode}, not {expect}", done.stdout, done.stderr)
-    return done
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**environ, **(env or {})},
+        cwd=cwd or ROOT,
+        pass_fds=pass_fds,
+    ) as child:
+        said: list[tuple[bytes, bytes]] = []
+        talk = threading.Thread(target=lambda: said.append(child.communicate(stdin)))
+        talk.start()
+        try:
+            # Second by second: after a pause of the machine its clock may have jumped.
+            seconds = 0
+            while talk.is_alive() and seconds < timeout:
+                talk.join(1.0)
+                seconds += 1
+            is_ended = not talk.is_alive()
+        finally:
+            child.kill()
+            talk.join()
+    ((stdout, stderr),) = said
+    if not is_ended:
+        _fail(f"the child did not end within {timeout} s", stdout, stderr)
+    assert_no_crash(child.returncode, stdout, stderr)
+    if expect is not None and child.returncode != expect:
+        _fail(f"the child ended with {child.returncode}, not {expect}", stdout, stderr)
+    return subprocess.CompletedProcess(argv, child.returncode, stdout, stderr)
 
 
 @contextmanager

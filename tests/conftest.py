@@ -1,6 +1,5 @@
 """What every test gets: a time limit, a check for leaked descriptors, and the count of claimed seed items."""
 
-import faulthandler
 import gc
 import os
 import signal
@@ -9,11 +8,13 @@ import pytest
 from hypothesis import settings
 
 from tests.seeds import REQUIRED, SeedLedger
+from tests.watchdog import Watchdog
 
-LIMIT_S = 120.0
-SLOW_LIMIT_S = 300.0
+LIMIT_S = 240
+"""A test that hangs ends the run; those that download or compile may take a minute on a slow machine."""
+SLOW_LIMIT_S = 480
 
-_stderr = pytest.StashKey[int]()
+_watchdog = pytest.StashKey[Watchdog]()
 _failed = pytest.StashKey[bool]()
 
 # Examples found by chance are for the desk; a check of what is to be published must end the same way twice.
@@ -22,8 +23,8 @@ settings.load_profile("coop")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Output is not captured yet, so this is the real stderr, which still works while a test hangs.
-    config.stash[_stderr] = os.dup(2)
+    # Output is not captured yet: the watchdog gets the real stderr.
+    config.stash[_watchdog] = Watchdog()
     config.pluginmanager.register(SeedLedger(REQUIRED), "seed-ledger")
     # A run started with SIGINT ignored (in the background of a script) would hand that to every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,24 +34,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    os.close(config.stash[_stderr])
+    config.stash[_watchdog].close()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item):
-    """End the run, with the stack of every thread on stderr, when one test takes too long.
-
-    Nothing gentler is sure to work: what hangs may be a guest or a poll that Python cannot interrupt.
-    """
+    """End the run, with the stack of every thread on stderr, when one test takes too long."""
     mark = item.get_closest_marker("timeout")
     is_slow = item.get_closest_marker("slow") is not None
     limit = float(mark.args[0]) if mark else SLOW_LIMIT_S if is_slow else LIMIT_S
-    stderr = item.config.stash[_stderr]
-    faulthandler.dump_traceback_later(limit, exit=True, file=stderr)
+    watchdog = item.config.stash[_watchdog]
+    watchdog.tell(f"{limit} {item.nodeid}")
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        watchdog.tell("")
 
 
 @pytest.hookimpl(wrapper=True)

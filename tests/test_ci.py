@@ -6,8 +6,11 @@
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +20,26 @@ from tests.children import ROOT
 CI = ROOT / ".ci" / "run"
 MAKE = """#!/bin/sh
 echo "$@" >>"$NOTES"
+[ -z "$SLEEPS" ] || { echo "$$" >>"$SLEEPS"; exec sleep 100; }
 ls -A "$COOP_GUEST_CACHE" | grep -q . && echo "the cache of guests is not empty" >>"$NOTES"
-case " $* " in *" $FAILS "*) exit 2 ;; esac
+case " $* " in *" $FAILS "*)
+    echo '  File "/coop/tests/test_fast.py", line 7 in test_fast'
+    echo '  File "/coop/.venv/lib/python3.11/site-packages/_pytest/runner.py", line 139 in runtestprotocol'
+    echo 'FAILED tests/test_slow.py::test_slow - AssertionError'
+    exit 2 ;;
+esac
 """
 
 
 def check(folder: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
     """Run the check in a copy; return its status, what it said, and how it called make."""
+    run, env = prepared(folder, fails)
+    done = subprocess.run([run], env=env, capture_output=True, text=True, timeout=50, check=False)
+    return done.returncode, done.stdout, Path(env["NOTES"]).read_text().splitlines()
+
+
+def prepared(folder: Path, fails: str = "nothing") -> tuple[Path, dict[str, str]]:
+    """Make a copy; return its path, and what it is to be run with."""
     (folder / ".ci").mkdir()
     shutil.copy(CI, folder / ".ci" / "run")
     tools = folder / "bin"
@@ -33,19 +49,16 @@ def check(folder: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
     # Another version, found on the path as it would be on a machine that has it.
     (tools / "python3.13").write_text("#!/bin/sh\nprintf '3.13.99\\t/opt/python3.13\\n'\n")
     (tools / "python3.13").chmod(0o755)
-    notes = folder / "notes"
     env = {
         **os.environ,
         "PATH": f"{tools}:/usr/bin:/bin",
         "PYTHON": sys.executable,
         "HOME": str(folder),
-        "NOTES": str(notes),
+        "NOTES": str(folder / "notes"),
         "FAILS": fails,
     }
     env.pop("PYENV_ROOT", None)
-    run = str(folder / ".ci" / "run")
-    done = subprocess.run([run], env=env, capture_output=True, text=True, timeout=50, check=False)
-    return done.returncode, done.stdout, notes.read_text().splitlines()
+    return folder / ".ci" / "run", env
 
 
 def test_tests_and_lint_run_and_the_tests_again_on_every_other_interpreter(tmp_path):
@@ -54,9 +67,9 @@ def test_tests_and_lint_run_and_the_tests_again_on_every_other_interpreter(tmp_p
     assert f"ran on CPython {platform.python_version()}, " in said
     assert ", 3.13.99 in " in said
     targets = [call.split()[1] for call in calls]
-    assert targets[:2] == ["test", "lint"]
-    assert set(targets[2:]) == {"test"}
-    assert " test PYTHON=/opt/python3.13 VENV=.venv-ci/3.13.99 " in calls[-1]
+    assert targets.count("lint") == 1
+    assert set(targets) == {"test", "lint"}
+    assert any(" test PYTHON=/opt/python3.13 VENV=.venv-ci/3.13.99 " in call for call in calls)
 
 
 @pytest.mark.parametrize("fails", ["lint", "VENV=.venv-ci/3.13.99"])
@@ -64,3 +77,25 @@ def test_one_failure_fails_the_whole_and_is_named(tmp_path, fails):
     status, said, _ = check(tmp_path, fails)
     assert status == 1
     assert "FAILED (2)" in said
+    end = said[said.index("=== failed: ") :].splitlines()
+    assert end[1] == "FAILED tests/test_slow.py::test_slow - AssertionError"
+    assert end[2] == '  File "/coop/tests/test_fast.py", line 7 in test_fast'
+    assert "site-packages" not in "".join(end)
+
+
+def test_a_check_that_is_stopped_leaves_nothing_running(tmp_path):
+    run, env = prepared(tmp_path)
+    pids = tmp_path / "pids"
+    with subprocess.Popen([run], env={**env, "SLEEPS": str(pids)}, stdout=subprocess.DEVNULL) as check:
+        wait_until(lambda: pids.exists() and pids.read_text().count("\n") == 2)  # both of its lanes
+        check.terminate()
+        assert check.wait(20) == 128 + signal.SIGTERM
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -29,8 +29,8 @@ import h11
 import structlog
 
 import coop
-from coop.address import shown
 from coop.engine.component import Component
+from coop.net.address import shown
 from coop.scheduler import scheduler
 from coop.serve import Instances, ServeLimits, Server
 from coop.serve.connection import Connection

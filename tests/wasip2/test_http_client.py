@@ -448,10 +448,12 @@ monotonic_clock.subscribe_duration(200_000_000).block()
 
 
 def test_requests_under_way_count_as_open_files(web):
-    found = web(
-        "result = [tried(outgoing_handler.handle, request('127.0.0.1:1'), None) for _ in range(9)][-1]",
-        limits=coop.Limits(fds=8),
-    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        authority = f"127.0.0.1:{silent.getsockname()[1]}"
+        found = web(
+            f"result = [tried(outgoing_handler.handle, request({authority!r}), None) for _ in range(9)][-1]",
+            limits=coop.Limits(fds=8),
+        )
     assert found == "ConnectionLimitReached"
 
 
