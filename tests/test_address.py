@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from coop.address import host_and_port, shown, spelled, unix_name
+from coop.net.address import host_and_port, shown, spelled, unix_name
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 import coop
 from coop.clock import NEVER_NS
-from coop.net import bind_listener, parse_address
+from coop.net.address import parse_address
+from coop.net.dial import bind_listener
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler

@@ -14,7 +14,7 @@ from tests.children import ROOT
 
 #: The rooms, low to high.  A room may import itself and every room of a lower line, none of its own line.
 LAYERS = (
-    ("errors", "clock", "logs", "text", "address", "binding", "sources", "forks"),
+    ("errors", "clock", "logs", "text", "sources", "forks"),
     ("system", "wit"),
     ("task",),
     ("timers",),
@@ -22,9 +22,7 @@ LAYERS = (
     ("runq", "report"),
     ("scheduler",),
     ("group", "threads", "trace", "signals"),
-    ("resolve",),
     ("net", "run"),
-    ("tls",),
     ("engine", "fs"),
     ("given", "ends"),
     ("guest", "load"),
@@ -54,7 +52,7 @@ FUNCTION_LINES = 40
 
 #: Longer ones, each with its reason: "coop/x.py" or "coop/x.py::Class.method" -> reason.
 LONG: dict[str, str] = {
-    "coop/engine/store.py::Store._drive": "where a guest gives up the thread: one loop, one reading",
+    "coop/engine/drive.py::Driven._drive": "where a guest gives up the thread: one loop, one reading",
 }
 
 

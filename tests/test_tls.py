@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import coop
-from coop.tls import TlsConn
+from coop.net.tls import TlsConn
 from tests.serve.certificate import make_certificate
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import click
 
-from coop.address import parse_address, unix_name
-from coop.address import shown as shown_address
 from coop.cli.finding import OFFERED, WASI, Finding, Level, Patient
 from coop.cli.findings import findings
 from coop.cli.imports import GROUPS, MEANINGS, group_of, some
 from coop.cli.plan import Plan
 from coop.engine.anatomy import Anatomy, read_anatomy
+from coop.net.address import parse_address, unix_name
+from coop.net.address import shown as shown_address
 
 WIDTH = 100
 _LONGEST_WORD = 200

@@ -10,11 +10,11 @@ import click
 
 import coop
 from coop import logs
-from coop.address import UNIX
 from coop.cli.passed import OPTION as PASSED
 from coop.cli.passed import Passed, take_passed
 from coop.cli.plan import NetworkPlan, Plan, UsageError
 from coop.cli.settings import TABLES, Settings, list_help, read_list
+from coop.net.address import UNIX
 
 __all__ = ["with_plan"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 import coop
-from coop.address import shown as shown_address
 from coop.cli.plan import Plan, Termination, UsageError
 from coop.cli.values import argument, shown
 from coop.logs import Log
+from coop.net.address import shown as shown_address
 from coop.scheduler import scheduler
 
 log = Log("coop.cli")

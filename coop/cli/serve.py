@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 import coop
-from coop.address import shown
 from coop.cli.componentrun import limits_of, network_of
 from coop.cli.guestrun import load
 from coop.cli.plan import TERMINATED, Plan, Terminated, Termination, UsageError
 from coop.engine.component import Component
+from coop.net.address import shown
 from coop.scheduler import scheduler
 from coop.serve import Instances, ServeLimits, Server
 from coop.serve.instances import HANDLER, HANDLER_TYPE

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from coop.address import spelled
 from coop.given.stream import Given
 from coop.net import Conn, Listener, connect, listen
+from coop.net.address import spelled
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler

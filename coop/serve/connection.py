@@ -22,12 +22,12 @@ from coop.clock import to_ns
 from coop.errors import DeadlineExceeded, WasCancelled
 from coop.logs import Log
 from coop.net import Conn
+from coop.net.tls import TlsConn
 from coop.scheduler import scheduler
 from coop.serve.exchange import Exchange
 from coop.serve.heads import Head, has_body, objection, reason
 from coop.serve.wire import Wire
 from coop.task import Task
-from coop.tls import TlsConn
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.messages import OutgoingResponse

@@ -6,16 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from coop.address import Address, shown
 from coop.clock import to_ns
 from coop.errors import Closed
 from coop.logs import Log
 from coop.net import Conn, Listener, listen
+from coop.net.address import Address, shown
+from coop.net.tls import TlsConn
 from coop.scheduler import scheduler
 from coop.serve.connection import Connection
 from coop.serve.instances import Instances
 from coop.task import Task, current
-from coop.tls import TlsConn
 
 __all__ = ["ServeLimits", "Server"]
 

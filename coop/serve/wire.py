@@ -15,11 +15,11 @@ from typing import Any
 import h11
 
 from coop.net import Conn
+from coop.net.tls import TlsConn
 from coop.netpoll.contract import WRITE
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.polldesc import PollDesc
 from coop.serve.heads import has_body, reason
-from coop.tls import TlsConn
 
 __all__ = ["Wire"]
 

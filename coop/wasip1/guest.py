@@ -11,7 +11,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coop.address import Address
 from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
 from coop.errors import LimitExceeded
 from coop.fs import Grant, checked_grants
@@ -26,6 +25,7 @@ from coop.given import (
 )
 from coop.guest import Life
 from coop.net import Conn, Listener
+from coop.net.address import Address
 from coop.scheduler import Scheduler
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.task import current

@@ -20,9 +20,9 @@ import h11
 from coop.clock import to_ns
 from coop.errors import DeadlineExceeded
 from coop.net import Conn, connect
-from coop.resolve import resolve
+from coop.net.resolve import resolve
+from coop.net.tls import TlsConn
 from coop.task import Task
-from coop.tls import TlsConn
 from coop.wasip2.http.bodies import IncomingBody, Outcome
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received

@@ -7,9 +7,9 @@ such threads at most, whatever it asks for: further names wait for their turn.
 from collections import deque
 from typing import ClassVar
 
+from coop.net.resolve import resolve
 from coop.netpoll.contract import READ
 from coop.netpoll.polldesc import PollDesc
-from coop.resolve import resolve
 from coop.wasip2.io import Poll
 from coop.wasip2.pollables import Pollable
 from coop.wasip2.sockets.network import NetworkInterface, NetworkRight, error_code, ip_to_wit

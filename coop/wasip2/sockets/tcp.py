@@ -18,7 +18,7 @@ import socket
 from enum import Enum
 from typing import Any, ClassVar
 
-from coop.address import shown
+from coop.net.address import shown
 from coop.netpoll.contract import READ, STALE_SHIFT, WRITE
 from coop.netpoll.kernelfiles import ListenerFile
 from coop.netpoll.openfile import OpenFile

@@ -2,8 +2,8 @@
 
 import socket
 
-from coop.binding import AddressInfo
 from coop.errors import DeadlineExceeded
+from coop.net.binding import AddressInfo
 from coop.scheduler import scheduler
 from coop.task import current
 from coop.threads import Job

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from coop.net import Conn
+from coop.net.conn import Conn
 from coop.netpoll.contract import WRITE
 from coop.netpoll.polldesc import PollDesc
 
