@@ -49,9 +49,6 @@ class GuestStats:
     memory: int
 
 
-_NOTHING_USED = GuestStats(0.0, 0.0, 0, 0)
-
-
 class Lives(Protocol):
     """A guest's instance in the engine."""
 
@@ -101,7 +98,7 @@ class Life(Generic[InstanceT]):
         self._cancel: Cancelled | None = None
         self._opener: Task | None = None
         self._is_busy, self._is_new = False, True
-        self._start_ns, self._last_stats = 0, _NOTHING_USED
+        self._start_ns, self._last_used = 0, (0.0, 0.0, 0, 0)
         self._waiters: list[Task] | tuple[()] = ()
         self._code: int | None = None
         self._error: BaseException | None = None
@@ -264,14 +261,16 @@ class Life(Generic[InstanceT]):
 
     def stats(self) -> GuestStats:
         """Return what it has used so far, or what it had used when it ended; callable at any time."""
-        instance, owner = self._instance, self._owner
-        if instance is None or owner is None:
-            return self._last_stats
-        wall_ns = owner.now_ns() - self._start_ns
-        cpu, slices = instance.cpu_ns / 1e9, instance.used_slices
-        return GuestStats(cpu, wall_ns / 1e9, slices, instance.sizes.memory)
+        return GuestStats(*self._used())
 
     # -- inside
+
+    def _used(self) -> tuple[float, float, int, int]:
+        instance, owner = self._instance, self._owner
+        if instance is None or owner is None:
+            return self._last_used
+        wall_ns = owner.now_ns() - self._start_ns
+        return instance.cpu_ns / 1e9, wall_ns / 1e9, instance.used_slices, instance.sizes.memory
 
     def _use(self, act: Callable[[InstanceT], Any]) -> Any:
         instance = self._enter()
@@ -339,7 +338,7 @@ class Life(Generic[InstanceT]):
         self.state = GuestState.ENDED
         if self._timer is not None:
             self._timer.cancel()
-        self._last_stats = self.stats()
+        self._last_used = self._used()
         # Each leads back to the other; apart, they go with the guest and not with a collection.
         instance, self._instance = self._instance, None
         try:

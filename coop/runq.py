@@ -1,6 +1,7 @@
 """The run queue: who may run next."""
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -16,23 +17,30 @@ class RunQueue:
     task by one slice, and not by one for each of them.  Among them the one goes first that
     has had least of the processor, as its `virtual_ns` counts it.  Who was away meanwhile
     saves nothing up: it starts where the others are.
+
+    tasks -- the queue proper; to be looked at only
+    late  -- who used up a slice, as a heap; to be looked at only
+    due   -- how many of the queue proper are still to run in this turn; counted by the scheduler, and by
+             tasks that park
+    pop   -- takes the task that has waited longest; no method, since every wake ends in it
     """
 
-    __slots__ = ("_late", "_order", "_tasks", "_virtual_ns")
+    __slots__ = ("_order", "_virtual_ns", "due", "late", "pop", "tasks")
 
     def __init__(self) -> None:
-        self._tasks: deque[Task] = deque()
-        self._late: list[tuple[int, int, Task]] = []
+        self.tasks: deque[Task] = deque()
+        self.late: list[tuple[int, int, Task]] = []
         self._order = count()
-        self._virtual_ns = 0
+        self._virtual_ns = self.due = 0
+        self.pop: Callable[[], Task] = self.tasks.popleft
 
     def __len__(self) -> int:
         """Count the tasks of the queue proper."""
-        return len(self._tasks)
+        return len(self.tasks)
 
     def __bool__(self) -> bool:
         """Whether anybody may run."""
-        return bool(self._tasks) or bool(self._late)
+        return bool(self.tasks) or bool(self.late)
 
     def push(self, task: Task) -> None:
         """Append `task`, which becomes READY.
@@ -42,7 +50,18 @@ class RunQueue:
         if task.state is not PARKED and task.state is not NEW:
             raise BugError(f"ready {task}: it is {task.state.value}, not parked")
         task.state = READY
-        self._tasks.append(task)
+        self.tasks.append(task)
+
+    def push_woken(self, tasks: Iterable[Task], asker: Task | None = None) -> None:
+        """Append those whom a poller woke; who was cancelled meanwhile stands here already.
+
+        asker -- the task that runs now and asked the poller: it may be among them, and has to park next
+        """
+        append = self.tasks.append
+        for task in tasks:
+            if task.state is PARKED or (task is asker and task.state is RUNNING):
+                task.state = READY
+                append(task)
 
     def push_running(self, task: Task, *, late: bool = False) -> None:
         """Append the task that runs now, which becomes READY; it has to park next.
@@ -53,16 +72,16 @@ class RunQueue:
             raise BugError(f"yield {task}: it is {task.state.value}, not running")
         task.state = READY
         if not late:
-            self._tasks.append(task)
+            self.tasks.append(task)
             return
         task.virtual_ns = max(task.virtual_ns, self._virtual_ns)
-        heappush(self._late, (task.virtual_ns, next(self._order), task))
+        heappush(self.late, (task.virtual_ns, next(self._order), task))
 
     def pop_late(self) -> Task | None:
         """Take the one of those that used up their slice that has had least, if there is one."""
-        if not self._late:
+        if not self.late:
             return None
-        self._virtual_ns, _, task = heappop(self._late)
+        self._virtual_ns, _, task = heappop(self.late)
         return task
 
     def goes_on(self, task: Task) -> None:
@@ -71,14 +90,10 @@ class RunQueue:
 
     def hasten(self, task: Task) -> None:
         """Put `task` into the queue proper if it stands behind it: it has news to hear."""
-        if not self._late:
+        if not self.late:
             return
-        rest = [entry for entry in self._late if entry[2] is not task]
-        if len(rest) < len(self._late):
+        rest = [entry for entry in self.late if entry[2] is not task]
+        if len(rest) < len(self.late):
             heapify(rest)
-            self._late = rest
-            self._tasks.append(task)
-
-    def pop(self) -> Task:
-        """Take the task that has waited longest."""
-        return self._tasks.popleft()
+            self.late = rest
+            self.tasks.append(task)

@@ -35,7 +35,7 @@ from coop.forks import abandon_in_children
 from coop.netpoll.contract import Poller, Watchable
 from coop.report import report
 from coop.runq import RunQueue
-from coop.task import PARKED, LostHub, Task, current, current_or_none, this_greenlet
+from coop.task import LostHub, Task, current, current_or_none, this_greenlet
 from coop.timers import Sleep, Timers
 
 
@@ -205,15 +205,18 @@ class Scheduler:
             self._run_posted()
         runq = self.runq
         self.timers.fire_due(self.now_ns())
-        woken = self.poller.poll(0 if runq else self._idle_delay_ns())
-        for task in woken:
-            # A task that was cancelled meanwhile stands in the queue already.
-            if task.state is PARKED:
-                runq.push(task)
-        for _ in range(len(runq)):
-            runq.pop().resume()
+        runq.push_woken(self.poller.poll(0 if runq else self._idle_delay_ns()))
+        self._run_ready()
         if self.main is None or not self.main.is_done:
             self._run_late()
+
+    def _run_ready(self) -> None:
+        """Run each task that is ready now, once."""
+        runq = self.runq
+        runq.due = len(runq)
+        while runq.due:
+            runq.due -= 1
+            runq.pop().resume()  # and those after it, until one ends or comes back to us
 
     def _run_late(self) -> None:
         """Run one guest that used up its slice, unless somebody is ready by now: that passes it, once."""
@@ -237,11 +240,12 @@ class Scheduler:
 
     def is_idle(self) -> bool:
         """Whether nobody but the current task can run: then `wait_here` may wait."""
-        return not self.runq and not self._posted
+        runq = self.runq
+        return not (runq.tasks or runq.late or self._posted)
 
     def has_fresh_answer(self) -> bool:
         """Whether the poller was asked so recently that its answer passes for the present one."""
-        return self.now_ns() - self._asked_ns < _FRESH_NS and not self.runq and not self._posted
+        return self.now_ns() - self._asked_ns < _FRESH_NS and self.is_idle()
 
     def look_here(self) -> bool:
         """Ask the poller with delay 0 from within a task; True if the task need not yield to anyone.
@@ -249,9 +253,7 @@ class Scheduler:
         For a guest that looks again and again and would never hear of anything.
         """
         self._asked_ns = self.now_ns()
-        for task in self.poller.poll(0):
-            if task.state is PARKED:
-                self.runq.push(task)
+        self.runq.push_woken(self.poller.poll(0))
         return self.is_idle()
 
     def wait_here(self, task: Task, until_ns: int) -> None:
@@ -280,11 +282,7 @@ class Scheduler:
         self._asked_ns = self.now_ns()
         if len(woken) == 1 and woken[0] is task and not self._posted:
             return
-        for other in woken:
-            if other is task:
-                runq.push_running(task)
-            elif other.state is PARKED:
-                runq.push(other)
+        runq.push_woken(woken, task)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while `turn` would find something: for a foreign loop.
@@ -360,8 +358,7 @@ class Scheduler:
             for task in list(self.tasks):
                 task.cancel()
             self.timers.fire_due(self.now_ns())
-            for _ in range(len(self.runq)):
-                self.runq.pop().resume()
+            self._run_ready()
             self._run_late()
 
     def _outcome(self, task: Task) -> Any:
@@ -384,7 +381,7 @@ class Scheduler:
     def abandon(self) -> None:
         """Refuse every further step: this is a copy, in a process forked from the owner's."""
         self._is_copy = True
-        self.hub = LostHub()
+        self.hub, self.runq.due = LostHub(), 0
         self.now_ns = self._refuse
 
     def _refuse(self) -> NoReturn:

@@ -6,10 +6,15 @@ puts it on the run queue and never switches.  So exactly one place, the hub's
 turn, decides who runs, and a wake may come from anywhere on the scheduler's
 thread, also from deep inside a guest's host call.
 
+When many are woken at once, the hub would be switched to only to switch to the next
+one.  So a task that parks switches to who is next in this turn itself, and the last one
+to the hub.  A task that has not begun, or that ends, leaves that to the hub: its errors
+belong there.
+
 This is the only module that knows greenlets.
 
 1. A task is NEW, READY (on the run queue), RUNNING, PARKED or DONE.
-2. Only the hub resumes; only a RUNNING task parks, and only itself.
+2. Only the hub resumes, or who parks in its place; only a RUNNING task parks, and only itself.
 3. A wake counts once: waking a task that is not PARKED changes nothing.  A park
    may therefore end early, and every caller of `park` looks again.
 4. Cancelling lasts.  A cancelled task gets `Cancelled` at the place where it parks,
@@ -20,7 +25,7 @@ This is the only module that knows greenlets.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -44,6 +49,14 @@ NEW, READY, RUNNING, PARKED, DONE = TaskState
 
 class Queue(Protocol):
     """What a task needs to know of the run queue, which is `coop.runq`."""
+
+    due: int
+    pop: "Callable[[], Task]"
+
+    @property
+    def tasks(self) -> "Sequence[Task]":
+        """Who may run, in order."""
+        ...
 
     def push(self, task: "Task") -> None:
         """Append a task that does not run, which becomes READY."""
@@ -103,24 +116,9 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_args",
-        "_call",
-        "_doom",
-        "_interrupts",
-        "_joiners",
-        "_notices",
-        "_observed",
-        "_stack",
-        "error",
-        "name",
-        "owner",
-        "pinned",
-        "reason",
-        "result",
-        "state",
-        "virtual_ns",
-    )
+        "__weakref__ _args _call _doom _has_news _interrupts _joiners _notices _observed _stack "
+        "error name owner pinned reason result state virtual_ns"
+    ).split()
 
     def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
         self.owner = owner
@@ -135,6 +133,7 @@ class Task:
         self._args = args
         self._doom: Cancelled | None = None
         self._interrupts: tuple[BaseException, ...] = ()
+        self._has_news = False  # whether a park has something to raise: its doom or an interrupt
         self._joiners: list[Task] | tuple[()] = ()
         self._notices: tuple[Callable[[Task], None], ...] = ()
         self._observed = False
@@ -181,15 +180,19 @@ class Task:
             # Woken before it could park.  It stays as it is, or whoever wakes it now would queue it a second
             # time; and whatever is to be raised waits, or the task would go on and stand in the queue.
             self.owner.hub.switch()
-        elif self._doom is None and not self._interrupts:
+        elif not self._has_news:
             self.state = PARKED
             self.reason = reason
-            self.owner.hub.switch()
+            runq = self.owner.runq
+            if runq.due and (stack := runq.tasks[0]._stack):
+                runq.due -= 1
+                runq.pop().state = RUNNING  # in no variable: it would be held here after its end
+                stack.switch()
+            else:
+                self.owner.hub.switch()
             self.reason = None
-        if self._doom is not None:
-            raise self._doom
-        if self._interrupts:
-            raise self._next_interrupt()
+        if self._has_news:
+            raise self._next_news()
 
     def pause(self, *, late: bool = False) -> None:
         """Yield: go to the tail of the run queue and park there, so that every ready task runs first.
@@ -197,25 +200,23 @@ class Task:
         late -- the task used up its slice: it also stands behind whoever is woken meanwhile
         Raises: as `park`.
         """
-        if self.pinned:
-            raise BugError(f"{self} wants to yield: a host function declared parks=False must not")
-        self.owner.runq.push_running(self, late=late)
-        self.owner.hub.switch()
-        if self._doom is not None:
-            raise self._doom
-        if self._interrupts:
-            raise self._next_interrupt()
+        self.pause_uncancelled(late=late)
+        if self._has_news:
+            raise self._next_news()
+
+    def _next_news(self) -> BaseException:
+        return self._next_interrupt() if self._doom is None else self._doom
 
     def _next_interrupt(self) -> BaseException:
         error, *rest = self._interrupts
-        self._interrupts = tuple(rest)
+        self._interrupts, self._has_news = tuple(rest), bool(rest) or self._doom is not None
         return error
 
-    def pause_uncancelled(self) -> None:
-        """Yield, cancelled or not: for cleanup that must see others end."""
+    def pause_uncancelled(self, *, late: bool = False) -> None:
+        """Yield, cancelled or not: for cleanup that must see others end; `late` as for `pause`."""
         if self.pinned:
             raise BugError(f"{self} wants to yield: a host function declared parks=False must not")
-        self.owner.runq.push_running(self)
+        self.owner.runq.push_running(self, late=late)
         self.owner.hub.switch()
 
     def _run(self) -> None:
@@ -278,7 +279,7 @@ class Task:
         """
         self.owner.check_owner(f"cancel {self}")
         if self._doom is None and self.state is not DONE:
-            self._doom = Cancelled(f"{self} was cancelled")
+            self._doom, self._has_news = Cancelled(f"{self} was cancelled"), True
             self.wake()
             self.owner.runq.hasten(self)
 
@@ -289,6 +290,7 @@ class Task:
         """
         if self.state is not DONE:
             self._interrupts += (error,)
+            self._has_news = True
             self.wake()
             self.owner.runq.hasten(self)
 
@@ -298,7 +300,7 @@ class Task:
             return False
         rest = tuple(other for other in self._interrupts if other is not error)
         was_waiting = len(rest) < len(self._interrupts)
-        self._interrupts = rest
+        self._interrupts, self._has_news = rest, bool(rest) or self._doom is not None
         return was_waiting
 
     def on_end(self, notice: "Callable[[Task], None]") -> None:

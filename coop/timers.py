@@ -98,18 +98,18 @@ class Timers:
                 due.append(timer)
         # They leave the heap together but fire one by one, so that one of them may cancel a later one.
         # Until then such a timer counts as cancelled-in-the-heap, which `cancel` accounts for below.
-        fired = 0
+        fired = len(due)
         for timer in due:
             _, _, fire, whom, owner = timer
             if owner is None:
                 self._cancelled -= 1
+                fired -= 1
                 continue
             timer[_FIRE:] = _CANCELLED
             if whom is None:
                 fire()
             else:
                 fire(whom)
-            fired += 1
         return fired
 
     def _forget(self) -> None:

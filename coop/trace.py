@@ -4,6 +4,8 @@ The scheduler holds no log call.  A run that is traced is built from these
 subclasses instead; one that is not pays nothing.
 """
 
+from collections.abc import Iterable
+
 from coop.logs import Log
 from coop.netpoll.contract import Poller
 from coop.runq import RunQueue
@@ -38,6 +40,14 @@ class TracedRunQueue(RunQueue):
         """Append a task, and tell which."""
         log.debug("ready", task=task.name)
         super().push(task)
+
+    def push_woken(self, tasks: Iterable[Task], asker: Task | None = None) -> None:
+        """Append those whom a poller woke, and tell which."""
+        tasks = list(tasks)
+        for task in tasks:
+            if task.state is PARKED:
+                log.debug("ready", task=task.name)
+        super().push_woken(tasks, asker)
 
 
 class TracedScheduler(Scheduler):

@@ -708,6 +708,36 @@ def test_a_child_forked_inside_a_task_cannot_go_on_with_its_parents_run(call: st
     assert second == "parent lives"
 
 
+def test_a_child_forked_while_others_are_due_cannot_switch_to_them():
+    done = run_child(
+        f"""{FORK}
+    def waker():
+        me.wake()
+        other.wake()
+
+    def sleeper():
+        coop.current().park("the waker")
+        print("ran in", "the parent" if os.getpid() == parent else "the child")
+
+    def main():
+        global me, other
+        me = coop.current()
+        other = coop.spawn(sleeper)
+        coop.pause()
+        coop.spawn(waker)
+        me.park("the waker")
+        child(lambda: me.park("nobody"))
+        other.wait()
+
+    parent = os.getpid()
+    coop.run(main)
+    """
+    )
+    first, second = done.stdout.decode().splitlines()
+    assert first.startswith("WrongThread")
+    assert second == "ran in the parent"
+
+
 def test_a_child_that_falls_out_of_its_parents_run_does_not_harm_the_parent():
     done = run_child(
         f"""{FORK}

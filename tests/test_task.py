@@ -1,5 +1,9 @@
 """One task: its states, how it is cancelled and interrupted, and how others learn of its end."""
 
+import contextlib
+from typing import Any
+
+import greenlet
 import pytest
 
 import coop
@@ -339,7 +343,7 @@ def test_a_task_that_queued_up_before_it_parked_ends_once(hub: MiniHub, before: 
         else:
             hub.spawn(act, "other")
             # It goes first, while the task stands in the queue.
-            hub.runq._tasks.rotate()
+            hub.runq.tasks.rotate()
         try:
             park()
         except BaseException as error:
@@ -357,3 +361,33 @@ def test_a_task_that_is_done_is_not_resumed(hub: MiniHub):
     hub.run()
     with pytest.raises(coop.BugError, match="resume task task: it is done"):
         task.resume()
+
+
+def test_those_who_are_woken_together_switch_to_one_another():
+    """One switch for each, not two by way of the hub; who begins or ends goes by the hub."""
+    path: list[str] = []
+
+    def note(event: str, between: tuple[Any, Any]) -> None:
+        path.append(getattr(getattr(between[1], "task", None), "name", "hub"))
+
+    def main() -> list[str]:
+        tasks = [coop.spawn(sleeper, name=name) for name in "abc"]
+        coop.pause()
+        for task in tasks:
+            task.wake()
+        coop.spawn(coop.pause, name="new")
+        before = greenlet.settrace(note)
+        try:
+            coop.pause()
+            path.append("main")
+            coop.pause()
+        finally:
+            greenlet.settrace(before)
+        return path
+
+    def sleeper() -> None:
+        with contextlib.suppress(coop.Cancelled):
+            coop.current().park("the first wake")
+            coop.current().park("the second, which does not come")
+
+    assert coop.run(main)[:9] == ["hub", "a", "b", "c", "hub", "new", "hub", "main", "main"]

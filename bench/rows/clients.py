@@ -4,6 +4,8 @@ The example `guest_per_client` with its smallest guest, which reads and writes i
 gevent's echo server, which has a greenlet for each client and no sandbox. All clients are busy at once, and
 the load generator checks every byte.
 
+The bare loop beside it, `bench.bareloop`, does what any such server in Python must do, and nothing else.
+
 Rates and CPU time are taken when every client has its guest; what a start costs is another row's. Memory is
 what is resident plus page tables, in a server of its own for each round, before the clients came and when
 each has had one message echoed.
@@ -41,7 +43,7 @@ def measure(plan: Plan) -> list[Line]:
     setup = SETUP + ("server and load on a core each" if cpus else "one core for all")
     with ExitStack() as stack:
         _allow_files(stack, max(OF_GEVENT) + SPARE_FILES)
-        peers = [stack.enter_context(start(server_cpu)) for start in (_coop, _gevent)]
+        peers = [stack.enter_context(start(server_cpu)) for start in (_coop, _gevent, _bare)]
         for peer in peers:
             load(program, peer, 10, 0.5, load_cpu)
         lines = [_busy(plan, program, peers, conns, load_cpu, setup) for conns in OF_GEVENT]
@@ -52,6 +54,10 @@ def measure(plan: Plan) -> list[Line]:
 
 def _gevent(cpu: int | None) -> AbstractContextManager[Peer]:
     return gevent_echo(cpu=cpu)
+
+
+def _bare(cpu: int | None) -> AbstractContextManager[Peer]:
+    return command_peer("bare loop", [sys.executable, "-m", "bench.bareloop"], cpu=cpu)
 
 
 def _allow_files(stack: ExitStack, wanted: int) -> None:
@@ -77,7 +83,7 @@ def _busy(plan: Plan, program: Path, peers: list[Peer], conns: int, load_cpu: in
     }
     coop = figures.pop("coop")
     ratios = {name: ratio(coop, figure) for name, figure in figures.items()}
-    (of_gevent,) = ratios.values()
+    of_gevent, _ = ratios.values()
     bound = OF_GEVENT[conns]
     target = Target(f">= {bound} of gevent", of_gevent >= bound)
     what = f"a guest for each of {conns} clients, all busy"

@@ -1,13 +1,13 @@
 """The engine: the one room that touches wasmtime.
 
-Read `instance` first: its loop is where a guest gives up the thread.
+Read `drive` first: its loop is where a guest gives up the thread.
 """
 
 from coop.engine.border import Border
 from coop.engine.hostfunc import Caller, HostFunction, ImportTable, RawImport, host_function
 from coop.engine.instance import Instance
 from coop.engine.limits import Limits
-from coop.engine.marshal import AGAIN, AT_ONCE
+from coop.engine.marshal import AT_ONCE
 from coop.engine.memory import Memory, OutOfBounds
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
@@ -15,7 +15,6 @@ from coop.engine.signatures import Import
 from coop.engine.sizes import Size, Sizes
 
 __all__ = [
-    "AGAIN",
     "AT_ONCE",
     "SLICE_NS",
     "Border",

@@ -2,7 +2,7 @@
 
 wasmtime calls a host function with no hint of which guest calls.  All guests of
 a scheduler share the same callbacks, so the scheduler keeps one cell - here, the
-attributes `instance`, `state` and `caller` - and whoever lets a guest run sets it
+attributes `instance` and `state` - and whoever lets a guest run sets it
 first.  Only one guest of a scheduler runs at a time, and it is always the one in
 the cell.
 
@@ -27,7 +27,7 @@ import wasmtime
 
 from coop.engine.capi import AsyncCallback, Continuation, UncheckedCallback, address, held
 from coop.engine.config import Engine
-from coop.engine.hostfunc import Caller, HostFunction, ImportTable, RawImport
+from coop.engine.hostfunc import HostFunction, ImportTable, RawImport
 from coop.engine.marshal import (
     WASM_TYPE,
     compile_fast,
@@ -47,6 +47,7 @@ from coop.engine.watcher import Watcher
 from coop.errors import LinkError
 
 if TYPE_CHECKING:
+    from coop.engine.drive import Driven
     from coop.engine.store import Store
     from coop.scheduler import Scheduler
 
@@ -60,21 +61,20 @@ _LINKAGES_KEPT = 32
 class Border:
     """One scheduler's side of every call between its guests and Python.
 
-    instance, state, caller -- the guest that runs now: its engine half, the state its raw
-                               imports work on, and what its host functions are told
-    called                  -- whether a guest has called a host function since somebody set this to False
-    is_back                 -- whether the guest that runs now was resumed, and has to look after its slice
-    flag                    -- flag[0] is 1 when the pending host call may go on
-    slice_ns                -- how long a busy guest runs before the others get a turn
+    instance, state -- the guest that runs now: its engine half, and what its raw imports work on
+    begin_ns        -- the moment from which on what it computes is not in its account yet
+    is_silent       -- whether it has called no host function since it was let run; the first call says so
+    flag            -- flag[0] is 1 when the pending host call may go on
+    slice_ns        -- how long a busy guest runs before the others get a turn
     """
 
     def __init__(self, scheduler: "Scheduler", slice_ns: int = SLICE_NS) -> None:
         self.scheduler = scheduler
         self.slice_ns = slice_ns
-        self.instance: Store | None = None
+        self.instance: Driven | None = None
         self.state: Any = None
-        self.caller: Caller | None = None
-        self.called = self.is_back = False
+        self.begin_ns = 0
+        self.is_silent = False
         self.flag = (C.c_ubyte * 2)(0, 0)
         self.instances: dict[Store, None] = {}
         """Every instance with a store, so that none outlives the run."""
@@ -132,7 +132,7 @@ class Border:
 
         def suspend(continuation_out: int) -> None:
             flag[0] = 0
-            space[continuation_out - 1 : continuation_out - 1 + size] = continuation
+            space[continuation_out : continuation_out + size] = continuation
 
         return suspend
 
@@ -141,7 +141,7 @@ class Border:
         continuation, size = bytes(self._continuation), C.sizeof(Continuation)
 
         def resume(continuation_out: int) -> None:
-            space[continuation_out - 1 : continuation_out - 1 + size] = continuation
+            space[continuation_out : continuation_out + size] = continuation
 
         return resume
 
@@ -157,7 +157,7 @@ class Border:
             slices.close()
         self._linkages.clear()
         self._slices.clear()
-        self.instance = self.state = self.caller = None
+        self.instance = self.state = None
 
 
 class Linkage:
@@ -231,7 +231,7 @@ class Linkage:
             if raw.parks:
                 parking.add(raw.name)
             module = TRY_MODULE + table.module if raw.parks else table.module
-            trampoline = compile_raw(self._border, raw, fail, held.wasmtime_context_set_epoch_deadline)
+            trampoline = compile_raw(self._border, raw, fail)
             self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
         if parking:
             self._add_shim(engine, table, parking)
@@ -276,8 +276,10 @@ class Linkage:
 
         def begin(args: Any, results: int) -> None:
             # The arguments are wasmtime's, and gone when this returns; the room for the results stays.
-            values, caller = decode(args), border.caller
-            border.instance.pending = lambda: encode(results, call(caller, *values))  # type: ignore[union-attr]
+            values, instance = decode(args), border.instance
+            assert instance is not None
+            caller = instance.caller
+            instance.pending = lambda: encode(results, call(caller, *values))
 
         self._define_async(function.module, function.name, function.params, function.results, begin)
 

@@ -40,8 +40,8 @@ def memory_creator(arena: Arena) -> Creator:
     sizes: dict[int, int] = {}
 
     def get_memory(base: int, size_out: int, capacity_out: int) -> int:
-        store_size(space, size_out - 1, sizes[base])
-        store_size(space, capacity_out - 1, most)
+        store_size(space, size_out, sizes[base])
+        store_size(space, capacity_out, most)
         return base
 
     def grow_memory(base: int, size: int) -> int:
@@ -67,7 +67,7 @@ def memory_creator(arena: Arena) -> Creator:
                 return new_error(f"{TOO_LARGE}: {minimum} bytes, of {most}")
             base = take()
             sizes[base] = minimum
-            store_memory(space, out - 1, base, *addresses)
+            store_memory(space, out, base, *addresses)
         except BaseException as error:
             return new_error(f"{NO_MEMORY}: {error}")
         return 0

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coop.engine.marshal import WASM_TYPE, check_value
+from coop.task import Task
 
 if TYPE_CHECKING:
     from coop.engine.memory import Memory
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Waits(Protocol):
     """Something that a guest waits for."""
 
-    def wait(self) -> None:
-        """Park the current task until the guest may go on."""
+    def wait(self, task: Task) -> None:
+        """Park `task`, the current one, until the guest may go on."""
         ...
 
 
@@ -33,9 +34,8 @@ class Waits(Protocol):
 class RawImport:
     """A WASI function.
 
-    call  -- call(state, *numbers) -> errno, or AGAIN after it has left in the instance's `waits` what is to
-             be waited for
-    parks -- whether it may answer AGAIN
+    call  -- call(state, *numbers) -> errno, or what the instance's `suspend` has returned
+    parks -- whether it may do the latter
     """
 
     name: str

@@ -7,16 +7,15 @@ are composed once.  For `fd_read`, four u32 and an i32 back, they read:
 
     def trampoline(env, caller, at):
         try:
-            border.called = True
-            a0, a1, a2, a3 = unpack(space, at - 1)
-            pack(space, at - 1, call(border.state, a0, a1, a2, a3))
+            if border.is_silent: border.instance.was_heard()
+            a0, a1, a2, a3 = unpack(space, at)
+            pack(space, at, call(border.state, a0, a1, a2, a3))
         except BaseException as error:
             return fail(at, error)
         return 0
 
-`space` is all of the address space as bytes, from address 1 on: unpacking a layout
-from it costs a third of what pointer objects do.  Only addresses that wasmtime has
-just handed over are used with it.
+`space` is all of the address space as bytes: unpacking a layout from it costs a third of
+what pointer objects do.  Only addresses that wasmtime has just handed over are used with it.
 
 Wasm does not know signs, so a declaration does: "i32" and "i64" arrive signed, "u32"
 and "u64" unsigned, "f32" and "f64" as floats.
@@ -48,17 +47,14 @@ _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _TAGGED_BYTES = struct.Struct("<Q8s")
 _TAGGED_U32 = struct.Struct("<QQ")
 
-_from_memory = C.pythonapi.PyMemoryView_FromMemory
-_from_memory.restype = C.py_object
-_from_memory.argtypes = [C.c_void_p, C.c_ssize_t, C.c_int]
-space: memoryview = _from_memory(1, (1 << 56) - 2, 0x200)
-"""All of the address space, writable: the byte at address n is space[n - 1]."""
+space = memoryview((C.c_ubyte * (1 << 56)).from_address(0)).cast("B")
+"""All of the address space, writable: the byte at address n is space[n]."""
 
 AGAIN = -1
-"""What a raw import answers when it would block: the shim parks the guest and asks again."""
+"""What a raw import answers when the guest has to wait: the shim suspends it and asks again."""
 
 AT_ONCE = -2
-"""What a raw import answers when the wait is over already: the shim asks again without parking."""
+"""What a raw import answers when the wait is over already: the shim asks again at once."""
 
 _PLAIN: dict[tuple[str, ...], tuple[str, str, str]] = {
     # results: when an answer is plainly right, how it is stored, as which layout
@@ -71,7 +67,7 @@ _PLAIN: dict[tuple[str, ...], tuple[str, str, str]] = {
 
 def store_i32(at: int, value: int) -> None:
     """Store an i32 result in the first slot at address `at`."""
-    struct.pack_into("<i", space, at - 1, value)
+    struct.pack_into("<i", space, at, value)
 
 
 def _layout(kinds: Sequence[str], formats: dict[str, str]) -> struct.Struct:
@@ -82,7 +78,7 @@ def _compile(name: str, source: list[str], scope: dict[str, Any]) -> Callable[[i
     lines = [
         "def trampoline(env, caller, at):",
         "    try:",
-        "        border.called = True",
+        "        if border.is_silent: border.instance.was_heard()",
         *(f"        {line}" for line in source),
     ]
     lines += ["    except BaseException as error:", "        return fail(at, error)", "    return 0"]
@@ -94,31 +90,22 @@ def _compile(name: str, source: list[str], scope: dict[str, Any]) -> Callable[[i
 def _call(subject: str, params: Sequence[str]) -> tuple[list[str], str]:
     """Return the lines that fetch the arguments, and the call."""
     names = [f"a{i}" for i in range(len(params))]
-    fetch = [f"{', '.join(names)}, = unpack(space, at - 1)"] if params else []
+    fetch = [f"{', '.join(names)}, = unpack(space, at)"] if params else []
     return fetch, f"call({', '.join([f'border.{subject}', *names])})"
 
 
 def compile_raw(
-    border: Any,
-    raw: Any,
-    fail: Callable[[int, BaseException], int],
-    set_deadline: Callable[[int, int], object],
+    border: Any, raw: Any, fail: Callable[[int, BaseException], int]
 ) -> Callable[[int, int, int], int]:
     """Compose the Python half of a raw import, which works on `border.state` and answers an i32 or nothing.
 
     raw  -- the `RawImport`
     fail -- told of an exception; returns the address of a trap, or 0 after storing a result
-    set_deadline -- set_deadline(context, epochs from now): how a guest that has to wait is suspended
     """
     lines, answer = _call("state", raw.params)
-    if raw.parks:
-        lines = ["if border.is_back: border.instance.came_back()", *lines]
-        lines += [f"r = {answer}", "if r == again: set_deadline(border.instance.context, 0)"]
-        answer = "r"
-    lines.append(f"pack(space, at - 1, {answer})" if raw.results else answer)
+    lines.append(f"pack(space, at, {answer})" if raw.results else answer)
     scope = {"border": border, "call": raw.call, "fail": fail, "space": space}
     scope |= {"unpack": _layout(raw.params, _SLOT).unpack_from, "pack": struct.Struct("<i").pack_into}
-    scope |= {"again": AGAIN, "set_deadline": set_deadline}
     return _compile(raw.name, lines, scope)
 
 
@@ -131,16 +118,16 @@ def compile_fast(
     fail: Callable[[int, BaseException], int],
     name: str,
 ) -> Callable[[int, int, int], int]:
-    """Compose the Python half of a user's function that never parks; it gets `border.caller` first.
+    """Compose the Python half of a user's function that never parks; its caller is its first argument.
 
     check -- turns an answer into its values, or raises TypeError; asked unless the answer is plainly right
     """
-    lines, answer = _call("caller", params)
+    lines, answer = _call("instance.caller", params)
     plain, stored, layout = _PLAIN.get(tuple(results), ("False", "", ""))
     lines.append(f"r = {answer}")
-    lines.append(f"if not ({plain}): store(at - 1, check(r))")
+    lines.append(f"if not ({plain}): store(at, check(r))")
     if layout:
-        lines.append(f"else: pack(space, at - 1, {stored})")
+        lines.append(f"else: pack(space, at, {stored})")
 
     def store(at: int, values: Sequence[Any]) -> None:
         for i, (kind, value) in enumerate(zip(results, values, strict=True)):
@@ -154,7 +141,7 @@ def compile_fast(
 def make_decoder(params: Sequence[str]) -> Callable[[int], tuple[Any, ...]]:
     """Return a function from the address of tagged values to a tuple of Python values."""
     unpack = _layout(params, _TAGGED).unpack_from
-    return lambda at: unpack(space, at - 1)
+    return lambda at: unpack(space, at)
 
 
 def make_encoder(results: Sequence[str], check: Callable[[Any], Sequence[Any]]) -> Callable[[int, Any], None]:
@@ -166,7 +153,7 @@ def make_encoder(results: Sequence[str], check: Callable[[Any], Sequence[Any]]) 
 
     def encode(at: int, answer: Any) -> None:
         for i, (kind, value) in enumerate(zip(kinds, check(answer), strict=True)):
-            _TAGGED_BYTES.pack_into(space, at - 1 + i * _TAGGED_SIZE, KIND[kind], pack_value(kind, value))
+            _TAGGED_BYTES.pack_into(space, at + i * _TAGGED_SIZE, KIND[kind], pack_value(kind, value))
 
     if kinds not in {("i32",), ("u32",)}:
         return encode
@@ -175,7 +162,7 @@ def make_encoder(results: Sequence[str], check: Callable[[Any], Sequence[Any]]) 
     def encode_i32(at: int, answer: Any) -> None:
         # By far the commonest signature; what is not plainly right takes the way above, and its words.
         if answer.__class__ is int and -0x80000000 <= answer <= 0xFFFFFFFF:
-            pack(space, at - 1, tag, answer & 0xFFFFFFFF)
+            pack(space, at, tag, answer & 0xFFFFFFFF)
         else:
             encode(at, answer)
 

@@ -13,10 +13,10 @@ answers, and the shim tries again at once.
 
 To park, the shim calls a function that does nothing.  At the entry of each function
 wasmtime looks whether the guest's time is over, and with the answer "would block"
-goes a deadline that has passed.  An import that suspends would do the same for twice
+goes a deadline that has passed (`Driven.suspend`).  An import that suspends would do the same for twice
 the price.  But wasmtime sets the next deadline when it resumes the guest, and a shot
 that was to end the slice may be over by then; so the try that follows looks whether
-one is still to come (`Store.came_back`).
+one is still to come (`Driven.was_heard`).
 """
 
 from collections.abc import Collection

@@ -43,7 +43,7 @@ def stack_creator(arena: Arena) -> Creator:
     store_size, store_stack = _SIZE.pack_into, _STACK.pack_into
 
     def get_stack(base: int, size_out: int) -> int:
-        store_size(space, size_out - 1, size)
+        store_size(space, size_out, size)
         return base + size
 
     getter, finalizer = _GetStack(get_stack), Finalizer(giver(arena))
@@ -52,7 +52,7 @@ def stack_creator(arena: Arena) -> Creator:
     def new_stack(_env: int, wanted: int, _zeroed: int, out: int) -> int:
         try:
             assert wanted == size
-            store_stack(space, out - 1, take(), at_getter, at_finalizer)
+            store_stack(space, out, take(), at_getter, at_finalizer)
         except BaseException as error:
             return new_error(f"{NO_STACK}: {error}")
         return 0

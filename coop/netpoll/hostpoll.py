@@ -157,7 +157,8 @@ class HostPoller:
             events, seq = self._only_event()
             pd = self._pds.get(seq)
             if pd is not None:
-                pd.event_error = events == ERR
+                if events == ERR or pd.event_error:
+                    pd.note_error(events == ERR)
                 pd.fire(_BITS[events], woken)
             elif seq == _WAKEUP:
                 self._wakeup.take(events, may_block=delay_ns != 0)
@@ -168,7 +169,8 @@ class HostPoller:
         for events, seq in EVENT.iter_unpack(self._batches[found]):
             pd = pds.get(seq)
             if pd is not None:
-                pd.event_error = events == ERR
+                if events == ERR or pd.event_error:
+                    pd.note_error(events == ERR)
                 pd.fire(_BITS[events], woken)
             elif seq == _WAKEUP:
                 self._wakeup.take(events, may_block=delay_ns != 0)

@@ -89,8 +89,6 @@ class SocketFile(OpenFile):
         return self._is_stream
 
     def read_one(self, buffer: memoryview) -> int:
-        if not (self.ready & READ or self.worth_trying(READ)):
-            return BLOCKED
         try:
             count = self._recv_into(buffer)
         except BlockingIOError:
@@ -103,10 +101,10 @@ class SocketFile(OpenFile):
         return count
 
     def try_read(self, buffers: Sequence[memoryview]) -> int:
-        if len(buffers) == 1:
-            return self.read_one(buffers[0])
         if not (self.ready & READ or self.worth_trying(READ)):
             return BLOCKED
+        if len(buffers) == 1:
+            return self.read_one(buffers[0])
         try:
             count = self.sock.recvmsg_into(buffers, 0, self._flags)[0]
         except BlockingIOError:

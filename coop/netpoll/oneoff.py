@@ -147,7 +147,7 @@ class OneoffPoller:
             if pd is None:
                 raise BugError(f"poll_oneoff reported {event}, which nobody subscribed to")
             self.table.disarm(pd, modes)
-            pd.event_error = event.error != 0
+            pd.note_error(event.error != 0)
             bits = modes | event.noted | (HANGUP if hangup else 0) | (FAILED if event.error else 0)
             pd.fire(bits, woken)
         return woken

@@ -54,10 +54,11 @@ class OpenFile(PollDesc):
 
     refs     -- how many numbers name it; `release` gives one back
     nonblock -- the guest's own O_NONBLOCK: its calls answer EAGAIN instead of parking
+    is_known -- whether a bit that is clear is the truth, since the poller's registration is permanent
     mode     -- the file's type as in `st_mode`
     """
 
-    __slots__ = ("_refused", "mode", "nonblock", "refs")
+    __slots__ = ("_refused", "is_known", "mode", "nonblock", "refs")
 
     runs_user_code = False
     """Whether moving bytes runs Python given by the user, which must happen on the task's greenlet:
@@ -85,6 +86,7 @@ class OpenFile(PollDesc):
                 # A regular file or a device that is always ready: the bits stay set for ever.
                 self.poller = None
                 self.ready = BOTH
+        self.is_known = self.poller is not None and self.poller.permanent
 
     @property
     def is_pollable(self) -> bool:
@@ -121,7 +123,7 @@ class OpenFile(PollDesc):
         if self.ready & mode:
             self._refused = 0
             return True
-        if self.poller is None or not self.poller.permanent:
+        if not self.is_known:
             return True
         self._refused += 1
         if self._refused < _ASK_AGAIN:
@@ -140,7 +142,7 @@ class OpenFile(PollDesc):
         raise NotImplementedError
 
     def read_one(self, buffer: memoryview) -> int:
-        """Do what `try_read` does with one buffer; for files that can do it faster so."""
+        """Do what `try_read` does with one buffer, for who has found that it is worth trying."""
         return self.try_read((buffer,))
 
     def write_one(self, buffer: memoryview) -> int:

@@ -50,6 +50,9 @@ DISARMED = 0xFFFF
 EXPIRED = -1
 """A deadline that has passed; 0 is none, anything above is a moment in nanoseconds."""
 
+_NOT_STALE = tuple(~(modes << STALE_SHIFT) for modes in range(BOTH + 1))
+"""For the modes that are reported, what stays of the bits that were known."""
+
 _sequence = count(1)
 
 
@@ -81,6 +84,7 @@ class PollDesc:
     ready   -- bits of READ, WRITE, HANGUP, FAILED; set by the poller or the producer, cleared
                by whoever found that it would block.  A mode's bit shifted by STALE_SHIFT says
                that its level was true once and has not been looked at since
+    is_hindered -- whether anything may stand against a wait; `check` says what
     cookie  -- the poller's own number for it (the subscription table keeps two slots in it)
     """
 
@@ -93,6 +97,7 @@ class PollDesc:
         "cookie",
         "event_error",
         "fd",
+        "is_hindered",
         "poller",
         "ready",
         "seq",
@@ -111,9 +116,9 @@ class PollDesc:
         self.seq = next(_sequence)
         self.cookie = DISARMED << 16 | DISARMED
         self.ready = 0
-        self.event_error = False
-        self.closing = False
-        self.waiters: list[Waiter] | tuple[()] = ()  # most have none: a list only when there is one
+        self.event_error = self.closing = self.is_hindered = False
+        # Most have none or one, for whom a list is twice as much memory, and one place more to look.
+        self.waiters: list[Waiter] | tuple[Waiter] | tuple[()] = ()
         self._read_ns = self._write_ns = 0
         self._read_timer: Timer | None = None
         self._write_timer: Timer | None = None
@@ -126,13 +131,13 @@ class PollDesc:
     def fire(self, modes: int, woken: list[Task]) -> None:
         """Note that `modes` hold now, and append to `woken` the tasks that waited for one of them."""
         # What is reported now is no longer stale; what was known besides stays.
-        self.ready = self.ready & ~((modes & BOTH) << STALE_SHIFT) | modes
+        self.ready = self.ready & _NOT_STALE[modes & BOTH] | modes
         waiters = self.waiters
         if not waiters:
             return
-        if len(waiters) == 1:
+        if waiters.__class__ is tuple:
             # Nearly always so, one task per connection, and on the path of every event.
-            waiter = waiters[0]
+            (waiter,) = waiters
             if waiter.marks is not None:
                 waiter.marks[self] = None
             if not waiter.fired and waiter.mode & modes:
@@ -151,6 +156,11 @@ class PollDesc:
                 leaves = leaves or not waiter.sticky
         if leaves:
             self.waiters = [waiter for waiter in waiters if waiter.sticky or not waiter.fired]
+
+    def note_error(self, is_error: bool) -> None:
+        """Note whether the last event told of an error and of nothing else."""
+        self.event_error = is_error
+        self._look_for_hindrances()
 
     def notify(self, modes: int) -> None:
         """Note that `modes` hold now and wake who waited: `fire` for a producer within the process."""
@@ -184,13 +194,20 @@ class PollDesc:
 
     def enlist(self, waiter: Waiter) -> None:
         """Let `waiter` hear of this descriptor, behind those that do already."""
-        self.waiters = self.waiters or []
-        self.waiters.append(waiter)
+        waiters = self.waiters
+        if isinstance(waiters, list):
+            waiters.append(waiter)
+        else:
+            self.waiters = [*waiters, waiter] if waiters else (waiter,)
 
     def leave(self, waiter: Waiter) -> None:
         """Let `waiter` hear no more of this descriptor, if it does."""
-        if self.waiters and waiter in self.waiters:
-            self.waiters.remove(waiter)
+        waiters = self.waiters
+        if waiter in waiters:
+            if isinstance(waiters, list):
+                waiters.remove(waiter)
+            else:
+                self.waiters = ()
 
     def done(self, waiter: Waiter | None) -> None:
         """Take `waiter` off, whether it was fired or not; taking it off twice, or None, does nothing."""
@@ -227,7 +244,7 @@ class PollDesc:
 
         Raises: Closed, DeadlineExceeded, NotPollable.
         """
-        if not (self.closing or self._read_ns or self._write_ns or self.event_error):
+        if not self.is_hindered:
             return
         result = self.check(mode)
         if result is Result.CLOSING:
@@ -236,6 +253,9 @@ class PollDesc:
             raise DeadlineExceeded(f"{doing} {self.what}: i/o timeout")
         if result is Result.NOT_POLLABLE:
             raise NotPollable(f"{doing} {self.what}: not pollable")
+
+    def _look_for_hindrances(self) -> None:
+        self.is_hindered = bool(self.closing or self._read_ns or self._write_ns or self.event_error)
 
     @property
     def kind(self) -> str:
@@ -306,6 +326,7 @@ class PollDesc:
         return max(min(found), 0) if found else NEVER_NS
 
     def _reset_timers(self) -> None:
+        self._look_for_hindrances()
         for timer in (self._read_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
@@ -345,7 +366,7 @@ class PollDesc:
         """
         if self.closing:
             raise BugError(f"unblock {self.what}: closing began already")
-        self.closing = True
+        self.closing = self.is_hindered = True
         if self.timers is not None:
             self._read_ns = self._write_ns = 0
             self._reset_timers()

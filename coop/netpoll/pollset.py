@@ -180,7 +180,7 @@ class PollsetPoller:
 
         def on_ready(woken: list[Task]) -> None:
             del self._armed[pd.seq, mode]
-            pd.event_error = pollable.is_error
+            pd.note_error(pollable.is_error)
             pd.fire(mode | pollable.noted, woken)
 
         self._armed[pd.seq, mode] = self._register(pollable, on_ready)

@@ -7,7 +7,6 @@ but the end of the directory may leave room, and a large buffer is filled in por
 
 from collections.abc import Iterable
 
-from coop.engine import AGAIN
 from coop.fs import Directory, Entry
 from coop.wasip1.abi import DIRENT, U32, Rights, filetype_of_mode
 from coop.wasip1.errno import Errno
@@ -50,8 +49,7 @@ def fd_readdir(wasi: Wasi, fd: int, buffer: int, size: int, cookie: int, used: i
         cookie = found[-1].next
     if done < size:
         wasi.listed = (done, cookie)
-        wasi.instance.waits = wasi.instance
-        return AGAIN
+        return wasi.instance.suspend(wasi.instance)
     memory.pack(U32, used, done)
     return 0
 

@@ -143,10 +143,9 @@ class FdTable(dict[int, Descriptor]):
         self.version += 1
 
     def close_all(self) -> None:
-        """Give back every file; one that fails does not keep the others."""
+        """Give back every file, for good; one that fails does not keep the others."""
         while self:
             fd, entry = self.popitem()
-            self._pool.deallocate(fd)
             try:
                 entry.file.release()
             except OSError as error:

@@ -25,14 +25,15 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
     connected; CONNRESET the peer reset the connection; CONNREFUSED nobody received an earlier datagram;
     TIMEDOUT the host set a deadline; IO the host could not read.
     """
-    entry = wasi.fds.get(fd)
-    if entry is None:
-        return _BADF
-    file = entry.reads
+    file = wasi.fds[fd].reads
     if file is None:
         return _BADF
-    if not file.ready & READ and file.nonblock and not file.worth_trying(READ):
-        return _AGAIN
+    if not file.ready & READ:
+        if file.nonblock:
+            if not file.worth_trying(READ):
+                return _AGAIN
+        elif file.is_known:
+            return wasi.block_on(file, READ)  # and the buffers are looked at when something has come
     memory = wasi.memory
     if nread + 4 > memory.size:
         memory.check(nread, 4)
@@ -61,10 +62,7 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
     host set a deadline; NOSPC the disk is full; DQUOT a quota is; FBIG the file would be larger than one
     may be; IO the host could not write.
     """
-    entry = wasi.fds.get(fd)
-    if entry is None:
-        return _BADF
-    file = entry.writes
+    file = wasi.fds[fd].writes
     if file is None:
         return _BADF
     memory = wasi.memory

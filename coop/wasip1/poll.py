@@ -25,13 +25,11 @@ the guest's userdata, not an index.
 from collections.abc import Sequence
 
 from coop.clock import NEVER_NS
-from coop.engine import AGAIN
-from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.waiter import Waiter
-from coop.task import READY, Task, current
+from coop.task import READY, Task
 from coop.wasip1.abi import (
-    EVENT,
     EVENT_FD_READWRITE_HANGUP,
     EVENT_SIZE,
     SUBSCRIPTION,
@@ -42,12 +40,11 @@ from coop.wasip1.abi import (
     EventType,
     Filetype,
     OlderArray,
-    events_layout,
 )
 from coop.wasip1.errno import Errno
 from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import LAYOUT_UP_TO, SHORT, Named, PlainList, Refused, SubList
+from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, store_events
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -86,17 +83,14 @@ class Poll:
         self._kept: KeptList | None = None
         self._plain_calls = 0
         self._list: SubList = self._plain  # what the present call, or the last one, named
-        # Most calls have one clock: the tag of the first, and the earliest moment.
         self._clocks: list[ClockSub] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()
-        self._tag: int | None = None
+        self._tag: int | None = None  # of the first clock, and the earliest moment: most calls have one
         self._due_ns = NEVER_NS
-        # The wait.
         self._waiter: Waiter | None = None
         self._watched: dict[OpenFile, None] = {}
         self._queued: Sequence[Named] | None = None
-        self._polled = 0
-        self._inside = 0
+        self._polled = self._inside = 0
         self._parked = False
         self.stdin: OpenFile | None = None
 
@@ -105,51 +99,45 @@ class Poll:
     def call(
         self, subscriptions: int, events: int, count: int, out: int, older: OlderArray | None = None
     ) -> int:
-        """Do what `poll_oneoff` says below; AGAIN when the guest has to wait.
+        """Do what `poll_oneoff` says below; the guest is suspended when it has to wait.
 
         older -- how the array is laid out, if not as preview 1 has it
         """
-        if not self._parked:
+        found: list[int] = []
+        if self._parked:
+            found = self._look() or (self._look() if self._wait_here() else [])
+        else:
             if not 0 < count <= self._limit:
                 return self._refuse(count)
-            memory, room = self._wasi.memory, count * EVENT_SIZE
-            size = count * (SUBSCRIPTION_SIZE if older is None else older.size)
+            memory = self._wasi.memory
+            room, size = count * EVENT_SIZE, count * (SUBSCRIPTION_SIZE if older is None else older.size)
             if max(out + 4, subscriptions + size, events + room) > memory.size:
                 memory.check(out, 4)
                 memory.check(subscriptions, size)
                 memory.check(events, room)
             if older is None:
-                self._parse(memory.view, subscriptions, count)
+                is_sleep = self._parse(memory.view, subscriptions, count)
             else:
                 array = older.translate(memory.view[subscriptions : subscriptions + size])
-                self._parse(memoryview(array), 0, count)
+                is_sleep = self._parse(memoryview(array), 0, count)
             if self._wasi.instance.is_busy:
                 self._wasi.instance.look_around()
-        found = self._look()
-        if not found or (self._tag is not None and self._should_ask(found)):
-            found = self._look() if self._wait_here() else []
-        elif self.stdin is not None and self._list.names(self.stdin):
-            # Something else is ready, perhaps each time: it must not keep this one from reading ahead.
-            self.stdin.on_wait(READ)
+            if is_sleep:
+                if not self._wasi.scheduler.runq.tasks and self._wait_here():  # in a crowd it cannot
+                    found = self._look()
+            else:
+                found = self._look()
+                if not found or (self._tag is not None and self._should_ask(found)):
+                    found = self._look() if self._wait_here() else []
+                elif self.stdin is not None and self._list.names(self.stdin):
+                    self.stdin.on_wait(READ)  # what is ready each time must not keep it from reading ahead
         if not found:
             self._parked = True
-            self._wasi.instance.waits = self
-            return AGAIN
+            return self._wasi.instance.suspend(self)
         self._parked = False
-        return self._tell(found, events, out)
-
-    def _tell(self, found: list[int], events: int, out: int) -> int:
-        """Store the events, and how many they are; returns the errno of success."""
-        nevents = len(found) // 5
         view = self._wasi.memory.view
-        if nevents == 1:
-            EVENT.pack_into(view, events, *found)
-        elif nevents <= LAYOUT_UP_TO:
-            events_layout(nevents).pack_into(view, events, *found)
-        else:
-            for i in range(nevents):
-                EVENT.pack_into(view, events + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
-        _pack_u32(view, out, nevents)
+        store_events(view, events, found)
+        _pack_u32(view, out, len(found) // 5)
         return 0
 
     def _refuse(self, count: int) -> int:
@@ -159,31 +147,32 @@ class Poll:
 
     # -- parse
 
-    def _parse(self, view: memoryview, subscriptions: int, count: int) -> None:
+    def _parse(self, view: memoryview, subscriptions: int, count: int) -> bool:
+        """Take the array; True if it is a clock alone, whose moment has not come."""
         self._clocks = self._bad_clocks = ()
         self._tag, self._due_ns = None, NEVER_NS
         if view[subscriptions + _TAG] == _CLOCK:
-            self._add_clock(view, subscriptions)
+            is_to_come = self._add_clock(view, subscriptions)
             if count == 1:
                 self._list = _NO_FILES
-                return
+                return is_to_come
             subscriptions += SUBSCRIPTION_SIZE
             count -= 1
         array = bytes(view[subscriptions : subscriptions + count * SUBSCRIPTION_SIZE])
         if count <= SHORT or self._plain_calls or not self._wasi.scheduler.poller.permanent:
-            if self._plain is _NO_FILES:
-                self._plain = PlainList()
-            self._plain_calls = max(0, self._plain_calls - 1)
-            self._list = self._plain
-            self._plain.take(array, self.fds.version, self)
+            if self._plain_calls and self._waiter is not None:
+                self._plain_calls -= 1
+                self._kept = self._waiter.marks = None  # and events are noted no more
+            self._list = self._plain = PlainList() if self._plain is _NO_FILES else self._plain
         else:
-            kept = self._list = self._kept = self._kept or self._keep()
-            kept.take(array, self.fds.version, self)
-            if kept.anew > 1:
-                kept.anew, self._plain_calls = 0, _PLAIN_CALLS
+            self._list = self._kept = self._kept or self._keep()
+        self._list.take(array, self.fds.version, self)
+        if self._kept is not None and self._kept.anew > 1:
+            self._plain_calls = _PLAIN_CALLS
         if self._list.clocks:
             for at in sorted(self._list.clocks):
                 self._add_clock(array, at * SUBSCRIPTION_SIZE)
+        return False
 
     def _keep(self) -> KeptList:
         """Make the list for long arrays; from now on every event on a watched file is noted in it."""
@@ -200,13 +189,14 @@ class Poll:
             return Refused(_BADF)
         return entry.file if entry.may_poll(mode) else Refused(_NOTCAPABLE)
 
-    def _add_clock(self, view: bytes | memoryview, at: int) -> None:
+    def _add_clock(self, view: bytes | memoryview, at: int) -> bool:
+        """Take a clock; True if its moment has not come."""
         userdata, kind, clock, timeout, flags = SUBSCRIPTION.unpack_from(view, at)
         if kind != _CLOCK or clock not in (_REALTIME, _MONOTONIC) or flags & ~SUBSCRIPTION_CLOCK_ABSTIME:
             bad = (userdata, _INVAL, kind if kind <= _FD_WRITE else _CLOCK, 0, 0)
             self._bad_clocks = self._bad_clocks or []
             self._bad_clocks += bad
-            return
+            return False
         if flags & SUBSCRIPTION_CLOCK_ABSTIME:
             of_clock = self._wasi.clocks.now_ns(clock) or 0
             # The difference is taken on the clock the guest named; one in the past is due at once.
@@ -214,47 +204,57 @@ class Poll:
         due_ns = min(self._wasi.scheduler.now_ns() + timeout, NEVER_NS)
         if self._tag is None:
             self._tag, self._due_ns = userdata, due_ns
-            return
+            return bool(timeout)
         if not self._clocks:
             self._clocks = [(self._tag, self._due_ns)]
         self._clocks.append((userdata, due_ns))
         self._due_ns = min(self._due_ns, due_ns)
+        return bool(timeout)
 
     # -- look
 
     def _look(self) -> list[int]:
         """Return the events that hold now, the five values of each in one flat list."""
         found = list(self._bad_clocks)
-        if self._list is not _NO_FILES:
+        if self._list.files:
             self._look_at_files(found)
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
             if self._due_ns <= now_ns:
-                for tag, due_ns in self._clocks or ((self._tag or 0, self._due_ns),):
+                if not self._clocks:
+                    found += (self._tag or 0, 0, _CLOCK, 0, 0)
+                for tag, due_ns in self._clocks:
                     if due_ns <= now_ns:
                         found += (tag, 0, _CLOCK, 0, 0)
         return found
 
     def _look_at_files(self, found: list[int]) -> None:
         files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
+        # In a list of several 1 byte stands for "some": a system call for each would cost more than the poll.
+        plain = BOTH if len(self._list) > 1 else -1
         for i in self._list.candidates():
-            file, mode = files[i], modes[i]
-            if isinstance(file, Refused):
-                found += (userdata[i], file.errno, mode, 0, 0)
             # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
-            elif file.ready & mode and (not file.ready & mode << STALE_SHIFT or file.level(mode)):
-                hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
-                flags = EVENT_FD_READWRITE_HANGUP if hangup else 0
-                # At a hangup 0 is the end.  In a longer list 1 stands for "some": a system call for each
-                # would cost more than the poll.
-                is_counted = mode == READ and (hangup or len(self._list) == 1)
-                nbytes = file.available() if is_counted else 1
-                found += (userdata[i], 0, mode, nbytes, flags)
+            mode, ready = modes[i], files[i].ready
+            if ready > plain:
+                self._look_closely(i, found)
+            elif ready & mode:
+                found += (userdata[i], 0, mode, 1, 0)
+
+    def _look_closely(self, i: int, found: list[int]) -> None:
+        """Look at an entry that is refused, stale or hung up, or the only one."""
+        file, mode, userdata = self._list.files[i], self._list.modes[i], self._list.userdata[i]
+        if isinstance(file, Refused):
+            found += (userdata, file.errno, mode, 0, 0)
+        elif file.level(mode):
+            hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
+            is_counted = mode == READ and (hangup or len(self._list) == 1)  # at a hangup 0 is the end
+            nbytes = file.available() if is_counted else 1
+            found += (userdata, 0, mode, nbytes, EVENT_FD_READWRITE_HANGUP if hangup else 0)
 
     def _should_ask(self, found: list[int]) -> bool:
         """Whether the poller has to be asked, since nothing but the time-out of a first look has come."""
         files = self._list.files
-        if self._parked or not files or any(found[2::5]):
+        if not files or any(found[2::5]):
             return False
         is_new = self._list is self._plain and files is not self._queued
         return is_new or not self._wasi.scheduler.has_fresh_answer()
@@ -280,16 +280,16 @@ class Poll:
         finally:
             self._end()
 
-    def wait(self) -> None:
+    def wait(self, task: Task) -> None:
         """Wait on the task's greenlet: park."""
         scheduler = self._wasi.scheduler
-        task = current()
         if task.state is READY:
-            # Woken before it could park; others stand before it in the queue.
-            task.park(self)
+            task.park(self)  # woken before it could; others stand before it in the queue
         elif self._due_ns <= scheduler.now_ns():
             # A time-out of zero and nothing ready: let the others run and the poller be asked, or a
             # guest that spins on such polls would never hear of anything.
+            if self._list is not _NO_FILES:
+                self._enlist(task)
             task.pause()
         else:
             timer = None if self._due_ns == NEVER_NS else scheduler.timers.set(self._due_ns, Task.wake, task)

@@ -1,12 +1,12 @@
 """What a guest asks of its process: arguments, environment, clocks, randomness, the end."""
 
+import struct
 from collections.abc import Sequence
 from time import monotonic_ns
 
-from coop.engine import AGAIN
 from coop.errors import GuestExit
 from coop.sources import SYSTEM_CLOCKS
-from coop.task import current
+from coop.task import Task
 from coop.wasip1.abi import U32, U64, ClockId
 from coop.wasip1.errno import Errno
 from coop.wasip1.state import Wasi
@@ -96,9 +96,10 @@ def clock_time_get(wasi: Wasi, clock: int, precision: int, out: int) -> int:
                 return int(Errno.INVAL)
             now_ns = wasi.instance.cpu_now_ns()
     memory = wasi.memory
-    if out + 8 > memory.size:
-        memory.check(out, 8)
-    _pack_u64(memory.view, out, now_ns)
+    try:
+        _pack_u64(memory.view, out, now_ns)
+    except struct.error:  # it ends behind what the view covers
+        memory.pack(U64, out, now_ns)
     return 0
 
 
@@ -115,8 +116,7 @@ def random_get(wasi: Wasi, buffer: int, length: int) -> int:
     if end == length:
         return 0
     wasi.filled = end
-    wasi.instance.waits = wasi.instance
-    return AGAIN
+    return wasi.instance.suspend(wasi.instance)
 
 
 def sched_yield(wasi: Wasi) -> int:
@@ -125,16 +125,15 @@ def sched_yield(wasi: Wasi) -> int:
         wasi.has_yielded = False
         return 0
     wasi.has_yielded = True
-    wasi.instance.waits = _TURN
-    return AGAIN
+    return wasi.instance.suspend(_TURN)
 
 
 class _Turn:
     """Stands for the turn of everybody who is ready."""
 
-    def wait(self) -> None:
+    def wait(self, task: Task) -> None:
         """Yield."""
-        current().pause()
+        task.pause()
 
 
 _TURN = _Turn()

@@ -6,11 +6,12 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from coop.engine import AGAIN, Instance, Limits, Memory
+from coop.engine import Instance, Limits, Memory
 from coop.logs import Log
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
+from coop.task import Task
 from coop.threads import run_in_thread
 from coop.wasip1.abi import IOVEC
 from coop.wasip1.errno import Errno, WasiError, errno_of
@@ -112,8 +113,7 @@ class Wasi:
         """
         done, self.done = self.done, False
         if not done:
-            self.instance.waits = _Work(self, work)
-            return AGAIN
+            return self.instance.suspend(_Work(self, work))
         if isinstance(done, Exception):
             raise done
         return 0
@@ -187,7 +187,7 @@ class _Work:
         self._wasi = wasi
         self._call = work
 
-    def wait(self) -> None:
+    def wait(self, task: Task) -> None:
         """Have it done, and park meanwhile."""
         try:
             run_in_thread(self._call)

@@ -1,4 +1,4 @@
-"""The descriptors that a guest's `poll_oneoff` names, and which of them are worth a look.
+"""The arrays of a guest's `poll_oneoff`: what it names, what is worth a look, and the answer.
 
 A guest passes its whole array with every call.  There are two ways to take it apart:
 
@@ -17,9 +17,16 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from coop.netpoll.contract import BOTH
+from coop.netpoll.contract import BOTH, FAILED
 from coop.netpoll.openfile import OpenFile
-from coop.wasip1.abi import SUBSCRIPTION_SIZE, EventType, subscriptions_layout
+from coop.wasip1.abi import (
+    EVENT,
+    EVENT_SIZE,
+    SUBSCRIPTION_SIZE,
+    EventType,
+    events_layout,
+    subscriptions_layout,
+)
 from coop.wasip1.fdtable import Descriptor
 
 _FD_READ = int(EventType.FD_READ)
@@ -38,11 +45,11 @@ LAYOUT_UP_TO = 512
 
 
 class Refused:
-    """Stands for a file where a subscription cannot be: always ready, with an errno."""
+    """Stands for a file where a subscription cannot be: always ready, and more than that, with an errno."""
 
     __slots__ = ("errno",)
 
-    ready = BOTH
+    ready = BOTH | FAILED
 
     def __init__(self, errno: int) -> None:
         self.errno = errno
@@ -121,6 +128,18 @@ def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     else:
         flat = [value for entry in ENTRY.iter_unpack(array) for value in entry]
     return flat[0::3], flat[1::3], flat[2::3]
+
+
+def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
+    """Store events, of each its five values in one flat list, where a guest wants them."""
+    count = len(found) // 5
+    if count == 1:
+        EVENT.pack_into(view, at, *found)
+    elif count <= LAYOUT_UP_TO:
+        events_layout(count).pack_into(view, at, *found)
+    else:
+        for i in range(count):
+            EVENT.pack_into(view, at + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
 
 
 class PlainList:

@@ -208,7 +208,7 @@ class TestStickyWaiters:
             pd.notify(READ)
             assert bench.hub.run() == ["a"]
         pd.wake(waiter)
-        assert pd.waiters == [waiter]
+        assert list(pd.waiters) == [waiter]
         pd.done(waiter)
         assert not pd.waiters
 
@@ -235,7 +235,7 @@ class TestResults:
     def test_closing_comes_before_the_deadline_and_that_before_the_error(self, bench):
         pd = bench.pd
         assert pd.check(READ) is Result.OK
-        pd.event_error = True
+        pd.note_error(True)
         assert pd.check(READ) is Result.NOT_POLLABLE
         bench.deadline(READ, 0)
         assert pd.check(READ) is Result.TIMEOUT
@@ -249,7 +249,7 @@ class TestResults:
             (lambda bench: bench.pd.unblock(), Closed, "read the pipe: use of closed file"),
             (lambda bench: bench.deadline(BOTH, -1), DeadlineExceeded, "read the pipe: i/o timeout"),
             (
-                lambda bench: setattr(bench.pd, "event_error", True),
+                lambda bench: bench.pd.note_error(True),
                 NotPollable,
                 "read the pipe: not pollable",
             ),
@@ -263,7 +263,7 @@ class TestResults:
 
     @pytest.mark.seed("D5")
     def test_an_event_error_shows_to_readers_only(self, bench):
-        bench.pd.event_error = True
+        bench.pd.note_error(True)
         assert bench.pd.check(WRITE) is Result.OK
         assert bench.pd.check(READ) is Result.NOT_POLLABLE
         writer = bench.waits(WRITE)
@@ -490,7 +490,7 @@ class TestArming:
         task.cancel()
         bench.hub.run()
         assert isinstance(task.error, Cancelled)
-        assert (poller.waiters, pd.waiters) == (0, [])
+        assert (poller.waiters, len(pd.waiters)) == (0, 0)
         poller.shutdown()
         os.close(reading)
         os.close(writing)

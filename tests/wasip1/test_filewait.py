@@ -4,7 +4,7 @@ import pytest
 
 import coop
 from coop.wasip1.state import Wasi
-from tests.wasip1.script import POLLERS, Script
+from tests.wasip1.script import OUT, POLLERS, Script
 from tests.wasip1.test_given import conns
 
 every_poller = pytest.mark.parametrize("poller", POLLERS)
@@ -64,13 +64,13 @@ def test_a_guest_reads_and_writes_by_turns_where_both_have_to_wait(is_alone: boo
 
 @every_poller
 @pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "in a crowd"])
-def test_a_guest_that_waits_tries_once_before_and_once_after(
+def test_a_guest_that_waits_does_not_try_meanwhile(
     is_alone: bool, poller: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Were it not suspended, it would try all the time."""
-    tries = []
-    buffer = Wasi.buffer
-    monkeypatch.setattr(Wasi, "buffer", lambda self, iovs: (tries.append(iovs), buffer(self, iovs))[1])
+    waits = []
+    block_on = Wasi.block_on
+    monkeypatch.setattr(Wasi, "block_on", lambda self, *what: (waits.append(what), block_on(self, *what))[1])
 
     def main() -> bytes:
         if not is_alone:
@@ -80,7 +80,18 @@ def test_a_guest_that_waits_tries_once_before_and_once_after(
             return guest.read(3)
 
     assert coop.run(main, poller=poller) == b"x"
-    assert len(tries) == 2
+    assert len(waits) == 1
+
+
+@every_poller
+def test_a_bad_address_is_told_at_once_or_when_bytes_have_come_and_takes_none_of_them(poller: str):
+    def main() -> tuple[str, bytes]:
+        coop.spawn(crowd)
+        with conns() as (near, far), Script(connections=[near]) as guest:
+            coop.spawn(lambda: (coop.sleep(0.01), far.sendall(b"x")))
+            return guest.fd_read(3, 0xFFFFFFF0, 1, OUT), guest.read(3)
+
+    assert coop.run(main, poller=poller) == ("FAULT", b"x")
 
 
 @pytest.mark.parametrize("how", ["the guest ends", "fd_close", "fd_renumber"])

@@ -283,6 +283,8 @@ def test_arrays_that_change_all_over_again_and_again_are_taken_plainly_for_a_whi
             def is_kept(first: int) -> bool:
                 events = guest.poll(*[fd_sub(n, WRITE_SUB, 3) for n in range(first, first + 100)])
                 assert [event[0] for event in events] == list(range(first, first + 100))
+                assert (poll._waiter.marks is None) is (poll._kept is None)  # noted for the kept list alone
+                assert poll._list is (poll._kept or poll._plain)
                 return isinstance(poll._list, KeptList)
 
             changing = [is_kept(first) for first in range(0, 300, 100)]

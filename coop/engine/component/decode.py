@@ -36,8 +36,8 @@ __all__ = ["Decoder", "make_decoder", "make_decoders", "record_class"]
 
 Decoder = Callable[[int], Any]
 
-# The byte at address n is space[n - 1], and the payload of a value stands 8 bytes from its begin.
-_PAYLOAD = 7
+_PAYLOAD = 8
+"""Where the payload of a value stands, from its begin; the kind comes before it."""
 
 _NUMBERS = {
     "bool": "?",
@@ -66,7 +66,7 @@ def make_decoders(types: tuple[Type, ...], lender: "Lender") -> Callable[[int], 
         sizes = [struct.calcsize(letter) for letter in letters if letter]
         fields = (f"8x{letter}{24 - size}x" for letter, size in zip(letters, sizes, strict=True))
         unpack = struct.Struct("<" + "".join(fields)).unpack_from
-        return lambda at: unpack(space, at - 1)
+        return lambda at: unpack(space, at)
     decoders = [make_decoder(kind, lender) for kind in types]
     if len(decoders) == 1:
         only = decoders[0]
@@ -130,7 +130,7 @@ def _string(lender: "Lender") -> Decoder:
 def _text(at: int) -> memoryview:
     """Return the bytes that a size and a pointer at space[at] tell of."""
     size, data = _WHERE(space, at)
-    return space[data - 1 : data - 1 + size] if size else space[0:0]
+    return space[data : data + size] if size else space[0:0]
 
 
 def _bytes(lender: "Lender") -> Decoder:
@@ -219,4 +219,4 @@ def _result(ok: Decoder | None, err: Decoder | None) -> Decoder:
 
 def _flags(at: int) -> frozenset[str]:
     count, data = _WHERE(space, at + _PAYLOAD)
-    return frozenset(str(_text(data - 1 + i * NAME_SIZE), "utf-8") for i in range(count))
+    return frozenset(str(_text(data + i * NAME_SIZE), "utf-8") for i in range(count))

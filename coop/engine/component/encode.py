@@ -127,7 +127,7 @@ def _put_name(at: int, name: bytes) -> None:
 def _fill_box(at: int, encoder: Encoder, value: Any) -> None:
     """Make room for a value elsewhere, leave its address at `at`, and fill it."""
     box = held.wasmtime_component_val_new(_FALSE)
-    _put_word(space, at - 1, box)
+    _put_word(space, at, box)
     encoder(box, value)
 
 
@@ -153,7 +153,7 @@ def _number(name: str) -> Encoder:
         if value.__class__ is bool or (not is_float and not isinstance(value, int)):
             raise _wanted(name, value)
         try:
-            pack(space, at - 1, kind, value)
+            pack(space, at, kind, value)
         except (struct.error, OverflowError):
             raise _wanted(name, value) from None
 
@@ -163,14 +163,14 @@ def _number(name: str) -> Encoder:
 def _encode_bool(at: int, value: Any) -> None:
     if value is not True and value is not False:
         raise _wanted("bool", value)
-    space[at - 1 + _PAYLOAD] = value
+    space[at + _PAYLOAD] = value
 
 
 def _encode_char(at: int, value: Any) -> None:
     if not isinstance(value, str) or len(value) != 1 or "\ud800" <= value <= "\udfff":
         raise _wanted("char", value)
-    _put_word(space, at - 1 + _PAYLOAD, ord(value))
-    space[at - 1] = _KIND["char"]
+    _put_word(space, at + _PAYLOAD, ord(value))
+    space[at] = _KIND["char"]
 
 
 def _encode_string(at: int, value: Any) -> None:
@@ -181,7 +181,7 @@ def _encode_string(at: int, value: Any) -> None:
     except UnicodeEncodeError:
         raise _wanted("string of Unicode characters", value) from None
     held.wasm_byte_vec_new(at + _PAYLOAD, len(raw), raw)
-    space[at - 1] = _KIND["string"]
+    space[at] = _KIND["string"]
 
 
 def _bytes(lender: "Lender") -> Encoder:
@@ -193,9 +193,9 @@ def _bytes(lender: "Lender") -> Encoder:
         count = len(raw)
         lender.check_list(count)
         held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, count)
-        space[at - 1] = _LIST
+        space[at] = _LIST
         if count:
-            begin = _WHERE(space, at - 1 + _PAYLOAD)[1] - 1
+            begin = _WHERE(space, at + _PAYLOAD)[1]
             end = begin + count * VAL_SIZE
             space[begin + _PAYLOAD : end : VAL_SIZE] = raw
             space[begin:end:VAL_SIZE] = bytes((_KIND["u8"],)) * count
@@ -216,8 +216,8 @@ def _list(element: Encoder, kind: Type, lender: "Lender") -> Encoder:
             raise _wanted(show(kind), value) from None
         lender.check_list(len(values) * VAL_SIZE)
         held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, len(values))
-        space[at - 1] = _LIST
-        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        space[at] = _LIST
+        data = _WHERE(space, at + _PAYLOAD)[1]
         for i, each in enumerate(values):
             element(data + i * VAL_SIZE, each)
 
@@ -232,8 +232,8 @@ def _tuple(encoders: list[Encoder], kind: Type) -> Encoder:
         if not isinstance(value, (tuple, list)) or len(value) != count:
             raise _wanted(show(kind), value)
         held.wasmtime_component_valtuple_new_uninit(at + _PAYLOAD, count)
-        space[at - 1] = _TUPLE
-        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        space[at] = _TUPLE
+        data = _WHERE(space, at + _PAYLOAD)[1]
         for (offset, encoder), each in zip(placed, value, strict=True):
             encoder(data + offset, each)
 
@@ -264,8 +264,8 @@ def _record(kind: Record, lender: "Lender") -> Encoder:
     def encode(at: int, value: Any) -> None:
         values = fields_of(value)
         held.wasmtime_component_valrecord_new_uninit(at + _PAYLOAD, len(placed))
-        space[at - 1] = _RECORD
-        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        space[at] = _RECORD
+        data = _WHERE(space, at + _PAYLOAD)[1]
         for (offset, name, encoder), each in zip(placed, values, strict=True):
             _put_name(data + offset, name)
             encoder(data + offset + NAME_SIZE, each)
@@ -284,9 +284,9 @@ def _variant(cases: dict[str, Encoder | None], kind: Type) -> Encoder:
         raw, encoder = found
         if encoder is None and payload is not None:
             raise TypeError(f"case {name} of {show(kind)} has no value; {brief(payload)} is given")
-        _put_word(space, at - 1 + _PAYLOAD + NAME_SIZE, 0)
+        _put_word(space, at + _PAYLOAD + NAME_SIZE, 0)
         _put_name(at + _PAYLOAD, raw)
-        space[at - 1] = _VARIANT
+        space[at] = _VARIANT
         if encoder is not None:
             _fill_box(at + _PAYLOAD + NAME_SIZE, encoder, payload)
 
@@ -301,15 +301,15 @@ def _enum(names: tuple[str, ...], kind: Type) -> Encoder:
         if raw is None:
             raise _wanted(show(kind), value)
         _put_name(at + _PAYLOAD, raw)
-        space[at - 1] = _ENUM
+        space[at] = _ENUM
 
     return encode
 
 
 def _option(some: Encoder, is_nested: bool, kind: Type) -> Encoder:
     def encode(at: int, value: Any) -> None:
-        _put_word(space, at - 1 + _PAYLOAD, 0)
-        space[at - 1] = _OPTION
+        _put_word(space, at + _PAYLOAD, 0)
+        space[at] = _OPTION
         if value is None:
             return
         if is_nested:
@@ -330,9 +330,9 @@ def _result(ok: Encoder | None, err: Encoder | None, kind: Type) -> Encoder:
             raise TypeError(
                 f"{type(value).__name__} of {show(kind)} has no value; {brief(value.value)} is given"
             )
-        _put_word(space, at - 1 + _PAYLOAD, isinstance(value, Ok))
-        _put_word(space, at - 1 + _PAYLOAD + 8, 0)
-        space[at - 1] = _RESULT
+        _put_word(space, at + _PAYLOAD, isinstance(value, Ok))
+        _put_word(space, at + _PAYLOAD + 8, 0)
+        space[at] = _RESULT
         if encoder is not None:
             _fill_box(at + _PAYLOAD + 8, encoder, value.value)
 
@@ -350,8 +350,8 @@ def _flags(names: tuple[str, ...], kind: Type) -> Encoder:
         if given is None or any(each not in known for each in given):
             raise _wanted(show(kind), value)
         held.wasmtime_component_valflags_new_uninit(at + _PAYLOAD, len(given))
-        space[at - 1] = _FLAGS
-        data = _WHERE(space, at - 1 + _PAYLOAD)[1]
+        space[at] = _FLAGS
+        data = _WHERE(space, at + _PAYLOAD)[1]
         for i, each in enumerate(given):
             _put_name(data + i * NAME_SIZE, known[each])
 

@@ -279,7 +279,7 @@ class Lender:
     def _number(self, at: int) -> int:
         out, running = self._out, self._border.instance
         assert running is not None
-        handle = _get_word(space, at - 1 + _PAYLOAD)[0]
+        handle = _get_word(space, at + _PAYLOAD)[0]
         error = held.wasmtime_component_resource_any_to_host(running.context, handle, C.addressof(out))
         if error:
             raise GuestTrap(str(take_error(error)))
@@ -290,7 +290,7 @@ class Lender:
 
     def _guest_taker(self, resource: str) -> Decoder:
         def take(at: int) -> GuestResource:
-            handle = _get_word(space, at - 1 + _PAYLOAD)[0]
+            handle = _get_word(space, at + _PAYLOAD)[0]
             copy = held.wasmtime_component_resource_any_clone(handle)
             return GuestResource(self.instance(), resource, copy)
 
@@ -335,15 +335,15 @@ class Lender:
         held.wasmtime_component_resource_host_delete(host)
         if error:
             raise BugError(str(take_error(error)))
-        _put_word(space, at - 1 + _PAYLOAD, out.value)
-        space[at - 1] = _RESOURCE
+        _put_word(space, at + _PAYLOAD, out.value)
+        space[at] = _RESOURCE
 
     def _guest_giver(self, resource: str, *, moves: bool) -> Encoder:
         def give(at: int, thing: Any) -> None:
             if not isinstance(thing, GuestResource):
                 raise TypeError(f"a GuestResource wanted for {resource}, not {thing!r}")
-            _put_word(space, at - 1 + _PAYLOAD, thing.handle(self.instance(), resource, moves=moves))
-            space[at - 1] = _RESOURCE
+            _put_word(space, at + _PAYLOAD, thing.handle(self.instance(), resource, moves=moves))
+            space[at] = _RESOURCE
 
         return give
 

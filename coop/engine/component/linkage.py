@@ -210,7 +210,7 @@ class ComponentLinkage:
             env: int, context: int, kind: int, args: int, nargs: int, results: int, nresults: int
         ) -> int:
             try:
-                border.called = True
+                border.is_silent = False
                 answer = call(decode(args))
                 if encode is not None:
                     encode(results, answer)
@@ -241,7 +241,7 @@ class ComponentLinkage:
             try:
                 values = decode(args)
                 if parks is None:
-                    border.called = True
+                    border.is_silent = False
                     answer = call(values)
                     if answer.__class__ is not Later:
                         if encode is not None:
@@ -254,7 +254,7 @@ class ComponentLinkage:
                 suspend(continuation)
                 instance.pending = lambda: _finish(instance, later, encode, results)
             except BaseException as error:
-                _put_word(space, error_out - 1, fail(error))
+                _put_word(space, error_out, fail(error))
                 go_on(continuation)
 
         return callback

@@ -1,0 +1,145 @@
+"""What a guest for each client costs at least: an echo server that does only what must be done.
+
+This is no way to run guests. It has no rights, no limits, no slices and no errors, the guest can only read
+and write, and nobody else can run. But whoever gives each client a sandbox and a greenlet in Python makes
+these system calls, crosses the border this often and switches this often. What the example
+`guest_per_client` takes beyond it is coop's own work.
+"""
+
+import ctypes as C
+import select
+import socket
+import struct
+from typing import Any
+
+import wasmtime
+from greenlet import getcurrent, greenlet
+
+import coop
+from coop.engine.capi import UncheckedCallback, address, held
+from coop.engine.cells import ERROR, FUNCTION, INSTANCE, Cells, take_function, take_memory
+from coop.engine.marshal import space
+from coop.engine.memory import Memory
+
+GUEST = """(module
+  (import "bare" "read" (func $try (param i32 i32) (result i32)))
+  (import "bare" "write" (func $write (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $park)
+  (func $read (result i32) (local $count i32)
+    (loop $again
+      (local.set $count (call $try (i32.const 1024) (i32.const 64512)))
+      (if (i32.eq (local.get $count) (i32.const -1)) (then (call $park) (br $again))))
+    (local.get $count))
+  (func (export "_start") (local $count i32)
+    (loop $next
+      (local.set $count (call $read))
+      (if (local.get $count)
+        (then (drop (call $write (i32.const 1024) (local.get $count))) (br $next))))))
+"""
+EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+
+_unpack = struct.Struct("<I12xI12x").unpack_from
+_pack = struct.Struct("<i").pack_into
+
+
+class Client:
+    """One client: its connection, its guest's store, and the call that runs in it."""
+
+    def __init__(self, sock: socket.socket, module: Any, linker: int, hub: greenlet) -> None:
+        sock.setblocking(False)
+        self.sock, self.recv_into, self.send = sock, sock.recv_into, sock.send
+        self.is_ready = True
+        self.store = held.wasmtime_store_new(module.engine.address, None, None)
+        self.context = held.wasmtime_store_context(self.store)
+        held.wasmtime_context_set_epoch_deadline(self.context, 1)
+        held.wasmtime_context_epoch_deadline_async_yield_and_update(self.context, 1)
+        self.cells, self.memory = Cells(), Memory()
+        at = C.addressof(self.cells)
+        begin = held.wasmtime_linker_instantiate_async
+        future = begin(linker, self.context, module.address, at + INSTANCE, at, at + ERROR)
+        assert held.wasmtime_call_future_poll(future)
+        held.wasmtime_call_future_delete(future)
+        assert take_memory(self.context, self.cells, "memory")
+        assert take_function(self.context, self.cells, "_start")
+        self.memory.attach(self.context, self.cells)
+        self.view = self.memory.view
+        call = held.wasmtime_func_call_async
+        self.future = call(self.context, at + FUNCTION, None, 0, None, 0, at, at + ERROR)
+        self.hub, self.switch = hub, greenlet(self.run, hub).switch
+
+    def run(self) -> None:
+        """Poll the guest until it ends, and give it back."""
+        poll, future, to_hub = held.wasmtime_call_future_poll, self.future, self.hub.switch
+        while True:
+            Server.client = self
+            if poll(future):
+                break
+            to_hub()
+        held.wasmtime_call_future_delete(future)
+        del self.view
+        self.memory.release()
+        held.wasmtime_store_delete(self.store)
+        self.sock.close()
+
+
+class Server:
+    """The loop, and the two functions that its guests import."""
+
+    client: Client  # whose guest runs now
+
+    def read(self, _env: int, _caller: int, at: int) -> int:
+        """Receive, unless it is known that nothing is there: then the guest's next call suspends it."""
+        client = self.client
+        if not client.is_ready:
+            held.wasmtime_context_set_epoch_deadline(client.context, 0)
+            _pack(space, at - 1, -1)
+            return 0
+        where, room = _unpack(space, at - 1)
+        try:
+            count = client.recv_into(client.view[where : where + room])
+        except BlockingIOError:
+            client.is_ready = False
+            return self.read(_env, _caller, at)
+        if 0 < count < room:
+            client.is_ready = False
+        _pack(space, at - 1, count)
+        return 0
+
+    def write(self, _env: int, _caller: int, at: int) -> int:
+        """Send."""
+        client = self.client
+        where, count = _unpack(space, at - 1)
+        _pack(space, at - 1, client.send(client.view[where : where + count], socket.MSG_NOSIGNAL))
+        return 0
+
+    def serve(self, listener: socket.socket) -> None:
+        """Accept and echo for ever."""
+        module = coop.Module.from_bytes(GUEST)
+        linker = held.wasmtime_linker_new(module.engine.address)
+        # wasmtime calls them for as long as the server runs.
+        self.kept = [self._define(linker, "read", self.read), self._define(linker, "write", self.write)]
+        clients: dict[int, Client] = {}
+        epoll, hub = select.epoll(), getcurrent()
+        epoll.register(listener, select.EPOLLIN)
+        while True:
+            for fd, _ in epoll.poll(-1, 256):
+                client = clients.get(fd)
+                if client is None:
+                    sock = listener.accept()[0]
+                    client = clients[sock.fileno()] = Client(sock, module, linker, hub)
+                    epoll.register(sock, EVENTS)
+                client.is_ready = True
+                client.switch()
+
+    def _define(self, linker: int, name: str, call: Any) -> object:
+        i32 = wasmtime.ValType.i32()
+        functype, callback, raw = wasmtime.FuncType([i32, i32], [i32]), UncheckedCallback(call), name.encode()
+        define, at = held.wasmtime_linker_define_func_unchecked, C.cast(callback, C.c_void_p)
+        assert not define(linker, b"bare", 4, raw, len(raw), address(functype.ptr()), at, None, None)
+        return functype, callback
+
+
+if __name__ == "__main__":
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as bound:
+        Server().serve(bound)
