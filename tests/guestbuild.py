@@ -51,6 +51,8 @@ __all__ = [
 
 RUST_TARGET = "wasm32-wasip1"
 ASSEMBLYSCRIPT = ("assemblyscript@0.28.20", "@assemblyscript/wasi-shim@0.1.0")
+FETCH_S = 120
+"""How long npm may take for packages, which come within seconds; a registry may stall for ever."""
 PASSED_ON = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN")
 
 
@@ -291,16 +293,27 @@ def _rustc() -> str:
     return version
 
 
-@cache
 def _npm(packages: tuple[str, ...]) -> Path:
     """Return a folder of node modules that holds some packages, fetching them if no process ever did."""
+    folder = _fetched(packages)
+    if isinstance(folder, ToolchainMissing):
+        raise folder
+    return folder
+
+
+@cache
+def _fetched(packages: tuple[str, ...]) -> Path | ToolchainMissing:
+    """Return the folder, or why there is none: what failed once is not tried again."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        raise ToolchainMissing("run npm: not installed; see nodejs.org (no pip package is used for it)")
+        return ToolchainMissing("run npm: not installed; see nodejs.org (no pip package is used for it)")
     root = cache_dir()
     target = root / "npm" / hashlib.sha256(" ".join(packages).encode()).hexdigest()[:24]
     with locked(root):
         if not target.exists():
-            _fetch(packages, root, target)
+            try:
+                _fetch(packages, root, target)
+            except ToolchainMissing as missing:
+                return missing
     return target / "node_modules"
 
 
@@ -308,16 +321,22 @@ def _fetch(packages: tuple[str, ...], root: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=root) as scratch:
         made = Path(scratch) / "made"
-        done = subprocess.run(
-            ["npm", "install", "--prefix", made, "--ignore-scripts", "--no-audit", "--no-fund", *packages],
-            env={**os.environ, "npm_config_cache": str(root / "npm-cache")},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            why = (done.stderr.strip() or "no reason was given").splitlines()[0]
+        quietly = ("--ignore-scripts", "--no-audit", "--no-fund")
+        try:
+            done = subprocess.run(
+                ["npm", "install", "--prefix", made, *quietly, *packages],
+                env={**os.environ, "npm_config_cache": str(root / "npm-cache")},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=FETCH_S,
+            )
+        except subprocess.TimeoutExpired:
+            why = f"it took longer than {FETCH_S} s"
+        else:
+            why = (done.stderr.strip() or "no reason was given").splitlines()[0] if done.returncode else ""
+        if why:
             raise ToolchainMissing(f"fetch {' '.join(packages)} from npm: {why}")
         made.replace(target)
 

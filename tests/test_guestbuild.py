@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -247,6 +248,9 @@ def test_every_guest_in_text_is_a_valid_module_that_starts_and_has_memory(source
     assert {"_start", "memory"} <= set(done.stdout.decode().split())
 
 
+ASK = 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(1)'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["go", "c", "zig", "rs", "ts"])
 def test_hello_says_hello_on_another_host(language: str) -> None:
@@ -272,6 +276,25 @@ def test_the_guest_per_client_copies_every_byte_on_another_host(language: str) -
     guest = source if language == "wat" else built(source)
     sent = bytes(range(256)) * 1000 + b"odd"
     assert run_child(["-c", RUN, str(guest)], stdin=sent).stdout == sent
+
+
+def test_a_registry_that_never_answers_is_a_tool_that_is_missing(tmp_path, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (tmp_path / "npm").write_text(
+            f"#!/bin/sh\nexec {sys.executable} -c '{ASK}' {silent.getsockname()[1]}\n"
+        )
+        (tmp_path / "npm").chmod(0o755)
+        (tmp_path / "node").symlink_to("npm")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        monkeypatch.setenv("COOP_GUEST_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(guestbuild, "FETCH_S", 2)
+        for _ in range(2):
+            with pytest.raises(guestbuild.ToolchainMissing, match=r"^fetch none@0 from npm: it took longer"):
+                guestbuild._npm(("none@0",))
+        silent.settimeout(1)
+        silent.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            silent.accept()  # what failed once is not tried again
 
 
 @contextlib.contextmanager

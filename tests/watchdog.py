@@ -7,12 +7,14 @@ clock has jumped, makes no test take longer.
     python tests/watchdog.py PID     on stdin a line for each test, its limit and its name, and an empty one
 """
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 GRACE_S = 10
 """How long the run has for the stacks of its threads, before it is killed."""
@@ -51,15 +53,48 @@ def watch(pid: int) -> None:
             continue
         slept += 1
         if name and slept >= limit:
-            sys.stderr.write(f"\nTimeout: {name} has run for {limit:.0f} s\n")
-            sys.stderr.flush()
-            os.kill(pid, signal.SIGABRT)  # by which faulthandler, in C, shows where every thread stands
-            for _ in range(GRACE_S * 10):
-                time.sleep(0.1)
-                if os.getppid() != pid:
-                    return
-            os.kill(pid, signal.SIGKILL)
+            end(pid, f"Timeout: {name} has run for {limit:.0f} s")
             return
+
+
+def end(pid: int, why: str) -> None:
+    """End the run, and say why before and after it shows where it stands, which may be long."""
+    below = "".join(f"  {line}\n" for line in family(pid))
+    say(f"\n{why}\n")
+    os.kill(pid, signal.SIGABRT)  # by which faulthandler, in C, shows where every thread stands
+    for _ in range(GRACE_S * 10):
+        time.sleep(0.1)
+        if os.getppid() != pid:
+            break
+    else:
+        os.kill(pid, signal.SIGKILL)
+    say(f"{why}\n{below}")
+
+
+def say(text: str) -> None:
+    """Print to stderr, at once."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def family(pid: int) -> list[str]:
+    """A line for a process and each below it: number, what it does, where in the kernel, command."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:  # it grows meanwhile
+        found += [child for child, parent in parents.items() if parent == each and child != os.getpid()]
+    lines = []
+    for each in found:
+        with contextlib.suppress(OSError):
+            state = (Path(f"/proc/{each}/stat").read_text().rpartition(")")[2]).split()[0]
+            where = Path(f"/proc/{each}/wchan").read_text()
+            command = Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            lines.append(f"{each} {state} {where} {' '.join(command.split())[:80]}")
+    return lines
 
 
 if __name__ == "__main__":
