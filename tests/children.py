@@ -1,13 +1,13 @@
 """Python children of the tests: started without a shell, so that a crash shows as a negative status."""
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from os import environ
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,9 +44,10 @@ def run_child(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**environ, **(env or {})},
+        env={**os.environ, **(env or {})},
         cwd=cwd or ROOT,
         pass_fds=pass_fds,
+        process_group=0,
     ) as child:
         said: list[tuple[bytes, bytes]] = []
         talk = threading.Thread(target=lambda: said.append(child.communicate(stdin)))
@@ -59,11 +60,12 @@ def run_child(
                 seconds += 1
             is_ended = not talk.is_alive()
         finally:
-            child.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # one that it has forked may hold the pipes
             talk.join()
     ((stdout, stderr),) = said
     if not is_ended:
-        _fail(f"the child did not end within {timeout} s", stdout, stderr)
+        _fail(f"the child, or one that it has forked, did not end within {timeout} s", stdout, stderr)
     assert_no_crash(child.returncode, stdout, stderr)
     if expect is not None and child.returncode != expect:
         _fail(f"the child ended with {child.returncode}, not {expect}", stdout, stderr)
@@ -91,7 +93,7 @@ def start_child(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        env={**environ, **(env or {})},
+        env={**os.environ, **(env or {})},
         cwd=cwd or ROOT,
         pass_fds=pass_fds,
         start_new_session=new_session,

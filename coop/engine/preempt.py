@@ -24,8 +24,9 @@ Two things can lose a shot, and with it the power to stop a guest for ever:
 
 The C library keeps one sleeping thread for all such timers of a process, from
 the first one on.  While that thread takes a shot it holds a lock, which a process forked
-just then would find held for ever.  So before a fork the timers are stopped and the lock
-is waited for; afterwards the parent's slices are ended, and timed anew.
+just then would find held for ever.  So before a fork the timers are stopped, and a last shot
+shows that it has taken all that came before; afterwards the parent's slices are ended, and
+timed anew.
 """
 
 import ctypes as C
@@ -96,7 +97,7 @@ class Ticker:
             notify=_SIGEV_THREAD,
             function=address_of_function("wasmtime_engine_increment_epoch"),
         )
-        self._engine, self._event = engine, event
+        self._engine = engine
         self._timers: list[C.c_void_p] = []
         for _ in range(2):
             timer = C.c_void_p()
@@ -136,12 +137,6 @@ class Ticker:
         for timer in self._timers:
             _rt.timer_settime(timer, 0, self._never, None)
 
-    def await_lock(self) -> None:
-        """Return when the C library's thread does not hold its lock: making a timer takes it."""
-        timer = C.c_void_p()
-        if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(self._event), C.byref(timer)) == 0:
-            _rt.timer_delete(timer)
-
     def go_on(self) -> None:
         """End the present slice, whoever has it, and see to it that the next one ends as well."""
         if self._timers:
@@ -156,8 +151,36 @@ class Ticker:
 
 _tickers: "weakref.WeakSet[Ticker]" = weakref.WeakSet()
 
-_TAKEN_S = 0.001
-"""Within this the C library's thread has taken every shot that was fired, and holds the lock or is done."""
+_TRIES, _TRY_US = 10_000, 500
+"""Five seconds, more than a busy system keeps a thread waiting; without memory the shot is lost."""
+
+_taken = C.create_string_buffer(64)
+"""A semaphore of the C library's, which lives as long as a late shot may come."""
+
+_rt.sem_init(_taken, 0, 0)
+
+
+def _await_quiet() -> None:
+    """Return when the C library's thread sleeps, holds no lock, and is to take no shot that was fired before.
+
+    It takes shots in the order in which they were fired, so the last one is told of last; by then the thread
+    may hold its lock, for which whoever deletes a timer has to wait.  The GIL is held meanwhile, or
+    another scheduler's thread would arm a timer.
+    """
+    while _rt.sem_trywait(_taken) == 0:
+        pass
+    event = _SigEvent(
+        value=C.addressof(_taken), notify=_SIGEV_THREAD, function=C.cast(_rt.sem_post, C.c_void_p).value
+    )
+    timer = C.c_void_p()
+    if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
+        return
+    _rt.timer_settime(timer, 0, C.byref(_TimerSpec(0, 0, 0, 1)), None)
+    for _ in range(_TRIES):
+        if _rt.sem_trywait(_taken) == 0:
+            break
+        _rt.usleep(_TRY_US)
+    _rt.timer_delete(timer)
 
 
 def _before_fork() -> None:
@@ -165,8 +188,7 @@ def _before_fork() -> None:
     for ticker in tickers:
         ticker.stop()
     if tickers:
-        time.sleep(_TAKEN_S)
-        tickers[0].await_lock()
+        _await_quiet()
 
 
 def _after_fork() -> None:

@@ -69,10 +69,8 @@ class Slices:
         is_watched -- it runs with the GIL released
         """
         self.count += 1
-        watcher = self._watcher if is_watched else None
-        if watcher is not None:
-            watcher.watch(self._engine)
-        most_ns = self._slice_ns if watcher is not None else min(SHORT_NS, self._slice_ns)
+        is_watched = is_watched and self._watcher is not None and self._watcher.watch(self._engine)
+        most_ns = self._slice_ns if is_watched else min(SHORT_NS, self._slice_ns)
         self._ticker.repeat(max(self._scheduler.slice_ns(most_ns), LEAST_NS))
 
     def prolong(self) -> None:

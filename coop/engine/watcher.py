@@ -15,7 +15,8 @@ whoever was woken runs.
 It needs the GIL for a moment, so it can do its work only beside a guest that is polled
 with the GIL released; the others have shorter slices instead.
 
-1. It starts with the first guest that uses up a slice, and ends with the run.
+1. It starts with the first guest that uses up a slice, or with a later one if the system has no
+   thread left by then, and ends with the run.
 2. Where no guest is busy it sleeps.  It may wake up once for an event after the last one.
 3. It reads nothing and decides nothing: the poller is asked by the scheduler alone.
 """
@@ -61,15 +62,22 @@ class Watcher:
         self._rests = True
         self._thread = threading.Thread(target=self._run, name="coop-watcher", daemon=True)
 
-    def watch(self, engine: Engine) -> None:
-        """End the slice that begins now as soon as there is news that nobody has heard."""
+    def watch(self, engine: Engine) -> bool:
+        """End the slice that begins now as soon as there is news that nobody has heard.
+
+        Returns: False if there is no thread to be had, so that nobody will.
+        """
+        if self._thread.ident is None:
+            try:
+                self._thread.start()
+            except RuntimeError:
+                return False
         self._poller.forget_wake_up()
         self._slice += 1
         self._engine = engine
         if self._rests:
-            if self._thread.ident is None:
-                self._thread.start()
             os.eventfd_write(self._control, 1)
+        return True
 
     def rest(self) -> None:
         """Leave the slices alone: this one has ended."""

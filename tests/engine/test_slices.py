@@ -206,6 +206,34 @@ def test_the_watcher_starts_with_a_busy_guest_sleeps_without_one_and_ends_with_t
     assert not named()
 
 
+def test_where_no_thread_is_to_be_had_a_busy_guest_goes_on_in_short_slices():
+    done = run_child(
+        f"""
+        import resource, threading
+        import coop
+        from tests.engine.wat import module
+
+        def main():
+            guest = coop.Guest(module({SPIN!r}))
+            coop.spawn(guest.run).observe()
+            while not guest.stats().slices:
+                coop.pause()
+            used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), -1))  # a thread's stack is 8 MiB
+            for _ in range(5):
+                coop.sleep(0.05)
+            print(guest.stats().slices > 5, threading.active_count())
+            resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+            coop.sleep(0.2)
+            print(threading.active_count())
+            guest.cancel()
+
+        coop.run(main)
+        """
+    )
+    assert done.stdout.split() == [b"True", b"1", b"2"]
+
+
 def test_guests_that_compute_get_on_by_their_weight():
     def main() -> list[float]:
         guests = [spinner(weight=weight) for weight in (1, 1, 8)]

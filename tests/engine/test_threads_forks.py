@@ -231,10 +231,7 @@ coop.run(main)
     assert third == "5"
 
 
-def test_forks_at_any_moment_of_a_busy_guests_slices_leave_both_sides_working():
-    """The C library's thread of timers holds a lock now and then, which a child would find held for ever."""
-    in_child(
-        """
+FORKS = """
 text = '(module (func (export "go") (loop $l (br $l))))'
 
 def beside(count):
@@ -246,7 +243,8 @@ def beside(count):
 def main():
     for _ in range(2):
         coop.spawn(coop.Guest(module(text)).call, "go").observe()
-    for _ in range(25):
+    prepare()
+    for _ in range(FORKS):
         coop.sleep(random.random() * 0.003)
         child = os.fork()
         if not child:
@@ -258,7 +256,45 @@ def main():
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         coop.sleep(0.001)
+"""
+
+
+def test_forks_at_any_moment_of_a_busy_guests_slices_leave_both_sides_working():
+    """The C library's thread of timers holds a lock now and then, which a child would find held for ever."""
+    in_child(FORKS + "FORKS, prepare = 25, int\ncoop.run(main)\n")
+
+
+def test_a_fork_waits_for_the_thread_of_timers_however_late_it_is():
+    done = in_child(
+        FORKS
+        + """
+import subprocess
+from pathlib import Path
+
+FORKS = 60
+
+def waits(thread):
+    try:
+        return "sigtimedwait" in (thread / "wchan").read_text()
+    except OSError:
+        return False  # it has ended
+
+def prepare():
+    late = None
+    while not late:
+        coop.sleep(0.001)
+        late = next((task.name for task in Path("/proc/self/task").iterdir() if waits(task)), None)
+    command = [sys.executable, "-m", "tests.engine.slowed", late, "0.0018", "0.03"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tracer:
+        tracer.returncode = 0  # it ends with us
+        if tracer.stdout.readline() != b"holding\\n":
+            print("refused")
+            os._exit(0)
 
 coop.run(main)
+print("ended")
 """
     )
+    if done.stdout == b"refused\n":
+        pytest.skip("no thread may be traced here: it takes root, or kernel.yama.ptrace_scope = 0")
+    assert done.stdout == b"ended\n"
