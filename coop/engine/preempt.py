@@ -22,11 +22,11 @@ Two things can lose a shot, and with it the power to stop a guest for ever:
   processor away just before, a shot could be over by then.  For such a guest the
   shots repeat, until its slice has ended.
 
-The C library keeps one sleeping thread for all such timers of a process, from
-the first one on.  While that thread takes a shot it holds a lock, which a process forked
-just then would find held for ever.  So before a fork the timers are stopped, and a last shot
-shows that it has taken all that came before; afterwards the parent's slices are ended, and
-timed anew.
+The C library keeps one sleeping thread for all such timers of a process, from the first
+one on, which starts another one for each shot.  While it takes a shot it holds a lock, which
+a process forked just then would find held for ever.  So before a fork the timers are stopped,
+and a last shot shows that it has taken all that came before; afterwards the parent's slices
+are ended, and timed anew.
 """
 
 import ctypes as C
@@ -87,16 +87,26 @@ def _libc() -> C.PyDLL:
 
 _rt = _libc()
 
+_STACK = 128 << 10
+"""Of a thread that takes one shot: the usual 8 MiB may not be to be had, and a guest would run for ever."""
+
+_attributes = C.create_string_buffer(256)
+_rt.pthread_attr_init(_attributes)
+_rt.pthread_attr_setstacksize(_attributes, C.c_size_t(_STACK))
+
+
+def _shot(function: int, argument: int) -> _SigEvent:
+    """Say what a timer does: call a function of C's with one argument."""
+    return _SigEvent(
+        value=argument, notify=_SIGEV_THREAD, function=function, attributes=C.addressof(_attributes)
+    )
+
 
 class Ticker:
     """Bumps one engine's epoch a slice after it was armed.  Belongs to one scheduler."""
 
     def __init__(self, engine: Engine, slice_ns: int = SLICE_NS) -> None:
-        event = _SigEvent(
-            value=engine.address,
-            notify=_SIGEV_THREAD,
-            function=address_of_function("wasmtime_engine_increment_epoch"),
-        )
+        event = _shot(address_of_function("wasmtime_engine_increment_epoch"), engine.address)
         self._engine = engine
         self._timers: list[C.c_void_p] = []
         for _ in range(2):
@@ -107,6 +117,7 @@ class Ticker:
                 raise OSError(number, "create the timer that ends a busy guest's slice")
             self._timers.append(timer)
         _tickers.add(self)
+        _thread.exists = True
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
         self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
@@ -154,41 +165,47 @@ _tickers: "weakref.WeakSet[Ticker]" = weakref.WeakSet()
 _TRIES, _TRY_US = 10_000, 500
 """Five seconds, more than a busy system keeps a thread waiting; without memory the shot is lost."""
 
-_taken = C.create_string_buffer(64)
-"""A semaphore of the C library's, which lives as long as a late shot may come."""
 
-_rt.sem_init(_taken, 0, 0)
+class _TimerThread:
+    """The C library's thread that takes every shot of this process.
 
-
-def _await_quiet() -> None:
-    """Return when the C library's thread sleeps, holds no lock, and is to take no shot that was fired before.
-
-    It takes shots in the order in which they were fired, so the last one is told of last; by then the thread
-    may hold its lock, for which whoever deletes a timer has to wait.  The GIL is held meanwhile, or
-    another scheduler's thread would arm a timer.
+    exists -- whether there has been a timer; the thread stays after the last one is gone
     """
-    while _rt.sem_trywait(_taken) == 0:
-        pass
-    event = _SigEvent(
-        value=C.addressof(_taken), notify=_SIGEV_THREAD, function=C.cast(_rt.sem_post, C.c_void_p).value
-    )
-    timer = C.c_void_p()
-    if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
-        return
-    _rt.timer_settime(timer, 0, C.byref(_TimerSpec(0, 0, 0, 1)), None)
-    for _ in range(_TRIES):
-        if _rt.sem_trywait(_taken) == 0:
-            break
-        _rt.usleep(_TRY_US)
-    _rt.timer_delete(timer)
+
+    def __init__(self) -> None:
+        self.exists = False
+        self._taken = C.create_string_buffer(64)  # a semaphore, which lives as long as a late shot may come
+        _rt.sem_init(self._taken, 0, 0)
+
+    def await_quiet(self) -> None:
+        """Return when it sleeps, holds no lock, and is to take no shot that was fired before.
+
+        It takes shots in the order in which they were fired, so the last one is told of last; by then it
+        may hold its lock, for which whoever deletes a timer has to wait.  The GIL is held meanwhile,
+        or another scheduler's thread would arm a timer.
+        """
+        while _rt.sem_trywait(self._taken) == 0:
+            pass
+        event = _shot(C.cast(_rt.sem_post, C.c_void_p).value or 0, C.addressof(self._taken))
+        timer = C.c_void_p()
+        if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
+            return
+        _rt.timer_settime(timer, 0, C.byref(_TimerSpec(0, 0, 0, 1)), None)
+        for _ in range(_TRIES):
+            if _rt.sem_trywait(self._taken) == 0:
+                break
+            _rt.usleep(_TRY_US)
+        _rt.timer_delete(timer)
+
+
+_thread = _TimerThread()
 
 
 def _before_fork() -> None:
-    tickers = list(_tickers)
-    for ticker in tickers:
+    for ticker in list(_tickers):
         ticker.stop()
-    if tickers:
-        _await_quiet()
+    if _thread.exists:
+        _thread.await_quiet()
 
 
 def _after_fork() -> None:
@@ -196,4 +213,9 @@ def _after_fork() -> None:
         ticker.go_on()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_tickers.clear)
+def _after_fork_in_child() -> None:
+    _tickers.clear()
+    _thread.exists = False
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
