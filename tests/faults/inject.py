@@ -120,6 +120,8 @@ def one_run(name: str, poller: str, failing: Failing, nth: int = 0, how: int = 0
 
 def state() -> tuple[list[tuple[int, str]], list[str]]:
     """What must be the same after a run: the open descriptors and the threads."""
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join(HANG_S / 2)  # one that was reading when the run ended
     fds = [(fd, name.split(":")[0]) for fd, name in sorted(open_fds().items())]
     return fds, sorted(thread.name for thread in threading.enumerate())
 
@@ -185,8 +187,6 @@ def main(scenario: str, poller: str, stride: int, first: int) -> None:
             told = faultless
         os.write(2, b"%s\n" % failing.failed.encode())
         check(faultless, told, failing.failed, how)
-        for thread in set(threading.enumerate()) - {threading.main_thread()}:
-            thread.join(HANG_S / 2)  # one that was reading when the run ended
         after = state()
         assert after == before, f"left behind: {after}, not {before}"
         tried += 1
