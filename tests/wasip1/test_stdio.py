@@ -78,7 +78,8 @@ def test_a_callable_that_parks_holds_up_its_guest_alone():
         order = []
 
         def slow():
-            coop.sleep(0.002)
+            while order.count("tick") < 3:
+                coop.sleep(0.001)
             return b"" if order[-1] == "read" else b"slow"
 
         with Script(stdin=slow) as guest, coop.TaskGroup() as group:
