@@ -60,18 +60,20 @@ class Watcher:
         self._slice = 0
         self._is_closed = False
         self._rests = True
-        self._thread = threading.Thread(target=self._run, name="coop-watcher", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def watch(self, engine: Engine) -> bool:
         """End the slice that begins now as soon as there is news that nobody has heard.
 
         Returns: False if there is no thread to be had, so that nobody will.
         """
-        if self._thread.ident is None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="coop-watcher", daemon=True)
             try:
-                self._thread.start()
+                thread.start()
             except RuntimeError:
                 return False
+            self._thread = thread
         self._poller.forget_wake_up()
         self._slice += 1
         self._engine = engine
@@ -89,7 +91,7 @@ class Watcher:
             return
         self._is_closed = True
         self._engine = None
-        if self._thread.ident is not None:
+        if self._thread is not None:
             os.eventfd_write(self._control, 1)
             self._thread.join()
         os.close(self._control)
