@@ -109,6 +109,7 @@ class Ticker:
         event = _shot(address_of_function("wasmtime_engine_increment_epoch"), engine.address)
         self._engine = engine
         self._timers: list[C.c_void_p] = []
+        _thread.exists = True  # also if only the first of them can be had
         for _ in range(2):
             timer = C.c_void_p()
             if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
@@ -117,7 +118,6 @@ class Ticker:
                 raise OSError(number, "create the timer that ends a busy guest's slice")
             self._timers.append(timer)
         _tickers.add(self)
-        _thread.exists = True
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
         self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
