@@ -60,7 +60,7 @@ class Instance(Store):
             )
             if error:
                 raise take_error(error)
-        self._await(
+        self._await_instance(
             held.wasmtime_linker_instantiate_async,
             self._linker,
             self.context,

@@ -24,6 +24,10 @@ from coop.task import current
 _MOST = (1 << 63) - 1
 """The largest limit that can be told to wasmtime; ctypes would cut a larger one to its low bits."""
 
+_NO_IMAGE = "cannot add seals to the memfd"
+_ATTEMPTS = 3
+"""How often an image is asked for; the kernel waits a sixth of a second for its pages each time."""
+
 
 class Store(Driven):
     """One guest in its store.
@@ -33,7 +37,7 @@ class Store(Driven):
     sizes   -- how near it came to the limits of memory and tables
     """
 
-    __slots__ = ("__weakref__", "_cells", "_store", "linkage", "memory", "sizes")
+    __slots__ = ("__weakref__", "_cells", "_most", "_store", "linkage", "memory", "sizes")
 
     def __init__(
         self,
@@ -55,14 +59,20 @@ class Store(Driven):
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
         self.context: int = held.wasmtime_store_context(self._store)
         border.instances[self] = None
+        self._most = most
+        self._allow(most)
+        held.wasmtime_context_set_epoch_deadline(self.context, 1)
+        held.wasmtime_context_epoch_deadline_async_yield_and_update(self.context, 1)
+
+    def _allow(self, most: tuple[int, ...]) -> None:
+        """Set how many instances, tables and memories it may hold, each as large as its limits say."""
+        limits = self.limits
         held.wasmtime_store_limiter(
             self._store,
             -1 if limits.memory is None else min(limits.memory, _MOST),
             -1 if limits.table_elements is None else min(limits.table_elements, _MOST),
             *most,
         )
-        held.wasmtime_context_set_epoch_deadline(self.context, 1)
-        held.wasmtime_context_epoch_deadline_async_yield_and_update(self.context, 1)
 
     @property
     def is_dead(self) -> bool:
@@ -119,6 +129,27 @@ class Store(Driven):
 
         begin -- begin(*arguments, where a trap is told, where an error is told) -> the future
         """
+        found = self._attempt(begin, arguments)
+        if found is not None:
+            self._fail(found)
+
+    def _await_instance(self, begin: Callable[..., int], *arguments: Any) -> None:
+        """Do as `_await`, to make an instance; again, where wasmtime got no image of the code's memory.
+
+        The first instance makes it, in a file in memory, which the kernel does not seal while it has a page
+        of it in use.  Nothing of a module has run by then; of a component, start sections at most.
+        """
+        found = self._attempt(begin, arguments)
+        for times in range(2, _ATTEMPTS + 1):
+            if found is None or _NO_IMAGE not in str(found):
+                break
+            self._allow(tuple(most * times for most in self._most))  # what was not made counts as well
+            found = self._attempt(begin, arguments)
+        if found is not None:
+            self._fail(found)
+
+    def _attempt(self, begin: Callable[..., int], arguments: tuple[Any, ...]) -> CoopError | None:
+        """Do it, and return wasmtime's word of why it ended early."""
         cells = self._cells
         cells.trap = cells.error = None
         at = C.addressof(cells)
@@ -136,18 +167,20 @@ class Store(Driven):
             self._task = None
             if self._stop is not None:
                 task.forget_interrupt(self._stop)
-        found = self._take()
-        if found is not None:
-            failure, self.failure = self.failure, None
-            self.close()
-            if isinstance(failure, GuestTrap) and isinstance(found, GuestTrap):
-                failure.frames = failure.frames or found.frames
-            try:
-                if failure is not None:
-                    raise failure
-                raise self.sizes.explain(found) if isinstance(found, GuestTrap) else found
-            finally:
-                del failure, found  # else the error would hold its own traceback, until a collection
+        return self._take()
+
+    def _fail(self, found: CoopError) -> None:
+        """Raise what ended a call: what a host call raised, or `found`."""
+        failure, self.failure = self.failure, None
+        self.close()
+        if isinstance(failure, GuestTrap) and isinstance(found, GuestTrap):
+            failure.frames = failure.frames or found.frames
+        try:
+            if failure is not None:
+                raise failure
+            raise self.sizes.explain(found) if isinstance(found, GuestTrap) else found
+        finally:
+            del failure, found  # else the error would hold its own traceback, until a collection
 
     def _take(self) -> CoopError | None:
         trap, error = self._cells.trap, self._cells.error

@@ -60,7 +60,7 @@ class ComponentInstance(Store):
             raise CoopError(f"start {self.component.name}: the guest was started before")
         if not self.linkage.linker:
             raise BugError(f"start {self.component.name}: its linkage is closed")
-        self._await(
+        self._await_instance(
             _without_trap(held.wasmtime_component_linker_instantiate_async),
             self.linkage.linker,
             self.context,
