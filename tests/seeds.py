@@ -4,6 +4,8 @@
 2. A run of the whole suite must claim every required item; a run of a part proves nothing and is not asked.
 """
 
+from pathlib import Path
+
 import pytest
 
 #: Section -> what it is about and how many items it has.
@@ -91,8 +93,8 @@ class SeedLedger:
                 terminalreporter.line(f"{about}: no test that ran and passed claims {', '.join(missing)}")
 
 
-#: Options that leave tests out.
-NARROWING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly")
+#: Options that leave tests out; so does `ignore`, which may name what claims nothing.
+NARROWING = ("keyword", "markexpr", "deselect", "ignore_glob", "lf", "stepwise", "collectonly")
 
 
 def _selects_everything(session: pytest.Session) -> bool:
@@ -100,7 +102,15 @@ def _selects_everything(session: pytest.Session) -> bool:
     config = session.config
     tops = {config.rootpath / path for path in config.getini("testpaths")} | {config.rootpath}
     asked = {(config.invocation_params.dir / arg).resolve() for arg in config.args}
+    ignored = config.getoption("ignore", default=None) or ()
     narrowed = any(config.getoption(name, default=None) for name in NARROWING)
+    narrowed = narrowed or any(_claims(config.invocation_params.dir / path) for path in ignored)
     stopped = session.shouldstop or session.shouldfail
     finished = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     return asked <= tops and not narrowed and not stopped and finished
+
+
+def _claims(path: Path) -> bool:
+    """Whether a file, or one below a folder, claims seed items."""
+    files = path.rglob("*.py") if path.is_dir() else (path,)
+    return any("pytest.mark.seed(" in file.read_text() for file in files)

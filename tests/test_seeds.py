@@ -26,7 +26,7 @@ BAD_TEARDOWN = "@pytest.fixture\ndef bad():\n    yield\n    assert False\n"
 def run_suite(folder: Path, body: str, *args: str, expect: int) -> str:
     """The output of pytest on a small suite that requires G1 and G2."""
     tests = folder / "tests"
-    tests.mkdir()
+    tests.mkdir(exist_ok=True)
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
     (folder / "conftest.py").write_text(CONFTEST)
     (tests / "test_it.py").write_text(f"import pytest\n{body}")
@@ -87,6 +87,20 @@ def test_the_claim_of_a_test_that_did_not_pass_does_not_count(tmp_path: Path, se
 )
 def test_a_run_of_a_part_is_not_asked_for_the_rest(tmp_path: Path, args: list[str]):
     assert "unclaimed" not in run_suite(tmp_path, CLAIMS_G1, *args, expect=0)
+
+
+def test_a_run_without_tests_that_claim_nothing_is_still_a_whole_run(tmp_path: Path):
+    idle = tmp_path / "tests" / "idle"
+    idle.mkdir(parents=True)
+    (idle / "test_idle.py").write_text("def test_nothing(): assert False\n")
+    said = run_suite(tmp_path, CLAIMS_G1, "--ignore=tests/idle", expect=1)
+    assert "claims G2" in said
+
+
+def test_a_run_without_tests_that_claim_something_is_not(tmp_path: Path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_two.py").write_text(f"import pytest\n{CLAIMS_G2}")
+    assert "unclaimed" not in run_suite(tmp_path, CLAIMS_G1, "--ignore=tests/test_two.py", expect=0)
 
 
 def test_naming_the_folder_of_all_tests_is_still_a_whole_run(tmp_path: Path):

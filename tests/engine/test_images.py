@@ -19,7 +19,8 @@ def a_module():
     return call
 
 def a_component():
-    code = coop.Component.from_bytes(f'''(component (core module $m {MEMORY}) (core instance $i (instantiate $m))
+    code = coop.Component.from_bytes(f'''(component
+      (core module $m {MEMORY}) (core instance $i (instantiate $m))
       (func (export "go") (result u32) (canon lift (core func $i "go"))))''', name="app", cache=False)
     def call():
         with coop.ComponentGuest(code) as guest:
