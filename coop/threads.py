@@ -8,10 +8,14 @@ for one call; the task, or whoever asked, hears of the result on the hub.
 2. While a result is owed, the run is not dead-locked.
 3. A thread that has delivered is joined.  One that still blocks when the run ends
    is left to end with the process: Python has no way to stop it.
+4. What guests cause has a bound, whatever there are of them: a *crew* of threads for each
+   kind of work, and further calls wait for their turn.  A guest that ends leaves its call
+   behind, on a disk that hangs or with a name that nobody answers for; it counts until it ends.
 """
 
 import errno
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,31 +25,101 @@ from coop.task import current
 T = TypeVar("T")
 
 
+_MOST = {"disk": 32, "names": 64}
+"""How many threads a crew has.  A disk is busy with fewer; of names, most of those asked for may be dead."""
+
+
+class Crew:
+    """The helper threads of one run for one kind of work, so many at most, and who waits for one."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._waiting: deque[Job] = deque()
+
+    def take(self, job: "Job") -> None:
+        """Begin `job`, now or when it is its turn.  Raises: OSError(ENOMEM) if no thread can be had."""
+        if not self._free:
+            self._waiting.append(job)
+            return
+        job.begin()
+        self._free -= 1
+
+    def drop(self, job: "Job") -> None:
+        """Let `job` not begin any more, if it waits."""
+        if job in self._waiting:
+            self._waiting.remove(job)
+
+    def next(self) -> None:
+        """Take notice that a thread has ended, and begin what has waited longest."""
+        self._free += 1
+        while self._waiting and self._free:
+            job = self._waiting.popleft()
+            try:
+                self.take(job)
+            except OSError as error:
+                job.end(error)
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        self._waiting.clear()
+
+
+def crew_of(owner: Scheduler, kind: str) -> Crew:
+    """Return the crew of a run for "disk" or "names"."""
+    return owner.resource((Crew, kind), lambda: Crew(_MOST[kind]))
+
+
 class Job:
     """One call in a helper thread.
 
+    crew -- whose thread it takes; None: one of its own
     is_done -- whether the call has ended
     result, error -- what it returned, or raised
     """
 
-    def __init__(self, owner: Scheduler, call: Callable[[], Any], on_done: Callable[["Job"], None]) -> None:
+    def __init__(
+        self,
+        owner: Scheduler,
+        call: Callable[[], Any],
+        on_done: Callable[["Job"], None],
+        crew: Crew | None = None,
+    ) -> None:
         self.is_done = False
         self.result: Any = None
         self.error: BaseException | None = None
         self._call = call
         self._on_done = on_done
         self._owner = owner
+        self._crew = crew
         self._thread = threading.Thread(target=self._run, name="coop helper", daemon=True)
-        owner.outside_jobs += 1
+        if crew is None:
+            self.begin()
+        else:
+            crew.take(self)
+
+    def begin(self) -> None:
+        """Start the thread.  Raises: OSError(ENOMEM) if none can be had."""
+        self._owner.outside_jobs += 1
         try:
             self._thread.start()
         except RuntimeError as error:
             # The kernel's own word, EAGAIN, would pass for "would block".
-            owner.outside_jobs -= 1
+            self._owner.outside_jobs -= 1
             raise OSError(errno.ENOMEM, f"start a helper thread: {error}") from None
         except BaseException:
-            owner.outside_jobs -= 1
+            self._owner.outside_jobs -= 1
             raise
+
+    def drop(self) -> None:
+        """Take notice that nobody wants the result; a thread that runs goes on to the end of its call."""
+        if self._crew is not None:
+            self._crew.drop(self)
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell that the call has ended, or with `error` that it never began."""
+        self.error = self.error or error
+        self.is_done = True
+        self._on_done(self)
 
     def _run(self) -> None:
         try:
@@ -57,8 +131,9 @@ class Job:
     def _deliver(self) -> None:
         self._thread.join()
         self._owner.outside_jobs -= 1
-        self.is_done = True
-        self._on_done(self)
+        if self._crew is not None:
+            self._crew.next()
+        self.end(None)
 
 
 def run_in_thread(call: Callable[..., T], *args: Any) -> T:
@@ -67,10 +142,22 @@ def run_in_thread(call: Callable[..., T], *args: Any) -> T:
     A cancelled task stops waiting at once; the thread goes on to its end, and its result is dropped.
     Raises: what `call` raised; OSError(ENOMEM) if no thread can be had.
     """
+    return _run(None, call, args)
+
+
+def run_in_crew(kind: str, call: Callable[..., T], *args: Any) -> T:
+    """Do as `run_in_thread`, with a thread of the run's crew for "disk" or "names", when one is free."""
+    return _run(crew_of(scheduler(), kind), call, args)
+
+
+def _run(crew: Crew | None, call: Callable[..., T], args: tuple[Any, ...]) -> T:
     task = current()
-    job = Job(scheduler(), lambda: call(*args), lambda _: task.wake())
-    while not job.is_done:
-        task.park(f"helper thread running {getattr(call, '__qualname__', call)}")
+    job = Job(scheduler(), lambda: call(*args), lambda _: task.wake(), crew)
+    try:
+        while not job.is_done:
+            task.park(f"helper thread running {getattr(call, '__qualname__', call)}")
+    finally:
+        job.drop()
     if job.error is not None:
         raise job.error
     result: T = job.result

@@ -5,6 +5,8 @@ import threading
 import pytest
 
 import coop
+from coop.threads import run_in_crew
+from tests.engine.wat import in_child
 
 
 def test_the_result_of_the_call_comes_back():
@@ -98,3 +100,113 @@ def test_two_hundred_calls_at_once_all_come_back():
         return [task.wait() for task in tasks]
 
     assert coop.run(main) == [i * i for i in range(200)]
+
+
+# -- crews
+
+
+class Gate:
+    """A call that blocks until the gate is opened; it knows who has come, and how many at a time."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self.open = threading.Event()
+
+    def __call__(self, name: int) -> int:
+        self.came.append(name)
+        assert self.open.wait(30)
+        return name
+
+    def await_many(self, count: int) -> None:
+        while len(self.came) < count:
+            coop.sleep(0.001)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("disk", 32), ("names", 64)])
+def test_a_crew_has_so_many_threads_at_most_and_the_other_calls_are_made_in_turn(kind: str, most: int):
+    gate = Gate()
+
+    def main() -> list[int]:
+        tasks = [coop.spawn(run_in_crew, kind, gate, i) for i in range(3 * most)]
+        gate.await_many(most)
+        coop.sleep(0.02)
+        assert len(gate.came) == most
+        assert coop.run_in_thread(int, "7") == 7  # a host's own call waits for none of them
+        gate.open.set()
+        return [task.wait() for task in tasks]
+
+    assert coop.run(main) == list(range(3 * most))
+    assert sorted(gate.came[:most]) == list(range(most))
+    assert "coop helper" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_call_that_is_cancelled_before_its_turn_is_never_made_and_one_that_runs_counts_to_its_end():
+    gate = Gate()
+
+    def main() -> int:
+        tasks = [coop.spawn(run_in_crew, "disk", gate, i) for i in range(33)]
+        gate.await_many(32)
+        for task in (tasks[0], tasks[32]):
+            task.cancel()
+        last = coop.spawn(run_in_crew, "disk", gate, 99)
+        coop.sleep(0.02)
+        assert tasks[0].is_done
+        assert tasks[32].is_done
+        assert len(gate.came) == 32
+        gate.open.set()
+        return last.wait()
+
+    assert coop.run(main) == 99
+    assert 32 not in gate.came
+
+
+def test_a_run_may_end_while_calls_wait_for_their_turn():
+    gate = Gate()
+
+    def main() -> None:
+        for i in range(40):
+            coop.spawn(run_in_crew, "disk", gate, i)
+        gate.await_many(32)
+
+    coop.run(main)
+    gate.open.set()
+    for thread in threading.enumerate():
+        if thread.name == "coop helper":
+            thread.join(30)
+    assert len(gate.came) == 32
+
+
+def test_where_no_thread_is_to_be_had_when_its_turn_comes_a_call_fails_and_the_crew_goes_on():
+    done = in_child(
+        """
+        import errno, resource
+        from coop.scheduler import scheduler
+        from coop.threads import crew_of, run_in_crew
+        gate = threading.Event()
+
+        def refused(task):
+            try:
+                task.wait()
+            except OSError as error:
+                return error.errno == errno.ENOMEM
+
+        def main():
+            blocked = [coop.spawn(run_in_crew, "disk", gate.wait) for _ in range(32)]
+            waiting = [coop.spawn(run_in_crew, "disk", int, "7") for _ in range(3)]
+            coop.sleep(0.01)
+            # A thread's stack is mapped when the thread is made.
+            usual = threading.stack_size(1 << 32)
+            size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 30), hard))
+            gate.set()
+            print([refused(task) for task in waiting])
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            threading.stack_size(usual)
+            print([task.wait() for task in blocked] == [True] * 32, run_in_crew("disk", int, "5"))
+            print(crew_of(scheduler(), "disk")._free)
+
+        coop.run(main)
+        """
+    )
+    assert done.stdout.decode().splitlines() == ["[True, True, True]", "True 5", "32"]

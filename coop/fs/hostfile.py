@@ -25,7 +25,7 @@ from coop.fs import hostsys
 from coop.fs.contract import FileOrDirectory, RegularFile, Stat, to_stat
 from coop.fs.hostsys import MAX_OFFSET
 from coop.netpoll.openfile import BLOCKED
-from coop.threads import run_in_thread
+from coop.threads import run_in_crew
 
 # Python may have been built for a libc that lacks them.
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
@@ -167,7 +167,7 @@ class DiskFile(HostDescriptor, RegularFile):
     def wait(self, mode: int, doing: str = "wait for") -> None:
         """Have what the last read missed brought into the cache by a helper thread."""
         try:
-            run_in_thread(self._bring, *self._missing)
+            run_in_crew("disk", self._bring, *self._missing)
         except OSError:
             pass  # the read that follows meets the same, or blocks, which is better than no answer
         self._nowait, self._was_awaited = 0, True

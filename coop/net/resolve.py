@@ -1,19 +1,23 @@
 """Names of hosts to addresses, without holding up the other tasks."""
 
 import socket
+from functools import partial
 
 from coop.errors import DeadlineExceeded
 from coop.net.binding import AddressInfo
 from coop.scheduler import scheduler
 from coop.task import current
-from coop.threads import Job
+from coop.threads import Job, crew_of
 
 
-def resolve(host: str, port: int, *, flags: int = 0, until_ns: int | None = None) -> list[AddressInfo]:
+def resolve(
+    host: str, port: int, *, flags: int = 0, until_ns: int | None = None, for_guest: bool = False
+) -> list[AddressInfo]:
     """Return what `socket.getaddrinfo` finds for a stream to `host`, which may be a number.
 
     flags    -- AI_...
     until_ns -- how long a name may take; None: as long as the resolver
+    for_guest -- it waits for its turn among what guests ask for
     Raises: OSError; DeadlineExceeded; BugError for a name outside any task.
     """
     ask = socket.getaddrinfo
@@ -25,7 +29,8 @@ def resolve(host: str, port: int, *, flags: int = 0, until_ns: int | None = None
         raise ValueError(f"address {host}:{port}: {host!r} is no host's name") from None
     # A name: the C library's resolver blocks, so it runs in a helper thread.
     owner, task = scheduler(), current()
-    job = Job(owner, lambda: ask(host, port, type=socket.SOCK_STREAM, flags=flags), lambda _: task.wake())
+    look_up = partial(ask, host, port, type=socket.SOCK_STREAM, flags=flags)
+    job = Job(owner, look_up, lambda _: task.wake(), crew_of(owner, "names") if for_guest else None)
     timer = None if until_ns is None else owner.timers.set(until_ns, task.wake)
     try:
         while not job.is_done:
@@ -33,6 +38,7 @@ def resolve(host: str, port: int, *, flags: int = 0, until_ns: int | None = None
                 raise DeadlineExceeded(f"connect to {host}:{port}: the name was not resolved in time")
             task.park(f"the address of {host}")
     finally:
+        job.drop()
         if timer is not None:
             timer.cancel()
     if job.error is not None:

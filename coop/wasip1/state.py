@@ -12,7 +12,7 @@ from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
 from coop.task import Task
-from coop.threads import run_in_thread
+from coop.threads import run_in_crew
 from coop.wasip1.abi import IOVEC
 from coop.wasip1.errno import Errno, WasiError, errno_of
 from coop.wasip1.fdtable import FdTable
@@ -190,7 +190,7 @@ class _Work:
     def wait(self, task: Task) -> None:
         """Have it done, and park meanwhile."""
         try:
-            run_in_thread(self._call)
+            run_in_crew("disk", self._call)
         except Exception as error:
             self._wasi.done = error
         else:

@@ -140,6 +140,32 @@ def test_two_guests_wait_for_one_disk_side_by_side(disk, host_place):
     assert len(disk.synced) == 4
 
 
+def test_many_guests_that_wait_for_a_disk_have_few_threads(disk, host_place):
+    """And one that is cancelled leaves its thread to the disk, not to the guests after it."""
+
+    def main():
+        guests = [Script(dirs=[host_place.grant()]) for _ in range(40)]
+        fds = [guest.open(3, b"f", rights=ALL) for guest in guests]
+        tasks = [coop.spawn(guest.fd_sync, fd) for guest, fd in zip(guests, fds, strict=True)]
+        disk.await_begin()
+        coop.sleep(0.05)
+        for guest in guests[:20]:
+            guest.guest.cancel()
+        coop.sleep(0.05)
+        helpers = [thread.name for thread in threading.enumerate()].count("coop helper")
+        disk.may_end.set()
+        answers = [task.wait() for task in tasks[20:]]
+        for guest, task in zip(guests, tasks, strict=True):
+            task.observe()
+            guest.guest.close()
+        while scheduler().outside_jobs:
+            coop.pause()
+        return answers, helpers
+
+    assert coop.run(main) == (["SUCCESS"] * 20, 32)
+    assert len(disk.synced) == 40
+
+
 def test_room_is_allocated_beside_too(host_place):
     def act(guest: Script):
         fd = guest.open(3, b"f", rights=ALL)

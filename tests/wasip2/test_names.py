@@ -2,11 +2,13 @@
 
 import socket
 import threading
+from functools import partial
 
 import pytest
 
 import coop
 from coop.errors import WasCancelled
+from coop.net.resolve import resolve
 from coop.netpoll import POLLERS
 from coop.wasip2.sockets.network import Network
 from tests.wasip2.net import player
@@ -202,6 +204,33 @@ for stream in asked:
     assert play(act) == 30
     assert resolver.most == 8
     assert sorted(resolver.asked) == sorted(f"n{i}.example" for i in range(30))
+
+
+def test_all_guests_together_have_a_bound_and_the_host_waits_for_none_of_them(play, resolver):
+    resolver.may_answer.clear()
+    ask = partial(resolve, for_guest=True)
+
+    def act(run):
+        others = [coop.spawn(ask, f"n{i}.example", 0) for i in range(64)]
+
+        def let():
+            coop.sleep(0.02)
+            assert len(resolver.asked) == 64
+            own = coop.spawn(resolve, "host.example", 0)
+            while "host.example" not in resolver.asked:
+                coop.sleep(0.001)
+            assert "guest.example" not in resolver.asked
+            resolver.may_answer.set()
+            own.wait()
+
+        letting = coop.spawn(let)
+        found = run("result = look_up('guest.example')")
+        for task in (letting, *others):
+            task.wait()
+        return found
+
+    assert play(act) == ["192.0.2.1"]
+    assert resolver.most == 65
 
 
 def test_a_guest_that_asks_for_too_much_is_to_try_again_later(play, resolver):

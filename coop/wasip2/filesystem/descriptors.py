@@ -18,7 +18,7 @@ from functools import partial
 from coop.fs import Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import BLOCKED, OpenFile
-from coop.threads import run_in_thread
+from coop.threads import run_in_crew
 from coop.wasip2.filesystem.errorcode import fallible
 from coop.wasip2.filesystem.modes import (
     ADVICE,
@@ -298,7 +298,7 @@ class Descriptor(Resource):
         file = self._on_disk()
         work = partial(file.sync, data_only=data_only)
         if file.fd >= 0:
-            return Later(lambda: run_in_thread(work))
+            return Later(lambda: run_in_crew("disk", work))
         work()
         return None
 
