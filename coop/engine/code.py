@@ -12,6 +12,7 @@ import wasmtime
 from coop.engine.cache import ModuleCache, default_directory
 from coop.engine.capi import address
 from coop.engine.config import DEFAULT_WASM_STACK, Engine, engine_for
+from coop.engine.mangled import defused
 from coop.engine.traps import take_error
 from coop.errors import BadModule, WrongThread
 from coop.forks import abandon_in_children
@@ -174,7 +175,7 @@ def _load(
             pass  # made by a wasmtime that calls itself the same but is not: compile again
     if on_compile is not None:
         on_compile()
-    handle = _make(wrapper, new, engine, wasm, name)
+    handle = _make(wrapper, new, engine, defused(wasm), name)
     if store.directory is not None:
         store.store(wasm, engine, bytes(handle.serialize()))
     return handle

@@ -82,6 +82,9 @@ class Engine:
         held.wasmtime_engine_increment_epoch(self.address)
 
 
+_DETAILS = "WASMTIME_BACKTRACE_DETAILS"
+"""The variable by which wasmtime is told to look into a guest's debug information for every trap."""
+
 _lock = threading.Lock()
 _engines: dict[tuple[int, bool], Engine] = {}
 _is_child = False
@@ -125,7 +128,7 @@ _creators: list[Creator] = []
 
 
 def _make(wasm_stack: int, dense: bool) -> Engine:
-    config = wasmtime.Config()
+    config = _new_config()
     config.epoch_interruption = True
     config.parallel_compilation = not _is_child
     pointer = config.ptr()
@@ -146,6 +149,16 @@ def _make(wasm_stack: int, dense: bool) -> Engine:
     kind = " dense" if dense else ""
     identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}{kind}"
     return Engine(handle, address(handle.ptr()), wasm_stack, identity, stacks, memories)
+
+
+def _new_config() -> wasmtime.Config:
+    """Make a configuration that leaves debug information alone: its names are as dear as `mangled` tells."""
+    asked = os.environ.pop(_DETAILS, None)
+    try:
+        return wasmtime.Config()
+    finally:
+        if asked is not None:
+            os.environ[_DETAILS] = asked
 
 
 def _set_stacks(pointer: Any, wasm_stack: int) -> Arena:

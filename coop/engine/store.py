@@ -186,4 +186,4 @@ class Store(Driven):
         trap, error = self._cells.trap, self._cells.error
         if error:
             return refused_stack(self.code.name, take_error(error))
-        return take_trap(trap) if trap else None
+        return take_trap(trap, self.failure) if trap else None

@@ -5,6 +5,7 @@ import re
 
 from coop.engine.capi import ByteVec, FrameVec, held
 from coop.engine.dense import NO_MEMORY, TOO_LARGE
+from coop.engine.mangled import restored
 from coop.engine.stacks import NO_STACK
 from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
 
@@ -22,14 +23,24 @@ _REFUSED = (
 """wasmtime's words for what is larger than a limit allows, and the limit."""
 
 
-def take_trap(trap: int) -> GuestTrap:
-    """Turn the trap at an address into an error with its wasm frames, and give the trap back."""
-    message, frames = ByteVec(), FrameVec()
-    held.wasm_trap_message(trap, C.byref(message))
-    held.wasm_trap_trace(trap, C.byref(frames))
-    error = GuestTrap(_reason(message.take()), _take_frames(frames))
+def take_trap(trap: int, reason: BaseException | None = None) -> GuestTrap:
+    """Turn the trap at an address into an error with its wasm frames, and give the trap back.
+
+    reason -- what a host function raised, if that is why; then the text of ours does not matter, and the
+              frames only to an error that shows them
+    """
+    text = ""
+    names: tuple[str, ...] = ()
+    if reason is None:
+        message = ByteVec()
+        held.wasm_trap_message(trap, C.byref(message))
+        text = _reason(message.take())
+    if reason is None or isinstance(reason, GuestTrap):
+        frames = FrameVec()
+        held.wasm_trap_trace(trap, C.byref(frames))
+        names = _take_frames(frames)
     held.wasm_trap_delete(trap)
-    return error
+    return GuestTrap(text, names)
 
 
 def take_error(error: int) -> CoopError:
@@ -88,7 +99,7 @@ def _take_frames(vec: FrameVec) -> tuple[str, ...]:
         name = held.wasmtime_frame_func_name(frame)
         if name:
             raw = C.cast(name, C.POINTER(ByteVec)).contents
-            names.append(C.string_at(raw.data, raw.size).decode(errors="replace"))
+            names.append(restored(C.string_at(raw.data, raw.size).decode(errors="replace")))
         else:
             names.append(f"function {held.wasm_frame_func_index(frame)}")
     held.wasm_frame_vec_delete(C.byref(vec))

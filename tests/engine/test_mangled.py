@@ -1,0 +1,150 @@
+"""Names of functions that refer to their own parts, so that a few bytes stand for gigabytes of text.
+
+wasmtime spells names out in the text of every trap, by C that knows no limit.
+"""
+
+import pytest
+
+import coop
+from coop.engine.code import to_wasm
+from coop.engine.mangled import defused, restored
+from tests.engine.wat import in_child, module
+
+BOMBS = """
+import resource, wasmtime
+
+def bomb(begin, levels):
+    # Each part is eight times the one before, in 28 bytes.
+    parts = (f"S{digit}_" for digit in "0123456789ABCDEF"[:levels])
+    return begin + "".join(f"S_I{part * 8}E" for part in parts)
+
+# What would be spelled out stays far below what the machine has: the child ends instead.
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 30), -1))
+FUNCTION, TYPE = bomb("_Z1fSt4pairIiiE", 12), bomb("FvSt4pairIiiE", 12) + "E"
+
+def end(run):
+    try:
+        return run()
+    except coop.GuestTrap as trap:
+        return trap.message, trap.frames[0][:16]
+"""
+
+MODULE = '(module (memory (export "memory") 1) (func $"{name}" (export "_start") {body}))'
+EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+
+
+@pytest.mark.parametrize(("name", "shown"), [("FUNCTION", "_Z1fSt4pairIiiES"), ("TYPE", "?vSt4pairIiiES_I")])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("unreachable", "wasm `unreachable` instruction executed"),
+        ("(call 0)", "call stack exhausted"),
+    ],
+)
+def test_a_trap_below_a_dear_name_is_told_at_once(name: str, shown: str, body: str, message: str):
+    done = in_child(
+        BOMBS
+        + f"""
+text = {MODULE!r}.replace("{{name}}", {name}).replace("{{body}}", {body!r})
+coop.run(lambda: print(end(coop.Guest(module(text)).run)))
+""",
+        timeout=30,
+    )
+    assert done.stdout.decode() == f"{(message, shown)}\n"
+
+
+def test_an_exit_below_a_dear_name_is_one():
+    done = in_child(
+        BOMBS
+        + f"""
+text = {MODULE!r}.replace("{{name}}", FUNCTION).replace("{{body}}", "(call $exit (i32.const 3))")
+text = text.replace("(module", "(module " + {EXIT!r})
+coop.run(lambda: print(end(coop.Guest(module(text)).run)))
+""",
+        timeout=30,
+    )
+    assert done.stdout == b"3\n"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 40])
+def test_a_component_is_looked_through_however_deep_the_module_lies(depth: int):
+    done = in_child(
+        BOMBS
+        + f"""
+text = f'''(component (core module $m (func $"{{FUNCTION}}" (export "go") unreachable))
+  (core instance $i (instantiate $m)) (func (export "go") (canon lift (core func $i "go"))))'''
+for _ in range({depth}):
+    text = f'''(component (component $c {{text[10:]}} (instance $c (instantiate $c))
+      (alias export $c "go" (func $f)) (export "go" (func $f)))'''
+code = coop.Component.from_bytes(text, cache=False)
+
+def main():
+    with coop.ComponentGuest(code) as guest:
+        print(end(lambda: guest.call("", "go")))
+
+coop.run(main)
+""",
+        timeout=60,
+    )
+    assert done.stdout == b"('wasm `unreachable` instruction executed', '_Z1fSt4pairIiiES')\n"
+
+
+def test_debug_information_is_not_looked_into_whatever_the_environment_asks_for():
+    done = in_child(
+        BOMBS
+        + f"""
+asked = os.environ.get("WASMTIME_BACKTRACE_DETAILS")
+text = {MODULE!r}.replace("{{name}}", FUNCTION).replace("{{body}}", "unreachable")
+coop.run(lambda: print(asked, end(coop.Guest(module(text)).run)[0], os.environ["WASMTIME_BACKTRACE_DETAILS"]))
+""",
+        env={"WASMTIME_BACKTRACE_DETAILS": "1"},
+        timeout=30,
+    )
+    assert done.stdout == b"1 wasm `unreachable` instruction executed 1\n"
+
+
+# -- names
+
+
+def wasm(*names: str) -> bytes:
+    return to_wasm("(module " + "".join(f'(func $"{name}")' for name in names) + ")", "m")
+
+
+def test_only_long_names_that_refer_to_their_parts_are_changed_and_nothing_else():
+    dear = "_ZN" + "S_" * 60
+    names = ["_ZN3fooS_E", "x" * 200, dear, "main", "é" + "S_" * 60, "_GLOBAL__I_" + "T0_" * 50]
+    before = wasm(*names)
+    after = defused(before)
+    assert len(after) == len(before)
+    changed = [i for i in range(len(before)) if before[i] != after[i]]
+    assert changed == [before.index(names[i].encode()) for i in (2, 5)]
+    assert {after[i] for i in changed} == {ord("?")}
+    assert restored("?" + dear[1:]) == dear
+    assert restored("?GLOBAL__I_x") == "_GLOBAL__I_x"
+    assert restored("?x") == "?x"
+
+
+def test_a_file_without_such_names_is_left_alone():
+    before = wasm("main", "_ZN3fooE")
+    assert defused(before) is before
+
+
+@pytest.mark.parametrize("cut", range(1, 120, 7))
+def test_a_file_that_is_cut_off_or_disturbed_is_left_to_wasmtime(cut: int):
+    whole = wasm("_ZN" + "S_" * 60, "main")
+    assert len(defused(whole[:-cut])) == len(whole) - cut
+    disturbed = bytearray(whole)
+    disturbed[-cut] = 0xFF
+    assert len(defused(bytes(disturbed))) == len(whole)
+
+
+def test_names_of_a_trap_are_shown_as_they_were():
+    name = "_Z3fooSt6vectorIiSaIiEE" + "S0_S1_" * 20
+
+    def main() -> tuple[str, ...]:
+        with pytest.raises(coop.GuestTrap) as caught:
+            coop.Guest(module(f'(module (func $"{name}" (export "_start") unreachable))')).run()
+        return caught.value.frames
+
+    assert coop.run(main) == (name,)
