@@ -33,6 +33,7 @@ from coop.engine.marshal import AGAIN
 from coop.engine.preempt import now_ns
 from coop.engine.slices import LOOK_NS
 from coop.errors import LimitExceeded
+from coop.stint import Stint
 from coop.task import RUNNING, Task
 
 
@@ -177,6 +178,7 @@ class Driven(Account):
         poll = poll_held = held.wasmtime_call_future_poll
         self.is_busy, self._is_held, cut_in = False, True, -1
         waits: Waits | None = None
+        stint: Stint | None = None
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -221,6 +223,9 @@ class Driven(Account):
                     self.is_busy, poll = False, poll_held
                     pending()
                     del pending  # it leads to the arguments and the results
+                    # What it computes is in no slice, and the guest gets a new one if it took long.
+                    stint = stint or Stint(border.scheduler)
+                    stint.step()
                 else:
                     is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True

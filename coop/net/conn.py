@@ -1,6 +1,7 @@
 """Connections and listeners for host code, in plain sync style.
 
-A call that would block parks its task.  One task may read and another write the
+A call that would block parks its task, and one that would not yields now and then: the task
+of a peer that never pauses would never park.  One task may read and another write the
 same connection at the same time; a second reader, or a second writer, gets `Busy`,
 because what it would get is nobody's to say.  Any number may accept.
 
@@ -24,6 +25,7 @@ from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import Scheduler
+from coop.stint import Stint
 
 _S = TypeVar("_S", bound="_Socket")
 
@@ -35,6 +37,7 @@ class _Socket:
         self._owner = owner
         self._file = file
         self._is_closed = False
+        self._stint = Stint(owner)
 
     @property
     def openfile(self) -> SocketFile | ListenerFile:
@@ -138,6 +141,7 @@ class Conn(_Socket):
             raise Busy(f"read {self._file.what}: another task reads it already")
         self._is_reading = True
         try:
+            self._stint.step()
             while True:
                 self._file.require(READ, "read")
                 count = self._file.try_read([view])
@@ -159,6 +163,7 @@ class Conn(_Socket):
         view, sent = memoryview(data).cast("B"), 0
         try:
             while sent < len(view):
+                self._stint.step()
                 self._file.require(WRITE, "write")
                 count = self._file.try_write([view[sent:]])
                 if count == BLOCKED:
@@ -217,6 +222,7 @@ class Listener(_Socket):
     def accept(self) -> Conn:
         """Accept the next connection.  Raises: Closed, DeadlineExceeded, OSError (say EMFILE)."""
         self._check_open("accept on")
+        self._stint.step()
         while True:
             self._file.require(READ, "accept on")
             connection = self._file.try_accept()

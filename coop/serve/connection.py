@@ -27,6 +27,7 @@ from coop.scheduler import scheduler
 from coop.serve.exchange import Exchange
 from coop.serve.heads import Head, has_body, objection, reason
 from coop.serve.wire import Wire
+from coop.stint import Stint
 from coop.task import Task
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
@@ -60,6 +61,7 @@ class Connection:
         self._peer = peer
         self._scheme = scheme
         self._wire = Wire(conn, stream, self._limits.head_bytes, self._limits.pause_seconds)
+        self._stint = Stint(scheduler())  # of the reader, whom a piece of very many chunks keeps busy
         self._reader: Task | None = None
         self._exchange: Exchange | None = None
         self._is_delimited = True
@@ -230,6 +232,7 @@ class Connection:
 
     def _next_of_body(self, pause: float | None) -> Any:
         """Return the next event; `pause` is how long it may take, None: what was set before."""
+        self._stint.step()
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if pause is not None:
                 is_told = not self._http.they_are_waiting_for_100_continue

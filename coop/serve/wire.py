@@ -32,6 +32,8 @@ Among the others is that of one that asked for another protocol and has not been
 """
 
 _NOTHING = (b"", b"\r", b"\r\n")
+_EMPTY_BYTES = 256
+"""Of empty lines before a request: one is usual, and none has a meaning."""
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 _LINGER_S = 2.0
@@ -58,7 +60,10 @@ class Wire:
         self._pause_seconds = pause_seconds
         self._turn = PollDesc(-1, "the turn to send")  # an answer and "100 Continue" come of two tasks
         self._turn.ready = WRITE
-        self._half = b""  # of an empty line before a request
+        self._half, self._empty = (
+            b"",
+            0,
+        )  # of an empty line before a request; and the bytes of those before it
         self._method = ""
         self._left: int | None = None  # bytes the answer lacks; None: they are not known
         self._is_whole = False  # nothing of the answer is left to send, as far as the client can tell
@@ -104,9 +109,12 @@ class Wire:
         found = _EMPTY_LINES.match(data)
         assert found is not None
         data = data[found.end() :]
+        self._empty += found.end()
+        if self._empty > _EMPTY_BYTES:
+            raise h11.RemoteProtocolError("too many empty lines before a request")
         self._half = data if data == b"\r" else b""
         if data and not self._half:
-            self.is_begun = True
+            self.is_begun, self._empty = True, 0
             self.http.receive_data(data)
 
     def began(self, method: str) -> None:

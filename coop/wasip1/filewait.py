@@ -18,13 +18,14 @@ from coop.netpoll.contract import MODE_NAMES, Poller
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.waiter import Waiter
 from coop.scheduler import Scheduler
+from coop.stint import Stint
 from coop.task import READY, Task
 
 
 class FileWait:
     """One guest's waits for one file at a time."""
 
-    __slots__ = ("_file", "_instance", "_mode", "_queued", "_scheduler")
+    __slots__ = ("_file", "_instance", "_mode", "_queued", "_scheduler", "_stint")
 
     def __init__(self, scheduler: Scheduler, instance: Instance) -> None:
         self._scheduler = scheduler
@@ -33,6 +34,7 @@ class FileWait:
         self._mode = 0
         self._queued: tuple[OpenFile, int, Waiter, Poller] | None = None
         """All that a wait takes, in one piece, if the file has a queue."""
+        self._stint: Stint | None = None
 
     def begin(self, file: OpenFile, mode: int) -> int:
         """Wait for `mode` on `file`, or arrange for it; returns what the import answers to the shim.
@@ -101,6 +103,9 @@ class FileWait:
             # Python would be met again and again.
             if file.runs_user_code:
                 raise
+        # It may have run the user's Python instead of a park, and may do so each time.
+        self._stint = self._stint or Stint(self._scheduler)
+        self._stint.step()
 
     def forget(self, file: OpenFile | None) -> None:
         """Leave a file's queue, because the guest closes it or waits for another one."""

@@ -427,3 +427,50 @@ def test_a_client_without_tls_gets_nothing_and_holds_nothing_up(serve, certifica
             return b"HTTP" in sock.recv(1000)
 
     assert serve(client, context=context, head_seconds=0.3) is False
+
+
+# -- clients that send without a pause
+
+
+def test_a_client_that_sends_empty_lines_and_nothing_else_is_refused(serve):
+    found = serve(lambda address: exchange(address, b"\r\n" * 150))
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert b"empty lines" in found
+
+
+def test_empty_lines_within_reason_are_none_of_anybodys_business(serve):
+    found = serve(lambda address: exchange(address, b"\r\n" * 100 + get("/head", "Connection: close")))
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", ["/sum", "/refuse"])
+def test_a_body_in_very_many_chunks_keeps_nobody_waiting(component, monkeypatch, path: str):
+    """A piece of it is ten thousand events, none of which parks who reads it."""
+    data = get(path, "Transfer-Encoding: chunked", "Connection: close", method="POST")
+    data += b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"
+    events, next_event = 0, h11.Connection.next_event
+
+    def counted(connection: h11.Connection):
+        nonlocal events
+        events += 1
+        return next_event(connection)
+
+    monkeypatch.setattr(h11.Connection, "next_event", counted)
+
+    def main() -> int:
+        server = Server(Instances(lambda: Guest(component)), limits=ServeLimits())
+        address = server.listen("127.0.0.1:0")
+        with coop.TaskGroup() as group:
+            group.spawn(server.run)
+            most = last = 0
+            client = group.spawn(coop.run_in_thread, exchange, address, data)
+            while not client.is_done:
+                coop.pause()
+                most, last = max(most, events - last), events
+            assert client.wait().startswith(b"HTTP/1.1 ")
+            server.stop()
+        return most
+
+    most = coop.run(main)
+    assert events > 20_000
+    assert most < 5_000

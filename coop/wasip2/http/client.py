@@ -22,6 +22,7 @@ from coop.errors import DeadlineExceeded
 from coop.net import Conn, connect
 from coop.net.resolve import resolve
 from coop.net.tls import TlsConn
+from coop.stint import Stint
 from coop.task import Task
 from coop.wasip2.http.bodies import IncomingBody, Outcome
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
@@ -128,6 +129,7 @@ class _Exchange:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS_MOST)
         self._conn: Conn | TlsConn | None = None
         self._tasks: list[Task] = []
+        self._stint = Stint(world.owner)
         self._pipe = Pipe("an incoming body")
         self._pipe.on_abandon = self.cancel
         self._trailers = Outcome("the end of an incoming body")
@@ -273,6 +275,7 @@ class _Exchange:
 
     def _next(self) -> Any:
         assert self._conn is not None
+        self._stint.step()  # a piece may hold very many chunks, or heads
         is_begun = self._http.their_state is h11.SEND_BODY
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if is_begun:
