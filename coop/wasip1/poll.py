@@ -71,7 +71,7 @@ class Poll:
 
     __slots__ = (
         "_list _plain _kept _clocks _bad_clocks _tag _due_ns "
-        "_plain_calls _wasi _limit _waiter _watched _queued _polled _inside _parked fds stdin"
+        "_plain_calls _wasi _limit _waiter _watched _queued _polled _parked fds stdin"
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
@@ -90,7 +90,7 @@ class Poll:
         self._waiter: Waiter | None = None
         self._watched: dict[OpenFile, None] = {}
         self._queued: Sequence[Named] | None = None
-        self._polled = self._inside = 0
+        self._polled = 0
         self._parked = False
         self.stdin: OpenFile | None = None
 
@@ -254,7 +254,7 @@ class Poll:
     def _should_ask(self, found: list[int]) -> bool:
         """Whether the poller has to be asked, since nothing but the time-out of a first look has come."""
         files = self._list.files
-        if not files or any(found[2::5]):
+        if not files or self._bad_clocks or any(found[2::5]):
             return False
         is_new = self._list is self._plain and files is not self._queued
         return is_new or not self._wasi.scheduler.has_fresh_answer()
@@ -317,7 +317,7 @@ class Poll:
         waiter.task = task
         if self._list is self._kept:
             # Its files are watched since they were taken.
-            self._polled = int(len(self._kept.files) > len(self._kept.inside))
+            self._polled, self._queued = int(len(self._kept.files) > len(self._kept.inside)), None
             for file in self._kept.inside:
                 file.on_wait(self._kept.modes_of(file))
         elif self._plain.files is not self._queued or not self._wasi.scheduler.poller.permanent:
@@ -341,9 +341,10 @@ class Poll:
         files, watched = self._plain.files, self._watched
         poller = self._wasi.scheduler.poller
         self._queued = files
-        if poller.permanent and not self._inside and not [1 for file in files if file not in watched]:
+        self._polled = int(bool(files))
+        if poller.permanent and not [1 for file in files if file not in watched or file.poller is None]:
             return
-        self._polled = self._inside = 0
+        self._polled = 0
         for file, mode in zip(files, self._plain.modes, strict=True):
             if isinstance(file, Refused):
                 continue
@@ -355,7 +356,6 @@ class Poll:
             else:
                 # A file that no poller watches wants to hear of every wait.
                 file.on_wait(mode)
-                self._inside = 1
                 self._queued = None
 
     def __str__(self) -> str:

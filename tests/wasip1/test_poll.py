@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import threading
 import time
 from contextlib import contextmanager
 
@@ -163,6 +164,17 @@ def test_what_cannot_be_polled_is_an_event_with_its_errno_and_nobody_waits(tmp_p
         (17, "INVAL", CLOCK, 0, 0),
         (18, "INVAL", CLOCK, 0, 0),
     ]
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize(
+    "bad", [clock_sub(1, 0, clock=7), clock_sub(1, 0, clock=2), clock_sub(1, 0, flags=2), fd_sub(1, 77, 0)]
+)
+def test_a_bad_clock_is_told_at_once_whatever_else_is_waited_for(poller, bad):
+    def act(guest: Script):
+        return guest.poll(bad, clock_sub(2, NEVER), fd_sub(3, READ, 3))
+
+    assert scripted(act, listen=["127.0.0.1:0"], poller=poller) == [(1, "INVAL", CLOCK, 0, 0)]
 
 
 def test_subscriptions_may_lie_where_the_events_go():
@@ -717,3 +729,91 @@ def test_a_precision_makes_no_time_come_early_and_costs_nothing(precision):
         return time.monotonic_ns() - begin
 
     assert 20_000_000 <= scripted(act) < 900_000_000
+
+
+# -- lists of all lengths in turn, in a run with no timer: whoever is not known to wait is a deadlock
+
+LONG = 70
+"""Entries of a list that is kept from one call to the next."""
+
+
+@contextmanager
+def later(act):
+    """Do something in another thread, a little later."""
+    thread = threading.Timer(0.05, act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def wait_for(guest: Script, theirs: socket.socket):
+    """Poll a connection alone until its peer sends, and read."""
+    with later(lambda: theirs.send(b"x")):
+        found = guest.poll(fd_sub(7, READ, 3))
+    return found, guest.recv(3)
+
+
+CAME = [(7, "SUCCESS", READ, 1, 0)], b"x"
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_a_short_poll_after_a_long_one_that_was_answered_at_once_waits(poller):
+    ours, theirs = socket.socketpair()
+
+    def act(guest: Script):
+        assert len(guest.poll(*[fd_sub(i, WRITE, 3) for i in range(LONG)])) == LONG
+        return [wait_for(guest, theirs) for _ in range(3)]
+
+    with ours, theirs:
+        found = scripted(act, connections=[ours], limits=coop.Limits.for_server(), poller=poller)
+    assert found == [CAME] * 3
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("length", [1, LONG])
+def test_a_poll_of_a_connection_after_others_waits(poller, length):
+    """Of a function, which no poller watches; of two clocks; of very much that is ready."""
+    ours, theirs = socket.socketpair()
+
+    def act(guest: Script):
+        found = [wait_for(guest, theirs)]
+        for _ in range(2):
+            guest.poll(*[fd_sub(2, READ, 0)] * length)
+            found.append(guest.read(0))
+        found.append(wait_for(guest, theirs))
+        guest.poll(clock_sub(3, 1_000_000), clock_sub(4, 10_000_000))
+        found.append(wait_for(guest, theirs))
+        guest.poll(*[fd_sub(2, READ, 0)] * length, fd_sub(3, WRITE, 3))
+        found.append(wait_for(guest, theirs))
+        return found
+
+    def source():
+        coop.sleep(0.001)
+        return b"line"
+
+    with ours, theirs:
+        found = scripted(
+            act, connections=[ours], stdin=source, limits=coop.Limits.for_server(), poller=poller
+        )
+    assert found == [CAME, b"line", b"line", CAME, CAME, CAME]
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_a_function_that_was_part_of_a_long_poll_is_asked_by_short_ones(poller):
+    lines = iter([b"one", b"two", b""])
+
+    def source():
+        coop.sleep(0.001)
+        return next(lines)
+
+    def act(guest: Script):
+        guest.poll(fd_sub(0, READ, 0), *[fd_sub(i, WRITE, 1) for i in range(LONG)])
+        found = []
+        while not found or found[-1]:
+            guest.poll(fd_sub(7, READ, 0))
+            found.append(guest.read(0))
+        return found
+
+    assert scripted(act, stdin=source, poller=poller) == [b"one", b"two", b""]
