@@ -166,7 +166,7 @@ class Guest(Life[Instance]):
         null: Descriptor | None = None
         for number, (stream, what) in enumerate(zip(self._stdio, ("stdin", "stdout", "stderr"), strict=True)):
             if stream is not None:
-                entry = descriptor(open_stdio(owner, stream, number, what))
+                entry = descriptor(open_stdio(owner, stream, number, what), number)
             elif null is None:
                 entry = null = descriptor(open_null())
             else:  # as if duplicated: every object less is one that no collection walks

@@ -19,11 +19,14 @@ _POSITION = Rights.FD_SEEK | Rights.FD_TELL
 _STREAM_OF_FILE = FILE_RIGHTS & ~(
     Rights.FD_FILESTAT_SET_SIZE | Rights.FD_FILESTAT_SET_TIMES | Rights.FD_ALLOCATE
 )
-"""A file lent as a stream is read and written: who gets a log to append to cannot empty it."""
+"""A file lent as a stream is read or written: who gets a log to append to cannot empty it."""
 
 
-def descriptor(given: Given) -> Descriptor:
+def descriptor(given: Given, number: int = -1) -> Descriptor:
     """Make the descriptor of what a guest is given.
+
+    number -- of the standard stream that it is, if it is one: of a regular file, stdin is for reading alone
+              and the others for writing, however the host has opened it
 
     A terminal is a character device without a position, a redirected file a regular file with
     one, a device that is no terminal a character device that has the rights of a position, as
@@ -35,6 +38,7 @@ def descriptor(given: Given) -> Descriptor:
         return Descriptor(given.file, kind, rights, rights)
     if stat.S_ISREG(given.mode):
         flags = Fdflags.APPEND if given.appends else 0
-        return Descriptor(given.file, Filetype.REGULAR_FILE, _STREAM_OF_FILE, 0, flags)
+        rights = _STREAM_OF_FILE & ~(Rights.FD_WRITE if number == 0 else Rights.FD_READ)
+        return Descriptor(given.file, Filetype.REGULAR_FILE, rights, 0, flags)
     rights = STREAM_RIGHTS | _POSITION if given.has_position else STREAM_RIGHTS
     return Descriptor(given.file, filetype_of_mode(given.mode), int(rights), 0)

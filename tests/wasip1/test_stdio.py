@@ -767,6 +767,35 @@ def test_files_are_inherited_with_their_positions(tmp_path):
     assert (tmp_path / "out").read_bytes() == b"before 789"
 
 
+@pytest.mark.parametrize("how", ["inherited", "given"])
+def test_a_file_is_only_read_as_stdin_and_only_written_as_the_others_however_it_is_open(how, tmp_path):
+    script = f"""
+        from tests.wasip1.script import DATA, OUT, scripted
+        def act(guest):
+            guest.put(DATA, b"NEW")
+            iovecs = guest.iovecs((DATA, 3))
+            found = [
+                guest.fd_write(0, *iovecs, OUT), guest.fd_pwrite(0, *iovecs, 0, OUT),
+                guest.fd_read(1, *iovecs, OUT), guest.fd_pread(1, *iovecs, 0, OUT),
+            ]
+            guest.write(1, guest.read(0))
+            guest.write(2, repr(found).encode())
+        folder = {str(tmp_path)!r}
+        with open(folder + "/in", "r+b", 0) as stdin, open(folder + "/out", "r+b", 0) as stdout:
+            if {how!r} == "inherited":
+                import os
+                os.dup2(stdin.fileno(), 0)
+                os.dup2(stdout.fileno(), 1)
+                stdin = stdout = "inherit"
+            scripted(act, stdin=stdin, stdout=stdout, stderr="inherit")
+    """
+    (tmp_path / "in").write_bytes(b"secret")
+    (tmp_path / "out").write_bytes(b"0123456789")
+    assert inherit(subprocess.DEVNULL, subprocess.DEVNULL, script)[0] == ["BADF"] * 4
+    assert (tmp_path / "in").read_bytes() == b"secret"
+    assert (tmp_path / "out").read_bytes() == b"secret6789"
+
+
 def test_a_file_inherited_for_appending_stays_so_whatever_the_guest_does(tmp_path):
     script = """
         from tests.wasip1.script import scripted
