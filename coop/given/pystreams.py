@@ -22,7 +22,7 @@ from coop.errors import Cancelled
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.scheduler import Scheduler
-from coop.task import Task
+from coop.task import Task, current_or_none
 from coop.threads import Job, run_in_thread
 
 CHUNK = 1 << 16
@@ -363,6 +363,9 @@ def _write_all(stream: Any, data: bytes) -> None:
             _await(stream, select.POLLOUT)
             count = 0
         rest = rest[len(rest) if count is None else count :]
+        task = current_or_none()
+        if rest and task is not None:
+            task.pause()  # here, and not in a helper thread: the others wait as long as it works
     flush = getattr(stream, "flush", None)
     while flush is not None:
         try:
