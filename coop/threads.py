@@ -24,55 +24,81 @@ from coop.task import current
 
 T = TypeVar("T")
 
-
-_MOST = {"disk": 32, "names": 64}
-"""How many threads a crew has.  A disk is busy with fewer; of names, most of those asked for may be dead."""
+_MOST = {"disk": (32, 32), "names": (64, 8)}
+"""How many threads a crew has, and how many of them for one guest at a time.  A disk is busy with fewer; of
+names, most of those asked for may be dead."""
 
 
 class Crew:
-    """The helper threads of one run for one kind of work, so many at most, and who waits for one."""
+    """The helper threads of one run for one kind of work, and who waits for one.
 
-    def __init__(self, most: int) -> None:
+    The guests take turns, whatever each of them asks for.
+    """
+
+    def __init__(self, most: int, each: int) -> None:
         self._free = most
-        self._waiting: deque[Job] = deque()
+        self._each = each
+        self._running: dict[object, int] = {}
+        self._waiting: dict[object, deque[Job]] = {}  # whoever had a turn stands last
 
     def take(self, job: "Job") -> None:
         """Begin `job`, now or when it is its turn.  Raises: OSError(ENOMEM) if no thread can be had."""
-        if not self._free:
-            self._waiting.append(job)
+        if not self._may_begin(job.whom):
+            self._waiting.setdefault(job.whom, deque()).append(job)
             return
         job.begin()
         self._free -= 1
+        self._running[job.whom] = self._running.get(job.whom, 0) + 1
 
     def drop(self, job: "Job") -> None:
         """Let `job` not begin any more, if it waits."""
-        if job in self._waiting:
-            self._waiting.remove(job)
+        jobs = self._waiting.get(job.whom)
+        if jobs is not None and job in jobs:
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.whom]
 
-    def next(self) -> None:
-        """Take notice that a thread has ended, and begin what has waited longest."""
+    def left(self, job: "Job") -> None:
+        """Take notice that the thread of `job` has ended, and begin what waits."""
         self._free += 1
-        while self._waiting and self._free:
-            job = self._waiting.popleft()
+        self._running[job.whom] -= 1
+        if not self._running[job.whom]:
+            del self._running[job.whom]
+        while (following := self._pop()) is not None:
             try:
-                self.take(job)
-            except OSError as error:
-                job.end(error)
+                self.take(following)
+            except BaseException as error:
+                following.end(error)
 
     def close(self) -> None:
         """Begin nothing any more."""
         self._waiting.clear()
 
+    def _may_begin(self, whom: object) -> bool:
+        return self._free > 0 and self._running.get(whom, 0) < self._each
+
+    def _pop(self) -> "Job | None":
+        """Take the job that may begin next, if there is one; few guests at most have all they may have."""
+        for whom, jobs in self._waiting.items():
+            if self._may_begin(whom):
+                del self._waiting[whom]
+                job = jobs.popleft()
+                if jobs:
+                    self._waiting[whom] = jobs
+                return job
+        return None
+
 
 def crew_of(owner: Scheduler, kind: str) -> Crew:
     """Return the crew of a run for "disk" or "names"."""
-    return owner.resource((Crew, kind), lambda: Crew(_MOST[kind]))
+    return owner.resource((Crew, kind), lambda: Crew(*_MOST[kind]))
 
 
 class Job:
     """One call in a helper thread.
 
     crew -- whose thread it takes; None: one of its own
+    whom -- the guest that it is for, which takes turns with the others of the crew
     is_done -- whether the call has ended
     result, error -- what it returned, or raised
     """
@@ -83,7 +109,9 @@ class Job:
         call: Callable[[], Any],
         on_done: Callable[["Job"], None],
         crew: Crew | None = None,
+        whom: object = None,
     ) -> None:
+        self.whom = whom
         self.is_done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -131,9 +159,9 @@ class Job:
     def _deliver(self) -> None:
         self._thread.join()
         self._owner.outside_jobs -= 1
-        if self._crew is not None:
-            self._crew.next()
         self.end(None)
+        if self._crew is not None:
+            self._crew.left(self)
 
 
 def run_in_thread(call: Callable[..., T], *args: Any) -> T:

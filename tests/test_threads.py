@@ -5,7 +5,9 @@ import threading
 import pytest
 
 import coop
-from coop.threads import run_in_crew
+from coop.scheduler import scheduler
+from coop.task import current
+from coop.threads import Job, crew_of, run_in_crew
 from tests.engine.wat import in_child
 
 
@@ -122,7 +124,7 @@ class Gate:
             coop.sleep(0.001)
 
 
-@pytest.mark.parametrize(("kind", "most"), [("disk", 32), ("names", 64)])
+@pytest.mark.parametrize(("kind", "most"), [("disk", 32), ("names", 8)])
 def test_a_crew_has_so_many_threads_at_most_and_the_other_calls_are_made_in_turn(kind: str, most: int):
     gate = Gate()
 
@@ -138,6 +140,34 @@ def test_a_crew_has_so_many_threads_at_most_and_the_other_calls_are_made_in_turn
     assert coop.run(main) == list(range(3 * most))
     assert sorted(gate.came[:most]) == list(range(most))
     assert "coop helper" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_guest_that_asks_for_very_much_does_not_keep_another_one_waiting():
+    gate = Gate()
+
+    def ask(name: int) -> None:
+        task = current()
+        job = Job(
+            scheduler(), lambda: gate(name), lambda _: task.wake(), crew_of(scheduler(), "names"), name // 100
+        )
+        while not job.is_done:
+            task.park("a name")
+
+    def main() -> list[int]:
+        tasks = [coop.spawn(ask, i) for i in range(100)]
+        gate.await_many(8)
+        tasks += [coop.spawn(ask, 100 * guest + i) for guest in range(1, 10) for i in range(10)]
+        gate.await_many(64)
+        coop.sleep(0.02)
+        came = list(gate.came)
+        gate.open.set()
+        for task in tasks:
+            task.wait()
+        return came
+
+    came = coop.run(main)
+    assert [sum(name // 100 == guest for name in came) for guest in range(10)] == [8] * 8 + [0, 0]
+    assert len(gate.came) == 190
 
 
 def test_a_call_that_is_cancelled_before_its_turn_is_never_made_and_one_that_runs_counts_to_its_end():

@@ -11,13 +11,13 @@ from coop.threads import Job, crew_of
 
 
 def resolve(
-    host: str, port: int, *, flags: int = 0, until_ns: int | None = None, for_guest: bool = False
+    host: str, port: int, *, flags: int = 0, until_ns: int | None = None, whom: object = None
 ) -> list[AddressInfo]:
     """Return what `socket.getaddrinfo` finds for a stream to `host`, which may be a number.
 
     flags    -- AI_...
     until_ns -- how long a name may take; None: as long as the resolver
-    for_guest -- it waits for its turn among what guests ask for
+    whom     -- the guest that it is for, which takes turns with the others; None: the host, which has none
     Raises: OSError; DeadlineExceeded; BugError for a name outside any task.
     """
     ask = socket.getaddrinfo
@@ -30,7 +30,7 @@ def resolve(
     # A name: the C library's resolver blocks, so it runs in a helper thread.
     owner, task = scheduler(), current()
     look_up = partial(ask, host, port, type=socket.SOCK_STREAM, flags=flags)
-    job = Job(owner, look_up, lambda _: task.wake(), crew_of(owner, "names") if for_guest else None)
+    job = Job(owner, look_up, lambda _: task.wake(), None if whom is None else crew_of(owner, "names"), whom)
     timer = None if until_ns is None else owner.timers.set(until_ns, task.wake)
     try:
         while not job.is_done:

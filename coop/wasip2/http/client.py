@@ -191,7 +191,7 @@ class _Exchange:
         network, target, owner = self._world.network, self._target, self._world.owner
         until_ns = owner.now_ns() + to_ns(_seconds(self._options.connect_ns))
         try:
-            found = resolve(target.host, target.port, until_ns=until_ns, for_guest=True)
+            found = resolve(target.host, target.port, until_ns=until_ns, whom=self._world)
         except DeadlineExceeded:
             raise HttpFailure("DNS-timeout") from None
         allowed = [where[4][0] for where in found if network.may_connect(where[4][0], target.port)]

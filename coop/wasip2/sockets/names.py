@@ -46,7 +46,7 @@ class Answers(Resource):
     def look_up(self) -> None:
         """Find the addresses, and wake who waits for them; parks."""
         try:
-            found = [info[4][0] for info in resolve(self.name, 0, for_guest=True)]
+            found = [info[4][0] for info in resolve(self.name, 0, whom=self.world)]
             self._addresses.extend(dict.fromkeys(map(ip_to_wit, found)))
         except OSError as error:
             self._error = error_code(error)
