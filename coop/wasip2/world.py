@@ -19,6 +19,15 @@ from coop.wit import Interface
 __all__ = ["World", "WorldInterface", "trap"]
 
 
+class Account:
+    """How much of the host's memory one guest has in things of some kind, whoever holds them."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used = 0
+
+
 class World:
     """One guest's surroundings.
 
@@ -33,6 +42,7 @@ class World:
     network        -- what of the network it may use
     tls            -- whom it trusts when it speaks HTTPS; None: whom the system trusts
     requests       -- how many it has under way by HTTP; written by the sender of them
+    fields         -- how much memory its headers and trailers take
     """
 
     def __init__(
@@ -57,6 +67,7 @@ class World:
         self.network = network or Network()
         self.tls: ssl.SSLContext | None = None
         self.requests = 0
+        self.fields = Account()
         self.files = OpenFiles(limits.fds)
         self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream

@@ -102,6 +102,25 @@ def test_fields_that_fill_the_hosts_memory_end_the_guest(web):
         web("f = http.Fields()\nwhile True: f.append('a', b'x' * 1000)")
 
 
+MANY = "f = http.Fields()\nfor i in range(100): f.append(f'name-{i}', b'x' * 1000)\n"
+
+
+@pytest.mark.parametrize("more", ["f.clone()", "http.OutgoingRequest(f.clone())", "r.headers()"])
+def test_all_fields_of_a_guest_together_have_a_bound(web, more: str):
+    with pytest.raises(GuestTrap, match="fields of more than 16777216 bytes in all"):
+        web(MANY + f"r = http.OutgoingRequest(f.clone())\nkept = []\nwhile True: kept.append({more})")
+
+
+@pytest.mark.parametrize("more", ["f.clone()", "http.OutgoingRequest(f.clone())", "r.headers()"])
+def test_fields_that_are_given_back_count_no_more(web, more: str):
+    assert (
+        web(
+            MANY + f"r = http.OutgoingRequest(f.clone())\nfor _ in range(1000): drop({more})\nresult = 'fine'"
+        )
+        == "fine"
+    )
+
+
 def test_headers_go_before_their_message(web):
     with pytest.raises(GuestTrap, match="OutgoingRequest is given up while 1 made of it"):
         web("r = http.OutgoingRequest(http.Fields()); h = r.headers(); drop(r)")

@@ -18,7 +18,7 @@ from typing import Any
 import h11
 
 from coop.clock import to_ns
-from coop.errors import DeadlineExceeded
+from coop.errors import DeadlineExceeded, GuestTrap
 from coop.net import Conn, connect
 from coop.net.resolve import resolve
 from coop.net.tls import TlsConn
@@ -295,7 +295,7 @@ class _Exchange:
         self._conn.set_read_deadline(_seconds(duration_ns))
 
     def _begin(self, event: h11.Response) -> None:
-        fields = Fields(received(event.headers), immutable=True)
+        fields = self._fields(event.headers)
         body = IncomingBody(self._world, self._pipe, self._trailers)
         names = {name for name, _ in event.headers}
         self._is_delimited = bool(names & {b"content-length", b"transfer-encoding"})
@@ -304,9 +304,15 @@ class _Exchange:
     def _finish(self, event: h11.EndOfMessage) -> None:
         if isinstance(self._conn, TlsConn) and self._conn.was_cut and not self._is_delimited:
             raise HttpFailure("HTTP-response-incomplete")
-        trailers = received(event.headers)
-        self._trailers.set(Fields(trailers, immutable=True) if trailers else None)
+        self._trailers.set(self._fields(event.headers) if received(event.headers) else None)
         self._pipe.end()
+
+    def _fields(self, headers: Any) -> Fields:
+        """Return what came as the guest's.  Raises: HttpFailure if it has too much already."""
+        try:
+            return Fields(received(headers), immutable=True, account=self._world.fields)
+        except GuestTrap:
+            raise HttpFailure("HTTP-response-header-section-size") from None
 
 
 def _connect_any(hosts: list[str], port: int, left: Callable[[], float]) -> Conn:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from coop.wasip2.world import trap
+from coop.wasip2.world import Account, trap
 from coop.wit import Case, Err, Resource, function
 
 __all__ = ["FORBIDDEN", "Fields", "received"]
@@ -21,16 +21,21 @@ FORBIDDEN = frozenset(
 
 _MOST = 128 << 10
 _EACH = 32
-"""Bytes of all names and values, and what each entry counts besides: they are the host's memory."""
+"""Bytes of all names and values, and what each entry counts besides."""
+
+_ALL = 16 << 20
+_OBJECTS = 160
+"""Bytes of the host's memory that all fields of a guest take, and what Python takes for an entry."""
 
 
 class Fields(Resource):
     """Names and values, in order; names are compared without regard to case, and kept in small letters.
 
     immutable -- whether the guest may not change them, as those of a message that came in
+    account   -- of the guest that they are made for; None: they are bounded by what they came with
     """
 
-    __slots__ = ("_entries", "_size", "immutable")
+    __slots__ = ("_account", "_charged", "_entries", "_size", "immutable")
 
     def __init__(
         self,
@@ -38,11 +43,32 @@ class Fields(Resource):
         *,
         immutable: bool = False,
         parent: Resource | None = None,
+        account: Account | None = None,
     ) -> None:
+        """Raises: GuestTrap if the guest has too many already."""
         super().__init__(parent)
+        self._account = account
+        self._charged = 0
         self._entries = list(entries)
         self._size = sum(map(_size, self._entries))
         self.immutable = immutable
+        self._charge()
+
+    def __del__(self) -> None:
+        """Give the memory back to the account, as it is to the system."""
+        if self._account is not None:
+            self._account.used -= self._charged
+
+    def _charge(self) -> None:
+        """Bring the account up to date.  Raises: GuestTrap if that is too much."""
+        account = self._account
+        if account is None:
+            return
+        charge = _OBJECTS * (1 + len(self._entries)) + self._size
+        account.used += charge - self._charged
+        self._charged = charge
+        if account.used > _ALL:
+            raise trap(f"fields of more than {_ALL} bytes in all")
 
     def pairs(self) -> list[tuple[str, bytes]]:
         """Return all of them, for the host."""
@@ -50,7 +76,7 @@ class Fields(Resource):
 
     def frozen(self, parent: Resource | None = None) -> "Fields":
         """Return what a guest sees of the fields of a message that has them already."""
-        return Fields(self._entries, immutable=True, parent=parent)
+        return Fields(self._entries, immutable=True, parent=parent, account=self._account)
 
     def content_length(self) -> int | None:
         """Return the number that Content-Length says, if it does.  Raises: ValueError if it is none."""
@@ -74,11 +100,13 @@ class Fields(Resource):
             if self._size > _MOST:
                 raise trap(f"fields of more than {_MOST} bytes")
             self._entries.append((name, value))
+        self._charge()
 
     def _remove(self, name: str) -> None:
         name, _ = self.checked(name, ())
         self._entries = [entry for entry in self._entries if entry[0] != name]
         self._size = sum(map(_size, self._entries))
+        self._charge()
 
     @staticmethod
     def checked(name: str, values: Iterable[bytes]) -> tuple[str, list[bytes]]:
@@ -131,7 +159,7 @@ class Fields(Resource):
     @function("func() -> fields", parks=False)
     def clone(self) -> "Fields":
         """Return a copy that may be changed."""
-        return Fields(self._entries)
+        return Fields(self._entries, account=self._account)
 
 
 def received(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, bytes]]:

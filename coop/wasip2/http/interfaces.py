@@ -73,7 +73,7 @@ class Types(WorldInterface):
     @function("func() -> fields", name="[constructor]fields", parks=False)
     def new_fields(self) -> Fields:
         """Make fields without any."""
-        return Fields()
+        return Fields(account=self.world.fields)
 
     @function(
         "func(entries: list<tuple<field-name, field-value>>) -> result<fields, header-error>",
@@ -82,7 +82,7 @@ class Types(WorldInterface):
     )
     def fields_from_list(self, entries: list[tuple[str, bytes]]) -> Fields:
         """Make fields of a list."""
-        found = Fields()
+        found = Fields(account=self.world.fields)
         for name, value in entries:
             found.add(name, [value])
         return found
