@@ -8,7 +8,7 @@ asks at each step whether it is time to let the others run.
 from coop.scheduler import Scheduler
 from coop.task import current_or_none
 
-_MOST_NS = 5_000_000
+MOST_NS = 5_000_000
 """How long it may last: less than a slice of a guest."""
 
 
@@ -30,7 +30,7 @@ class Stint:
         now_ns = owner.now_ns()
         if self._turn != owner.turns:
             self._turn, self._since_ns = owner.turns, now_ns
-        elif now_ns - self._since_ns > _MOST_NS:
+        elif now_ns - self._since_ns > MOST_NS:
             task = current_or_none()
             if task is not None and not task.pinned:
                 task.pause()

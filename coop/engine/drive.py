@@ -33,7 +33,7 @@ from coop.engine.marshal import AGAIN
 from coop.engine.preempt import now_ns
 from coop.engine.slices import LOOK_NS
 from coop.errors import LimitExceeded
-from coop.stint import Stint
+from coop.stint import MOST_NS
 from coop.task import RUNNING, Task
 
 
@@ -48,6 +48,9 @@ class Driven(Account):
     pending -- what the task has to do before the guest goes on; set by a host function that suspends it
     waits   -- what the task has to wait for before the guest goes on; see `suspend`
     failure -- what a host call raised on the fiber; raised again on the task
+    _begun  -- the slice for which its deadline was last set, as `Slices.count` numbers them
+    _is_back -- whether the poll follows a park, so that its first host call is the try that parked
+    _is_held -- whether a future, or a call lent to host code, needs the store: it is not deleted yet
     """
 
     __slots__ = (
@@ -178,7 +181,7 @@ class Driven(Account):
         poll = poll_held = held.wasmtime_call_future_poll
         self.is_busy, self._is_held, cut_in = False, True, -1
         waits: Waits | None = None
-        stint: Stint | None = None
+        scheduler, turn, since_ns = border.scheduler, -1, 0
         try:
             while True:
                 # Pinned before the cell and the flag are set: a `__del__` that ran here and parked, or
@@ -206,7 +209,8 @@ class Driven(Account):
                     self._begun = slices.count
                 done = poll(future)
                 task.pinned = False
-                used = now_ns() - border.begin_ns
+                end_ns = now_ns()
+                used = end_ns - border.begin_ns
                 if self.is_busy:
                     slices.end_busy()
                     used = min(used, thread_ns() - self._begin_thread_ns)
@@ -223,15 +227,19 @@ class Driven(Account):
                     self.is_busy, poll = False, poll_held
                     pending()
                     del pending  # it leads to the arguments and the results
-                    # What it computes is in no slice, and the guest gets a new one if it took long.
-                    stint = stint or Stint(border.scheduler)
-                    stint.step()
+                    # What it computes is in no slice, and the guest gets a new one if it took long.  So this is a
+                    # stint, as `Stint` counts them, that ends with the call after one that took too long.
+                    if turn != scheduler.turns:
+                        turn, since_ns = scheduler.turns, end_ns
+                    elif end_ns - since_ns > MOST_NS:
+                        task.pause()
                 else:
                     is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True
                     poll = released.wasmtime_call_future_poll if border.is_silent else poll_held
                     if is_cut and cut_in != border.scheduler.turns:
-                        # It goes on, once a turn: a call that never parks would do so for ever.
+                        # The slice that ended was somebody else's, and it goes on without a yield; but once
+                        # a turn only, or a call that never parks could go on so for ever.
                         cut_in = border.scheduler.turns
                     else:
                         self.used_slices += 1
@@ -251,6 +259,9 @@ class Driven(Account):
             self.pending = self.waits = None
 
     def wait(self, task: Task) -> None:
-        """Yield to who is ready and to busy guests that have had less; in `waits` for a call that is long."""
+        """Yield to who is ready and to busy guests that have had less.
+
+        A host call that is long yields by giving its guest itself to `suspend`, which then waits by this.
+        """
         self._charge(task)
         task.pause(late=True)

@@ -727,6 +727,33 @@ def test_a_list_for_the_guest_is_measured_before_there_is_room_for_it():
         call(eats, "go", bytes(1001), limits=limits)
 
 
+@pytest.mark.parametrize(("kind", "size", "most"), [("u32", 4, 1024), ("f64", 8, 1024), ("string", 8, 64)])
+def test_elements_that_python_makes_an_object_of_each_count_more_than_numbers(kind, size, most):
+    taken = []
+
+    class Host(Interface):
+        name = HOST
+
+        @function(f"func(x: list<{kind}>)", parks=False)
+        def take(self, x):
+            taken.append(len(x))
+
+    made = component(
+        text(
+            f'(export "take" (func (param "x" (list {kind}))))',
+            lower={"take": "(param i32 i32)"},
+            body='(func (export "go") (param i32) (call $take (i32.const 8192) (local.get 0)))',
+            lift={"go": '(param "n" u32)'},
+        )
+    )
+    limits = coop.Limits(bytes_per_list=32 << 10)
+    call(made, "go", most, imports=[Host()], limits=limits)
+    with pytest.raises(LimitExceeded, match="bytes_per_list"):
+        call(made, "go", most + 1, imports=[Host()], limits=limits)
+    assert taken == [most]
+    assert size * most < 1 << 16  # all of it lies in the guest's memory
+
+
 # -- what is too large to be loaded
 
 

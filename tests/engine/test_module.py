@@ -287,3 +287,14 @@ def test_comments_before_a_text_are_passed_by_in_no_time():
     assert is_component("(; a ;) ;; b\n (; c ;)" * 1000 + "(component)")
     assert not is_component("(;;)" * 100_000 + "(module)")
     assert not is_component("(;;)" * 100_000 + "x")
+
+
+def test_a_directory_that_is_not_used_is_told_once_for_each_reason(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+):
+    load(cache)
+    for mode in (0o755, 0o755, 0o770):
+        cache.chmod(mode)
+        load(cache)
+    cache.chmod(0o700)
+    assert capsys.readouterr().err.count("not used") == 2

@@ -39,6 +39,9 @@ Decoder = Callable[[int], Any]
 _PAYLOAD = 8
 """Where the payload of a value stands, from its begin; the kind comes before it."""
 
+_BUILT = 512
+"""Bytes that an element of a list counts if it is no number: it takes time, in which nobody else runs."""
+
 _NUMBERS = {
     "bool": "?",
     "s8": "b",
@@ -86,7 +89,8 @@ def make_decoder(kind: Type, lender: "Lender") -> Decoder:
         case List(Primitive("u8")):
             return _bytes(lender)
         case List(element):
-            return _list(make_decoder(element, lender), lender)
+            is_number = isinstance(element, Primitive) and element.name in _NUMBERS
+            return _list(make_decoder(element, lender), lender, VAL_SIZE if is_number else _BUILT)
         case Record():
             return _record(kind, lender)
         case Tuple(elements):
@@ -145,10 +149,12 @@ def _bytes(lender: "Lender") -> Decoder:
     return decode
 
 
-def _list(element: Decoder, lender: "Lender") -> Decoder:
+def _list(element: Decoder, lender: "Lender", size: int) -> Decoder:
+    """`size` -- what an element counts."""
+
     def decode(at: int) -> list[Any]:
         count, data = _WHERE(space, at + _PAYLOAD)
-        lender.check_list(count * VAL_SIZE)
+        lender.check_list(count * size)
         return [element(data + i * VAL_SIZE) for i in range(count)]
 
     return decode
