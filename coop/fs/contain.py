@@ -24,8 +24,9 @@ is a link, and links are followed, a resolver goes on.
 What a guest is told follows native wasmtime (tried on release 50): EPERM for leaving, be it by
 `..`, an absolute path or a link; EILSEQ for what is not UTF-8; EINVAL for a NUL byte; ELOOP
 for a final link that may not be followed, with O_DIRECTORY too, where Linux says ENOTDIR.  Only
-for the links of /proc that lead out do the resolvers differ (ELOOP, EPERM or ENOENT), and where
-the tree is changed meanwhile: the walk may refuse (EPERM, ELOOP, ENOTDIR) what the kernel finds.
+for the links of /proc that lead out do the resolvers differ (ELOOP, EPERM or ENOENT), where the
+tree is changed meanwhile - the walk may refuse (EPERM, ELOOP, ENOTDIR) what the kernel finds - and
+for a path that has thousands of components by its links: the walk gives up (ELOOP).
 """
 
 import ctypes
@@ -38,7 +39,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from coop.fs.paths import MAX_LINKS, check_path, path_error, relative, reversed_names, split_last
+from coop.fs.paths import MAX_LINKS, MAX_PATH, check_path, path_error, relative, reversed_names, split_last
 
 Resolver = Callable[[int, bytes, int, int], int]
 """`(dirfd, path, flags, mode) -> fd`; flags are complete, O_NOFOLLOW among them is for the last component."""
@@ -56,6 +57,7 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME_ONLY = os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
 _DOTS = (b".", b"..")
+_MAX_NAMES = 4096  # that one walk goes through: with 40 links of the longest targets it would take 80,000
 _STAY = (b".", b"")  # an empty name stands for a slash at the end
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -192,11 +194,14 @@ def by_walk(dirfd: int, path: bytes, flags: int, mode: int) -> int:
 class _Walk:
     """One descent: where it is, how it came there, and the names still to go, the next one last."""
 
-    __slots__ = ("here", "links", "names", "path", "trail")
+    __slots__ = ("count", "here", "links", "names", "path", "trail")
 
     def __init__(self, dirfd: int, path: bytes) -> None:
+        if len(path) >= MAX_PATH:
+            raise path_error(errno.ENAMETOOLONG, path)  # one made longer by links; so does the kernel
         self.path = path
         self.names = reversed_names(path)
+        self.count = len(self.names)
         self.links = 0
         self.here = os.open(b".", _DIRECTORY, dir_fd=dirfd)
         self.trail: list[tuple[int, int]] = []
@@ -268,10 +273,12 @@ class _Walk:
             raise path_error(errno.EPERM, self.path)  # moved under the walk: it may be outside by now
 
     def _expand(self, target: bytes) -> None:
+        names = reversed_names(relative(target))
         self.links += 1
-        if self.links > MAX_LINKS:
+        self.count += len(names)
+        if self.links > MAX_LINKS or self.count > _MAX_NAMES:
             raise path_error(errno.ELOOP, self.path)
-        self.names += reversed_names(relative(target))
+        self.names += names
 
 
 def _check(dirfd: int, path: bytes) -> None:

@@ -145,11 +145,14 @@ class RegularFile(FileOrDirectory):
         raise NotImplementedError
 
     def advise(self, offset: int, length: int, advice: int) -> None:
-        """Tell how a range will be used: one of os.POSIX_FADV_*.  May do nothing."""
+        """Tell how a range will be used: one of os.POSIX_FADV_*.  May do nothing.
+
+        Callable from a helper thread: what is not needed soon may go to the disk before this returns.
+        """
         raise NotImplementedError
 
     def set_size(self, size: int) -> None:
-        """Cut the file, or make it longer by a hole."""
+        """Cut the file, or make it longer by a hole; callable from a helper thread."""
         self.require_writable()
         self._set_size(size)
 

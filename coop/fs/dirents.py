@@ -7,7 +7,9 @@ kernel gave last; that is kept, and most calls need no system call.
 
 A C program keeps cookies in a long of 32 bits (telldir), and the positions of ext4 have 63.
 So a large position gets a small number, which is its cookie for as long as the directory is
-open.  Numbers are bounded; in a larger directory the positions behind them are given as they are.
+open.  A guest may hold thousands of directories open, so they share a bound on numbers; beyond
+it positions are given as they are.  They share one on what is kept of the kernel's, too: it is
+the directory that was not read for longest that must ask again.
 
 1. Cookie 0 always asks the kernel, so starting over shows what is new.
 2. A name that is not UTF-8 is left out: no path of a guest could name it.
@@ -18,14 +20,17 @@ import ctypes
 import errno
 import os
 import struct
+from collections import OrderedDict
 
 from coop.fs.contract import Entry
 from coop.fs.hostsys import MAX_OFFSET, getdents
 
 BATCH = 8192
-"""Bytes asked from the kernel at a time; every directory that is being read may hold as much."""
-NUMBERS = 8192
-"""How many positions of one directory get a number; some 100 bytes each."""
+"""Bytes asked from the kernel at a time; as entries they take up to ten times as much."""
+BATCHES = 64
+"""How many of the directories that share one `Listings` keep what the kernel gave last."""
+NUMBERS = 32768
+"""How many of their positions get a number; some 130 bytes each."""
 
 _FIRST_NUMBER = 1 << 30
 _FIRST_LARGE = 1 << 31
@@ -35,16 +40,43 @@ _HEAD = struct.Struct("=QqHB")  # struct linux_dirent64: inode, position of the 
 _ENTRY_SIZE = 24  # what an entry takes beside its name, for any guest
 
 
+class Listings:
+    """What a directory and all that are opened through it keep of what they read.
+
+    numbers -- how many positions have one
+    """
+
+    __slots__ = ("_readers", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers = 0
+        self._readers: OrderedDict[DirentReader, None] = OrderedDict()  # with a batch, the last one read last
+
+    def keep(self, reader: "DirentReader") -> None:
+        """Let a reader have a batch; another one loses its own if they are too many."""
+        self._readers[reader] = None
+        self._readers.move_to_end(reader)
+        if len(self._readers) > BATCHES:
+            other, _ = self._readers.popitem(last=False)
+            other.forget()
+
+    def drop(self, reader: "DirentReader") -> None:
+        """A reader needs its batch no longer."""
+        self._readers.pop(reader, None)
+
+
 class DirentReader:
     """Where one open directory is being read.
 
-    fd -- its descriptor, whose position nobody else moves
+    fd       -- its descriptor, whose position nobody else moves
+    listings -- what it shares with others
     """
 
-    __slots__ = ("_batch", "_cookies", "_end", "_fd", "_given", "_numbered", "_start")
+    __slots__ = ("_batch", "_cookies", "_end", "_fd", "_given", "_listings", "_numbered", "_start")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, listings: Listings) -> None:
         self._fd = fd
+        self._listings = listings
         self._batch: list[Entry] = []
         self._start = -1  # the position that leads to the batch
         self._end = -1  # the position behind it: where the kernel stands, or -1 if that is unsure
@@ -77,6 +109,17 @@ class DirentReader:
         self._given = at
         return found
 
+    def forget(self) -> None:
+        """Drop the batch: the kernel is asked again, from any cookie."""
+        self._batch, self._given, self._start, self._end = [], 0, -1, -1
+
+    def close(self) -> None:
+        """Give back what it took of `listings`; it is read no more."""
+        self.forget()
+        self._listings.drop(self)
+        self._listings.numbers -= len(self._numbered)
+        self._numbered, self._cookies = [], {}
+
     def _find(self, cookie: int) -> int | None:
         """Return the index in the batch of the entry behind `cookie`; None if the kernel must be asked."""
         if cookie == 0:
@@ -103,16 +146,18 @@ class DirentReader:
         cookie = self._cookies.get(position)
         if cookie is not None:
             return cookie
-        if position >= _FIRST_LARGE and len(self._numbered) >= NUMBERS:
+        if position >= _FIRST_LARGE and self._listings.numbers >= NUMBERS:
             return position
+        self._listings.numbers += 1
         cookie = self._cookies[position] = _FIRST_NUMBER + len(self._numbered)
         self._numbered.append(position)
         return cookie
 
     def _fill(self, position: int) -> None:
         """Read the next batch, behind `position`; it is empty at the end."""
-        kernels, self._end = self._end, -1
-        self._batch, self._given, self._start = [], 0, -1
+        kernels = self._end
+        self.forget()
+        self._listings.keep(self)
         if position != kernels:
             os.lseek(self._fd, position, os.SEEK_SET)
         end = self._start = position

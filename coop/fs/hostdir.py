@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from coop.fs.contain import Parent, open_beneath, parent_beneath, stat_beneath
 from coop.fs.contract import Directory, Entry, Stat, to_stat
-from coop.fs.dirents import DirentReader
+from coop.fs.dirents import DirentReader, Listings
 from coop.fs.hostfile import DiskFile, HostDescriptor
 from coop.fs.hostsys import set_times_at
 from coop.fs.paths import check_path, path_error
@@ -31,15 +31,25 @@ from coop.scheduler import Scheduler
 class HostDirectory(HostDescriptor, Directory):
     """An open directory of the host.
 
-    fd    -- its descriptor, opened for reading; closed with it
-    owner -- watches the FIFOs and devices that are opened through it
+    fd       -- its descriptor, opened for reading; closed with it
+    owner    -- watches the FIFOs and devices that are opened through it
+    listings -- shared with the directory that it was opened through
     """
 
-    __slots__ = ("_owner", "_reader")
+    __slots__ = ("_listings", "_owner", "_reader")
 
-    def __init__(self, owner: Scheduler, fd: int, what: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        owner: Scheduler,
+        fd: int,
+        what: str,
+        *,
+        read_only: bool = False,
+        listings: Listings | None = None,
+    ) -> None:
         self._owner = owner
-        self._reader = DirentReader(fd)
+        self._listings = listings or Listings()
+        self._reader = DirentReader(fd, self._listings)
         super().__init__(fd, stat.S_IFDIR, what, read_only=read_only)
 
     def stat_at(self, path: bytes, *, follow: bool) -> Stat:
@@ -53,6 +63,10 @@ class HostDirectory(HostDescriptor, Directory):
 
     def entries(self, cookie: int, room: int) -> list[Entry]:
         return self._reader.read(cookie, room)
+
+    def destroy(self) -> None:
+        self._reader.close()
+        super().destroy()
 
     def _open(self, path: bytes, flags: int, *, follow: bool) -> OpenFile:
         # A mode of 0666 before the umask, as every program's open has.
@@ -68,7 +82,7 @@ class HostDirectory(HostDescriptor, Directory):
         if stat.S_ISREG(mode):
             return DiskFile(fd, mode, what, read_only=self.read_only)
         if stat.S_ISDIR(mode):
-            return HostDirectory(self._owner, fd, what, read_only=self.read_only)
+            return HostDirectory(self._owner, fd, what, read_only=self.read_only, listings=self._listings)
         owner = self._owner
         awaits_writer = stat.S_ISFIFO(mode) and flags & os.O_ACCMODE == os.O_RDONLY
         return PipeFile(fd, mode, what, poller=owner.poller, timers=owner.timers, await_writer=awaits_writer)

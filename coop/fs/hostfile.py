@@ -213,11 +213,13 @@ class DiskFile(HostDescriptor, RegularFile):
 
     def advise(self, offset: int, length: int, advice: int) -> None:
         self._require_range(offset, length)
-        os.posix_fadvise(self.fd, offset, length, advice)
+        with self._duplicate() as fd:
+            os.posix_fadvise(fd, offset, length, advice)
 
     def _set_size(self, size: int) -> None:
         self._require_range(size, 0)
-        os.ftruncate(self.fd, size)
+        with self._duplicate() as fd:
+            os.ftruncate(fd, size)
 
     def _allocate(self, offset: int, length: int) -> None:
         self._require_range(offset, length)

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from coop.fs.memnode import Node, Quota
+from coop.fs.memnode import Node, Quota, fitting
 
 MAX_SIZE = (1 << 63) - 1
 """The largest size and position of a file, as on Linux."""
@@ -96,8 +96,7 @@ class FileNode(Node):
         """Cut the file at `size`, or make it longer by a hole."""
         if size < self.size:
             last, keep = divmod(size, _PIECE)
-            for index in [index for index in self._pieces if index > last]:
-                self._cut(index, 0)
+            self._drop_behind(last)
             self._cut(last, keep)
         self.size = size
         self.changed()
@@ -123,7 +122,7 @@ class FileNode(Node):
         """Give back the bytes of every piece."""
         self.quota.used_bytes -= self._stored
         self._stored = 0
-        self._pieces.clear()
+        self._pieces = {}
 
     # -- pieces
 
@@ -156,6 +155,18 @@ class FileNode(Node):
         self._stored += more
         return self._pieces.setdefault(index, bytearray())
 
+    def _drop_behind(self, last: int) -> None:
+        """Drop all pieces behind one: a few by their numbers, or keep what is before them in one pass."""
+        candidates = range(last + 1, self.size // _PIECE + 1)
+        if len(candidates) < len(self._pieces) // 8:  # a cut takes so much longer than a look
+            for index in candidates:
+                self._cut(index, 0)
+            return
+        self._pieces = {index: piece for index, piece in self._pieces.items() if index <= last}
+        stored = sum(_cost(index, len(piece)) for index, piece in self._pieces.items())
+        self.quota.used_bytes -= self._stored - stored
+        self._stored = stored
+
     def _cut(self, index: int, end: int) -> None:
         if end >= self._end_of(index):
             return
@@ -166,6 +177,7 @@ class FileNode(Node):
             self._pieces[index] = self._pieces[index][:end]  # a copy: one cut in place keeps its memory
         else:
             del self._pieces[index]
+            self._pieces = fitting(self._pieces)
 
 
 def _cost(index: int, length: int) -> int:

@@ -9,9 +9,11 @@ back what it took of the quota.
 
 import errno
 import stat
+import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from time import time_ns
+from typing import TypeVar
 
 from coop.fs.contract import NOW, Stat
 from coop.logs import Log
@@ -20,6 +22,11 @@ log = Log("coop.fs")
 
 _DOTS = 2  # the numbers of `.` and `..` in every directory
 _BLOCK_BITS = 8
+_SPARE = 512
+_PER_ITEM = 128  # bytes a dictionary may take; one that has just grown, or is a copy, takes up to 60
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Quota:
@@ -149,7 +156,7 @@ class DirectoryNode(Node):
     Names with numbers next to each other are in one block, so that finding the way into a long
     directory, and taking a name out of it, moves no long list.
 
-    parent -- the directory it is in; the root is in itself
+    parent -- the directory it is in; the root, for the root and for what was removed
     names  -- name -> its number and its node
     """
 
@@ -180,9 +187,13 @@ class DirectoryNode(Node):
         number, node = self.names.pop(name)
         block = number >> _BLOCK_BITS
         del self._blocks[block][number]
-        if not self._blocks[block]:
+        if self._blocks[block]:
+            self._blocks[block] = fitting(self._blocks[block])
+        else:
             del self._blocks[block]
             del self._block_numbers[bisect_left(self._block_numbers, block)]
+            self._blocks = fitting(self._blocks)
+        self.names = fitting(self.names)
         self._went(node)
         return node
 
@@ -221,3 +232,11 @@ class DirectoryNode(Node):
             node.nlink -= 1
         node.renamed()
         self.changed()
+
+
+def fitting(table: dict[K, V]) -> dict[K, V]:
+    """Return `table`, or a copy in less memory if it was much larger: a dictionary never shrinks.
+
+    For whoever takes items away.  A copy is made once for many of them, so each costs little.
+    """
+    return dict(table) if sys.getsizeof(table) > _SPARE + _PER_ITEM * len(table) else table

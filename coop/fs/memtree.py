@@ -229,6 +229,8 @@ class Tree:
         """Give back what a name took that is gone; what is open keeps the node, and its entry."""
         if isinstance(node, DirectoryNode):
             node.nlink = 0
+            # One that is open would keep all that it was ever in, which nobody counts.
+            node.parent = self.root
         if node.nlink:
             self.quota.used_entries -= 1
         elif not node.opens:

@@ -47,6 +47,8 @@ from coop.scheduler import Scheduler
 Stdio = Any
 """None | "inherit" | bytes | bytearray | callable | binary file | socket | connection."""
 
+_TIOCGPTN = 0x80045430  # the number of a terminal, of its master only
+
 
 def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given:
     """Open a standard stream.
@@ -144,18 +146,38 @@ def _inherit(owner: Scheduler, number: int, what: str) -> Given:
         return _regular(number, mode, what)
     is_terminal = os.isatty(number)
     is_device = stat.S_ISCHR(mode) and not is_terminal
+    reopened = _reopened(number, mode)
+    if reopened is None:
+        return Given(_helped(owner, number, what), mode, is_terminal, is_device)
     try:
-        # A new open file on the same pipe or terminal: non-blocking for us, as it was for everybody else.
+        file_: OpenFile = PipeFile(reopened, mode, what, poller=owner.poller, timers=owner.timers)
+    except BaseException:
+        os.close(reopened)
+        raise
+    return Given(file_, mode, is_terminal, is_device)
+
+
+def _reopened(number: int, mode: int) -> int | None:
+    """Open the same pipe or device anew: non-blocking for us, as it was for everybody else.
+
+    None if that may not be, or would be something else, as it is with the master of a terminal: that
+    would be the master of a new one.
+    """
+    try:
+        if stat.S_ISCHR(mode):
+            fcntl.ioctl(number, _TIOCGPTN, bytes(4))
+            return None
+    except OSError:
+        pass  # no master
+    try:
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY
         fd = os.open(f"/proc/self/fd/{number}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
-        return Given(_helped(owner, number, what), mode, is_terminal, is_device)
-    try:
-        file_: OpenFile = PipeFile(fd, mode, what, poller=owner.poller, timers=owner.timers)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Given(file_, mode, is_terminal, is_device)
+        return None
+    if stat.S_ISFIFO(mode) and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_DIRECT:
+        # Packet mode is the open file's, and no open takes it.
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+    return fd
 
 
 def _helped(owner: Scheduler, number: int, what: str) -> OpenFile:

@@ -5,10 +5,10 @@
    user's shell.  A lent connection is read and written with MSG_DONTWAIT instead.
    Accepting knows no such flag, so a lent listener is the exception: it is
    non-blocking until the last of those it was lent to gives it back.
-2. A short transfer clears the bit only where it proves something: a read on a TCP connection
-   or a pipe, a write on any stream.  A terminal hands out a line at a time, a Unix socket
-   stops where a message came with descriptors or from another sender, and a TCP connection
-   in front of urgent data.
+2. A short transfer clears the bit only where it proves something: a read on a TCP connection,
+   a write on any stream.  A terminal hands out a line at a time; so does a pipe whose writer
+   is in packet mode, of which its reader is not told.  A Unix socket stops where a message
+   came with descriptors or from another sender, and a TCP connection in front of urgent data.
 3. With a hangup seen, the readable bit stays: data and the end of the stream
    arrive as one event, and the end must be found by a read.
 4. On pipes, FIFOs and terminals a hangup is a hint that "would block" takes back: a
@@ -276,7 +276,7 @@ class PipeFile(OpenFile):
                     means "nothing yet", not the end, until somebody has written
     """
 
-    __slots__ = ("_await_writer", "_proves")
+    __slots__ = ("_await_writer", "_is_pipe")
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class PipeFile(OpenFile):
         timers: Timers | None = None,
         await_writer: bool = False,
     ) -> None:
-        self._proves = stat.S_ISFIFO(mode)
+        self._is_pipe = stat.S_ISFIFO(mode)
         self._await_writer = await_writer
         super().__init__(fd, mode, what, poller=poller, timers=timers)
 
@@ -308,10 +308,7 @@ class PipeFile(OpenFile):
             self.ready |= STALE_READ
             return 0
         self._await_writer = False
-        if self._proves and not self.ready & HANGUP and count < sum(map(len, buffers)):
-            self.ready &= ~READ
-        else:
-            self.ready |= STALE_READ
+        self.ready |= STALE_READ
         return count
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
@@ -322,7 +319,7 @@ class PipeFile(OpenFile):
         except BlockingIOError:
             self.ready &= ~(WRITE | FAILED)
             return BLOCKED
-        if self._proves and count < sum(map(len, buffers)):
+        if self._is_pipe and count < sum(map(len, buffers)):
             self.ready &= ~WRITE
         return count
 
@@ -335,7 +332,7 @@ class PipeFile(OpenFile):
         except BlockingIOError:
             self.ready &= ~(WRITE | FAILED)
             return BLOCKED
-        if self._proves and count < len(buffer):
+        if self._is_pipe and count < len(buffer):
             self.ready &= ~WRITE
         return count
 

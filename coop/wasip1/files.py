@@ -27,6 +27,9 @@ _ADVICE = (
 )
 """WASI's advice, by its number."""
 
+_LONG_CUT = 64 << 20
+"""Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
+
 _BOTH_ATIM = int(Fstflags.ATIM | Fstflags.ATIM_NOW)
 _BOTH_MTIM = int(Fstflags.MTIM | Fstflags.MTIM_NOW)
 
@@ -103,7 +106,10 @@ def fd_advise(wasi: Wasi, fd: int, offset: int, length: int, advice: int) -> int
     file = _regular_file(wasi, fd, Rights.FD_ADVISE)
     if advice >= len(_ADVICE) or offset + length > MAX_OFFSET:
         return _INVAL
-    file.advise(offset, length, _ADVICE[advice])
+    posix = _ADVICE[advice]
+    if posix == os.POSIX_FADV_DONTNEED:  # what was written goes to the disk first, however much it is
+        return _blocking(wasi, file, lambda: file.advise(offset, length, posix))
+    file.advise(offset, length, posix)
     return 0
 
 
@@ -153,6 +159,9 @@ def fd_filestat_set_size(wasi: Wasi, fd: int, size: int) -> int:
     file = _regular_file(wasi, fd, Rights.FD_FILESTAT_SET_SIZE)
     if size > MAX_OFFSET:
         return _INVAL
+    # A call that is asked again has cut the file, which is small by now.
+    if wasi.done or (file.fd >= 0 and os.fstat(file.fd).st_size - size > _LONG_CUT):
+        return _blocking(wasi, file, lambda: file.set_size(size))
     file.set_size(size)
     return 0
 

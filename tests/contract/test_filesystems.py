@@ -634,7 +634,7 @@ def test_the_end_of_a_file_reads_as_nothing(file):
 def test_a_file_always_seems_ready(file):
     file.nonblock = True
     assert file.level(READ) == READ
-    assert not file.is_pollable
+    assert file.poller is None
     assert read(file, 3) == b"012"
 
 

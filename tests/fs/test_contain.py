@@ -215,6 +215,30 @@ def test_a_final_link_that_may_not_be_followed_is_named_as_such(name, dirfd, res
     assert stat.S_ISLNK(stat_beneath(dirfd, path, follow=False, resolve=resolve).st_mode)
 
 
+def test_a_walk_gives_up_where_links_make_a_path_of_thousands_of_components(root, dirfd):
+    """Every component costs system calls, while the whole thread waits."""
+    (root / "e").mkdir()
+    for n in range(3):
+        (root / f"long{n}").symlink_to("e/../" * 800 + f"long{n + 1}")
+    (root / "long3").mkdir()
+    for path in (b"long1", b"long2"):
+        os.close(open_beneath(dirfd, path, READ, follow=True, resolve=by_walk))
+    assert refusal(open_beneath, dirfd, b"long0", READ, follow=True, resolve=by_walk) == "ELOOP"
+
+
+def test_a_parent_whose_path_grows_too_long_by_links_is_refused_by_every_resolver(root, dirfd, resolve):
+    for n in range(3):
+        (root / f"long{n}").symlink_to("./" * 2000 + f"long{n + 1}")
+    with parent_beneath(dirfd, b"long2", follow=True, resolve=resolve) as parent:
+        assert parent.name == b"long3"
+    with (
+        pytest.raises(OSError) as caught,
+        parent_beneath(dirfd, b"long0", follow=True, resolve=resolve),
+    ):
+        pass
+    assert errno.errorcode[caught.value.errno] == "ENAMETOOLONG"
+
+
 def test_a_link_before_a_slash_is_followed_all_the_same(root, dirfd, resolve):
     assert reached(open_beneath(dirfd, b"to_dir/", READ, follow=False, resolve=resolve), root) == "dir"
     assert refusal(open_beneath, dirfd, b"up/", READ, follow=False, resolve=resolve) == "EPERM"

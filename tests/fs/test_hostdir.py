@@ -90,6 +90,47 @@ def test_a_directory_too_large_for_its_numbers_gives_positions_and_no_cookie_twi
     assert [root.entries(entry.next, 0) for entry in whole[:-1]] == [[entry] for entry in whole[1:]]
 
 
+def test_directories_that_are_open_at_once_share_the_numbers_and_give_them_back(root, top, monkeypatch):
+    """Numbers and batches of thousands of open directories would take gigabytes."""
+    for n in range(600):
+        (top / f"name {n}").touch()
+    whole = [entry.name for entry in root.entries(0, 1 << 20)]
+    if not (numbered := root._listings.numbers):
+        pytest.skip("this file system has small positions")
+    monkeypatch.setattr(dirents, "NUMBERS", numbered + 10)
+    second, third = (root.open(b".", DIRECTORY, follow=True) for _ in range(2))
+    for directory in (second, third):
+        entries = directory.entries(0, 1 << 20)
+        assert [entry.name for entry in entries] == whole
+        assert [directory.entries(e.next, 0) for e in entries[:-1]] == [[e] for e in entries[1:]]
+        assert root._listings.numbers == numbered + 10
+    second.release()
+    assert root._listings.numbers == numbered
+    third.release()
+
+
+def test_a_few_directories_keep_what_the_kernel_gave_and_the_others_read_on_all_the_same(
+    root, top, monkeypatch
+):
+    monkeypatch.setattr(dirents, "BATCHES", 3)
+    for n in range(100):
+        (top / f"name {n}").touch()
+    whole = [entry.name for entry in root.entries(0, 1 << 20)]
+    opened = [root.open(b".", DIRECTORY, follow=True) for _ in range(8)]
+    seen: list[list[bytes]] = [[] for _ in opened]
+    cookies = [0] * len(opened)
+    while len(seen[-1]) < len(whole):
+        for n, directory in enumerate(opened):
+            entry = directory.entries(cookies[n], 0)[0]
+            seen[n].append(entry.name)
+            cookies[n] = entry.next
+        assert len([each for each in opened if each._reader._batch]) <= 3
+    assert seen == [whole] * len(opened)
+    for directory in opened:
+        directory.release()
+    assert list(root._listings._readers) in ([], [root._reader])
+
+
 @pytest.mark.parametrize("cookie", [(1 << 30) + 5, (1 << 30) + 700, (1 << 31) - 1])
 def test_a_number_that_was_not_given_out_is_no_cookie(cookie, root):
     root.entries(0, 0)

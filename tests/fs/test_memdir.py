@@ -333,6 +333,65 @@ fill(1 << 16, 33_000)  # where most of what was written is still kept
     )
 
 
+def test_what_was_cut_and_removed_leaves_no_memory_behind():
+    """Nor does what is left of it keep a table as large as before: it counts as almost nothing."""
+    run_child(
+        [
+            "-c",
+            """
+import os, tracemalloc, coop
+
+root = coop.MemDir().open(None)
+tracemalloc.start()
+
+def left(size, names):
+    before, _ = tracemalloc.get_traced_memory()
+    kept = []
+    for turn in range(3):
+        root.make_directory(b"d")
+        directory = root.open(b"d", os.O_RDONLY, follow=True)
+        file = directory.open(b"f", os.O_RDWR | os.O_CREAT, follow=True)
+        for index in range(5_000):
+            file.pwrite([memoryview(b"x")], index << 16)
+            directory.make_directory(b"%d" % index)
+        for end in range(5_000, size, -700):
+            file.set_size(end << 16)
+        file.set_size(size << 16)
+        for index in range(5_000):
+            if index not in names:
+                directory.remove_directory(b"%d" % index)
+        root.rename(b"d", root, b"%d" % root.stat().nlink)
+        kept += [file, directory]
+    taken = (tracemalloc.get_traced_memory()[0] - before) // 3
+    for each in kept:
+        each.release()
+    return taken
+
+left(0, ())  # what is made once and for all is made
+assert left(0, ()) < 6_000
+assert left(10, range(0, 5_000, 500)) < 30_000
+""",
+        ]
+    )
+
+
+def test_a_file_of_many_pieces_is_cut_anywhere(opened):
+    memory = coop.MemDir()
+    file = opened(memory).open(b"f", RW, follow=True)
+    for index in range(0, 400, 2):
+        assert file.pwrite([memoryview(b"%03d" % index)], index * PIECE) == 3
+    ends = [398 * PIECE + 1, 396 * PIECE, 390 * PIECE + 2, 200 * PIECE + 3, 199 * PIECE, 2 * PIECE + 1, 1]
+    counted = [199, 197, 195, 100, 99, 1, 0]  # pieces behind the first; that has three bytes
+    for end, pieces in zip(ends, counted, strict=True):
+        file.set_size(end)
+        assert used(memory) == (1, 256 * pieces + min(end, 3))
+    file.set_size(400 * PIECE)
+    found = bytearray(400 * PIECE)
+    assert file.pread([memoryview(found)], 0) == len(found)
+    assert bytes(found) == b"0" + bytes(len(found) - 1)
+    file.release()
+
+
 def test_a_write_of_nothing_moves_no_position(opened):
     file = opened(coop.MemDir({"f": b"123"})).open(b"f", os.O_RDWR | os.O_APPEND, follow=True)
     assert (file.try_write([memoryview(b"")]), file.seek(0, os.SEEK_CUR)) == (0, 0)
@@ -403,6 +462,37 @@ def test_nothing_above_an_open_directory_is_reached_from_it(path, opened):
     assert refusal(below.stat_at, path, follow=True) == "EPERM"
     assert refusal(below.open, path, os.O_RDWR | os.O_CREAT, follow=True) == "EPERM"
     below.release()
+
+
+def test_a_removed_directory_keeps_none_of_those_that_it_was_in(opened):
+    """They are counted nowhere, and a guest could make a chain of them as long as it likes."""
+    memory = coop.MemDir({"x": {}})
+    root = opened(memory)
+    held = root.open(b"x", os.O_RDONLY, follow=True)
+    gone = []
+    for _ in range(3):
+        root.make_directory(b"p")
+        root.rename(b"x", root, b"p/x")
+        gone.append(held._node.parent)
+        root.remove_directory(b"p/x")
+        root.rename(b"p", root, b"x")
+        held.release()
+        held = root.open(b"x", os.O_RDONLY, follow=True)
+    root.remove_directory(b"x")
+    assert all(node.parent is root._node for node in (held._node, *gone))
+    assert used(memory) == (1, 0)
+    held.release()
+
+
+def test_below_a_removed_directory_there_is_nothing(opened):
+    root = opened(coop.MemDir({"p": {"d": {}}}))
+    removed = root.open(b"p/d", os.O_RDONLY, follow=True)
+    root.remove_directory(b"p/d")
+    assert refusal(removed.stat_at, b"..", follow=True) == "EPERM"
+    assert refusal(removed.stat_at, b"e/..", follow=True) == "ENOENT"
+    assert refusal(removed.make_directory, b"e") == "ENOENT"
+    assert refusal(root.rename, b"p", removed, b"p") == "ENOENT"  # as on Linux: it is inside of nothing
+    removed.release()
 
 
 def test_files_of_two_directories_are_never_the_same_one(opened):

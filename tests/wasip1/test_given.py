@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -658,3 +659,31 @@ def test_a_listener_that_is_the_standard_input_can_be_accepted_on():
             print(os.get_blocking(0))
     """
     assert run_child(child).stdout == b"b'x' NOTCONN NOTSOCK\nTrue\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"args": "5"}, "args: a list wanted, not str"),
+        ({"args": 5}, "args: a list wanted, not int"),
+        ({"dirs": "/tmp"}, "dirs: a list wanted, not str"),
+        ({"dirs": Path("/tmp")}, "dirs: a list wanted, not PosixPath"),
+        ({"imports": print}, "imports: a list wanted, not builtin_function_or_method"),
+        (
+            {"imports": [print]},
+            "imports[0]: a function marked by coop.host_function wanted, not builtin_function_or_method",
+        ),
+        ({"module": "x.wasm"}, "module: a coop.Module wanted, not str: coop.Module.from_file loads one"),
+        ({"module": b""}, "module: a coop.Module wanted, not bytes: coop.Module.from_bytes makes one"),
+        ({"module": None}, "module: a coop.Module wanted, not NoneType"),
+    ],
+)
+def test_a_slip_is_a_type_error_that_names_it(given, says):
+    with pytest.raises(TypeError) as caught:
+        coop.Guest(**{"module": coop.Module.from_bytes("(module)"), **given})
+    assert str(caught.value) == says
+
+
+def test_a_component_is_no_module():
+    with pytest.raises(TypeError, match=r"not Component, whose guest is a coop\.ComponentGuest"):
+        coop.Guest(coop.Component.from_bytes("(component)"))

@@ -753,6 +753,37 @@ def test_pipes_are_inherited():
         assert inherit(reader, subprocess.PIPE) == (([b"abc", b""], UNKNOWN, UNKNOWN), b"ABC")
 
 
+def test_every_packet_of_an_inherited_pipe_is_read_and_written():
+    """One read takes one packet, so a short one is no sign that the pipe is empty."""
+    with pipe() as (said, log), ExitStack() as stack:
+        reader, writer, taker, giver = (
+            stack.enter_context(open(fd, mode, buffering=0))
+            for ends in (os.pipe2(os.O_DIRECT), os.pipe2(os.O_DIRECT))
+            for fd, mode in zip(ends, ("rb", "wb"), strict=True)
+        )
+        for packet in (b"one", b"two", b"three"):
+            writer.write(packet)
+        with start_child(ACT, stdin=reader, stdout=giver, stderr=log) as child:
+            found = [taker.read(100) for _ in range(3)]  # while the pipe is open: no end comes to its help
+            writer.close()
+            assert child.wait(50) == 0
+        log.close()
+        assert found == [b"ONE", b"TWO", b"THREE"]
+        assert eval(said.read()) == ([b"one", b"two", b"three", b""], UNKNOWN, UNKNOWN)
+
+
+def test_the_master_of_a_terminal_is_inherited():
+    """To open it anew, as is done with other terminals, would be to make a new one."""
+    with terminal() as (master, slave):
+        tty.setraw(slave)
+        with start_child(ACT, stdin=master, stdout=master, stderr=subprocess.PIPE) as child:
+            for line in (b"one\n", b"two\n"):
+                os.write(slave, line)
+                assert os.read(slave, 100) == line.upper()
+            child.terminate()
+            child.wait(50)
+
+
 def test_files_are_inherited_with_their_positions(tmp_path):
     (tmp_path / "in").write_bytes(b"0123456789")
     (tmp_path / "out").write_bytes(b"before ")

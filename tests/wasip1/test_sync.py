@@ -12,6 +12,9 @@ from coop.scheduler import scheduler
 from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE
 from tests.wasip1.script import POLLERS, Script
 
+DONTNEED = 4
+LARGE = 100 << 20
+
 
 @pytest.mark.parametrize("name", ["fd_sync", "fd_datasync"])
 def test_a_file_and_a_directory_are_synced_and_go_on_as_before(name, place):
@@ -27,12 +30,16 @@ def test_a_file_and_a_directory_are_synced_and_go_on_as_before(name, place):
 
 
 class SlowDisk:
-    """Stands in for `os` where files are synced: fsync waits until it is told to go on, and may fail."""
+    """Stands in for `os` where files are synced: what takes long waits until it is told to go on.
+
+    A sync may fail besides.
+    """
 
     def __init__(self) -> None:
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.error: OSError | None = None
         self.synced: list[str] = []
+        self.threads: list[threading.Thread] = []
 
     def await_begin(self) -> None:
         """Let the others run until a file is being synced; blocking the thread might keep it from that."""
@@ -43,6 +50,17 @@ class SlowDisk:
         return getattr(os, name)
 
     def fsync(self, fd: int) -> None:
+        self._take_long(fd)
+
+    def posix_fadvise(self, fd: int, *range_and_advice: int) -> None:
+        self._take_long(fd)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        self._take_long(fd)
+        os.ftruncate(fd, size)
+
+    def _take_long(self, fd: int) -> None:
+        self.threads.append(threading.current_thread())
         self.begun.set()
         assert self.may_end.wait(30)
         self.synced.append(os.readlink(f"/proc/self/fd/{fd}"))
@@ -58,21 +76,49 @@ def disk(monkeypatch):
     slow.may_end.set()
 
 
+LONG = [
+    ("fd_sync", ()),
+    ("fd_advise", (0, 0, DONTNEED)),
+    ("fd_filestat_set_size", (LARGE - (64 << 20) - 1,)),
+]
+
+
 @pytest.mark.parametrize("poller", POLLERS)
-def test_the_others_run_while_one_guest_waits_for_its_disk(poller, disk, host_place):
+@pytest.mark.parametrize(("name", "arguments"), LONG, ids=[name for name, _ in LONG])
+def test_the_others_run_while_one_guest_waits_for_its_disk(name, arguments, poller, disk, host_place):
     """The disk goes on only when another guest has read: nobody else may be waiting for it."""
+    os.truncate(host_place.root / "f", LARGE)
 
     def main():
         with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
-            task = coop.spawn(lambda: one.fd_sync(one.open(3, b"f", rights=ALL)))
+            fd = one.open(3, b"f", rights=ALL)
+            task = coop.spawn(lambda: getattr(one, name)(fd, *arguments))
             disk.await_begin()
-            content = other.read(other.open(3, b"f"))
+            content = other.read(other.open(3, b"f"), 6)
             is_waiting = not task.is_done
             disk.may_end.set()
-            return content, is_waiting, task.wait()
+            answer = task.wait()
+            # The next call that waits is a new one, whatever this one left.
+            return content, is_waiting, answer, one.fd_sync(fd)
 
-    assert coop.run(main, poller=poller) == (b"inside", True, "SUCCESS")
-    assert disk.synced == [str(host_place.root / "f")]
+    assert coop.run(main, poller=poller) == (b"inside", True, "SUCCESS", "SUCCESS")
+    assert disk.synced == [str(host_place.root / "f")] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("fd_advise", (0, 0, 0)),
+        ("fd_filestat_set_size", (LARGE - (64 << 20),)),
+        ("fd_filestat_set_size", (2 * LARGE,)),
+    ],
+)
+def test_what_is_done_at_once_needs_no_thread(name, arguments, disk, host_place):
+    os.truncate(host_place.root / "f", LARGE)
+    disk.may_end.set()
+    answer = host_place.run(lambda guest: getattr(guest, name)(guest.open(3, b"f", rights=ALL), *arguments))
+    assert answer == "SUCCESS"
+    assert disk.threads == [threading.main_thread()]
 
 
 def test_what_the_disk_fails_with_is_the_guests_errno_and_the_next_call_is_a_new_one(disk, host_place):
