@@ -4,8 +4,9 @@ A program that has configured structlog gets everything, by its own rules.  In o
 that has not, only warnings and errors are shown, on stderr.
 """
 
+import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SHOWN_ANYHOW = 30
@@ -50,7 +51,7 @@ class Log:
         structlog = _configured()
         if structlog is not None:
             getattr(structlog.get_logger(self._name), level)(event, **values)
-        elif _LEVELS[level] >= _SHOWN_ANYHOW:
+        elif _LEVELS[level] >= _SHOWN_ANYHOW and sys.stderr is not None:  # `print` would take stdout for None
             words = " ".join(f"{key}={value!r}" for key, value in values.items())
             print(f"coop: {level}: {event} {words}", file=sys.stderr)
 
@@ -70,8 +71,15 @@ def shown(error: BaseException) -> str:
         return f"<{type(error).__name__}, which cannot be shown>"
 
 
+def wants_colours(stream: TextIO) -> bool:
+    """Whether a stream is a terminal on which colours are wanted: NO_COLOR, and TERM=dumb, say no."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def show(verbosity: int) -> None:
     """Configure structlog for a command line: 0 warnings, 1 the life of guests, 2 every park and wait."""
+    if sys.stderr is None:  # it was closed when Python began
+        return
     import structlog
 
     level = (30, 20, 10)[min(verbosity, 2)]
@@ -79,7 +87,7 @@ def show(verbosity: int) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S.%f"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(colors=wants_colours(sys.stderr)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -14,6 +14,7 @@ from coop.cli.doctor import examine
 from coop.cli.given import with_plan
 from coop.cli.guestrun import run_plan
 from coop.cli.plan import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, UsageError
+from coop.cli.witfolder import VERSIONS, write_wit
 
 POLLERS = ("hostpoll", "oneoff", "pollset")
 
@@ -50,7 +51,8 @@ Exit status:
 
 \b
 Environment:
-  COOP_CACHE_DIR  where compiled modules are kept (default ~/.cache/coop; empty: nowhere)
+  COOP_CACHE_DIR  where compiled modules are kept (empty: nowhere; default: coop in XDG_CACHE_HOME, which is
+                  ~/.cache unless set)
 
 A guest may run for an hour and compute for ten minutes; -W timeout=... sets another time for both, and one
 that listens has no such limit. A guest gets nothing that is not named: no variable, no directory, no socket.
@@ -60,7 +62,7 @@ that listens has no such limit. A guest gets nothing that is not named: no varia
 _DOCTOR_EPILOG = """\b
 Examples:
   coop doctor server.wasm
-  coop doctor --tcplisten 127.0.0.1:9999 --dir . server.wasm
+  coop doctor --tcplisten 127.0.0.1:9999 --dir .::/ server.wasm
 
 \b
 Exit status:
@@ -217,6 +219,10 @@ SIGTERM and ^C let the requests in progress end, for up to ten seconds.
 Every request has a fresh guest unless --reuse is given: what one leaves in memory no other finds.
 A fresh one may run for an hour and compute for ten minutes; one that is used again, or may listen, has no
 such limit. -W timeout=... sets another time for either, for all of a guest's life.
+
+\b
+Exit status:
+  0  after SIGTERM or ^C, once it listens; before that, as coop run
 """
 
 _WIT_EPILOG = """\b
@@ -288,8 +294,8 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
 @click.option(
     "--wasi",
     metavar="VERSION",
-    type=click.Choice([f"0.2.{i}" for i in range(13)]),
-    default="0.2.12",
+    type=click.Choice(VERSIONS),
+    default=VERSIONS[-1],
     show_default=True,
     help="The version to write, for tools that need an older one: 0.2.0 to 0.2.12.",
 )
@@ -299,14 +305,9 @@ def wit(ctx: click.Context, /, folder: Path, wasi: str) -> int:
     """Write the WIT of every interface that a component finds here, for the tools that build one.
 
     The worlds in it are `command`, for coop run, `service`, for coop serve, and, to be included in worlds
-    of your own, `imports` and `http`.
+    of your own, `imports` and `http`. A file that it has not written it does not overwrite.
     """
-    from coop.wasip2.worlds import wit_files
-
-    for name, text in wit_files(wasi).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_wit(folder, wasi)
     click.echo(f"wrote {folder}", err=True)
     return 0
 
@@ -339,7 +340,8 @@ _OF_PROGRAM = {"run", "serve", "doctor", "wit", "-h", "--help", "-V", "--version
 
 
 def _status(argv: Sequence[str]) -> int:
-    if argv and argv[0] not in _OF_PROGRAM:
+    short = argv[0] if argv and argv[0] not in _OF_PROGRAM else None
+    if short is not None:
         argv = ["run", *argv]
     try:
         return int(program.main(list(argv), "coop", standalone_mode=False) or 0)
@@ -350,8 +352,7 @@ def _status(argv: Sequence[str]) -> int:
     except coop.BugError:
         raise
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-        return _say(f"{where}{error.strerror or error}", 1)
+        return _say(_file_words(error, short), 1)
     except coop.CoopError as error:
         return _say(str(error), 1)
     except ValueError as error:
@@ -359,11 +360,20 @@ def _status(argv: Sequence[str]) -> int:
         return _say(str(error), BAD_USAGE)
 
 
+def _file_words(error: OSError, short: str | None) -> str:
+    """Say what is wrong with a file; `short` is the guest of `coop GUEST`, perhaps a misspelled command."""
+    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    is_word = short is not None and error.filename == short and short.isalpha()
+    hint = " (coop has no command of that name)" if is_word else ""
+    return f"{where}{error.strerror or error}{hint}"
+
+
 def _usage_words(error: UsageError | click.UsageError) -> str:
     if isinstance(error, UsageError):
         return str(error)
     words = " ".join(error.format_message().split()).removesuffix(".")
-    return f"{words[:1].lower()}{words[1:]} (coop run --help tells more)"
+    where = "coop run" if error.ctx is None else error.ctx.command_path
+    return f"{words[:1].lower()}{words[1:]} ({where} --help tells more)"
 
 
 def _say(words: str, status: int) -> int:

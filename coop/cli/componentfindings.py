@@ -31,7 +31,7 @@ def _exports(patient: Patient) -> Iterator[Finding]:
     if _RUN in names or patient.plan.invoke is not None:
         return
     if _SERVE in names:
-        yield missing(f"it serves HTTP ({_SERVE}) and is no command, which coop run does not do")
+        yield missing(f"it serves HTTP ({_SERVE}) and is no command: coop serve runs it, coop run does not")
     else:
         yield missing(
             f"it does not export {_RUN}, so it is no command; it exports {some(exports) or 'nothing'}"

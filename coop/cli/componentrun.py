@@ -15,7 +15,7 @@ from coop.wit.types import Func, Result
 from coop.wit.types import show as show_type
 from coop.wit.values import Err
 
-_RUN = "wasi:cli/run"
+_RUN, _SERVE = "wasi:cli/run", "wasi:http/incoming-handler"
 _RUN_TYPE = Func((), Result(None, None))
 
 
@@ -42,11 +42,13 @@ class ComponentRun:
     def _find_call(self) -> tuple[str, str, list[Any]]:
         plan, component = self._plan, self._component
         if plan.invoke is None:
-            if not any(name.partition("@")[0] == _RUN for name in component.exports):
+            exported = {name.partition("@")[0] for name in component.exports}
+            if _RUN not in exported:
                 others = ", ".join(component.exports) or "nothing"
+                hint = ", coop serve serves HTTP with it" if _SERVE in exported else ""
                 raise coop.LinkError(
                     f"{plan.path}: {_RUN} is not exported, so it is no command (it exports {others};"
-                    " --invoke INTERFACE#FUNCTION calls one, coop serve serves HTTP)"
+                    f" --invoke INTERFACE#FUNCTION calls one{hint})"
                 )
             component.require(_RUN, "run", _RUN_TYPE)
             return _RUN, "run", []

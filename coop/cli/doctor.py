@@ -19,6 +19,7 @@ from coop.cli.findings import findings
 from coop.cli.imports import GROUPS, MEANINGS, group_of, some
 from coop.cli.plan import Plan
 from coop.engine.anatomy import Anatomy, read_anatomy
+from coop.logs import wants_colours
 from coop.net.address import parse_address, unix_name
 from coop.net.address import shown as shown_address
 
@@ -160,13 +161,17 @@ def _verdict(found: list[Finding]) -> Line:
 def _print(line: Line) -> None:
     label, text = _visible(line.label), _visible(line.text)
     if not text:
-        click.secho(_encodable(label), bold=line.is_heading)
+        _echo(click.style(_encodable(label), bold=line.is_heading))
         return
     wide = textwrap.wrap(text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
     first = click.style(_encodable(f"{label:<{_LABEL - 1}} "), fg=line.colour)
-    click.echo(first + _encodable(wide[0]))
+    _echo(first + _encodable(wide[0]))
     for more in wide[1:]:
-        click.echo(" " * _LABEL + _encodable(more))
+        _echo(" " * _LABEL + _encodable(more))
+
+
+def _echo(styled: str) -> None:
+    click.echo(styled, color=sys.stdout is not None and wants_colours(sys.stdout))
 
 
 def _visible(text: str) -> str:

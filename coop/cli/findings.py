@@ -92,7 +92,7 @@ def _shown(functype: FuncType) -> str:
 
 def _entry(patient: Patient) -> Iterator[Finding]:
     exports, invoke = patient.anatomy.exports, patient.plan.invoke
-    others = ", ".join(patient.functions()[:12]) or "there is none"
+    others = ", ".join(patient.functions()[:12])
     name = invoke or "_start"
     if exports.get(name) == "function":
         if {"_start", "_initialize"} <= exports.keys():
@@ -100,18 +100,19 @@ def _entry(patient: Patient) -> Iterator[Finding]:
     elif name in exports:
         yield missing(f"its export {name} is a {exports[name]}, not a function")
     elif invoke is not None:
-        yield missing(f"it exports no function {invoke} (there are: {others})")
+        hint = f"; it exports these: {others}" if others else ""
+        yield missing(f"it exports no function {invoke}{hint}")
     elif "_initialize" in exports:
         yield missing(
             "it is a library (it exports _initialize, and no _start): --invoke NAME calls one of its"
-            f" functions ({others})"
+            f" functions ({others or 'there is none'})"
         )
     elif {"run", "resume", "getsp"} <= exports.keys():
         yield missing("it is built for a page's JavaScript (GOOS=js): build it with GOOS=wasip1")
     else:
         yield missing(
             f"it exports neither _start nor _initialize, so it is no program: --invoke NAME calls a function"
-            f" ({others}), and constructors do not run before it"
+            f" ({others or 'there is none'}), and constructors do not run before it"
         )
 
 
@@ -180,6 +181,15 @@ def _go_network(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _go_directories(patient: Patient) -> Iterator[Finding]:
+    names = [f'"{entry.guest_name}"' for entry in patient.plan.dirs if not entry.guest_name.startswith("/")]
+    if patient.is_by(GO) and names and "path_open" in patient.wasi:
+        yield note(
+            f'Go wants names of directories that begin with "/", and finds no files in {", ".join(names)}:'
+            ' --dir HOST::/ names one "/"'
+        )
+
+
 def _tinygo(patient: Patient) -> Iterator[Finding]:
     if not patient.is_by(TINYGO):
         return
@@ -226,6 +236,7 @@ _RULES: tuple[Rule, ...] = (
     _go_exports,
     _listeners,
     _go_network,
+    _go_directories,
     _tinygo,
     _unused,
 )

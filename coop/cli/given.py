@@ -99,6 +99,8 @@ def _dirs(texts: Sequence[str]) -> list[coop.Dir]:
         host, *more = text.split("::")
         if not host or "" in more or len(more) > 2 or more[1:] not in ([], ["ro"]):
             raise UsageError(f"--dir {text}: HOST, HOST::GUEST or HOST::GUEST::ro wanted")
+        if more and more[0].endswith(":ro"):
+            raise UsageError(f"--dir {text}: two colons stand before ro")
         directory = coop.Dir(host, more[0] if more else None, read_only=len(more) == 2)
         if directory.guest_name in found:
             raise UsageError(
@@ -108,7 +110,9 @@ def _dirs(texts: Sequence[str]) -> list[coop.Dir]:
         try:
             os.close(os.open(host, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
-            raise coop.CoopError(f"--dir {text}: {error.strerror}") from None
+            is_short = isinstance(error, FileNotFoundError) and ":" in host
+            hint = " (HOST::GUEST has two colons)" if is_short else ""
+            raise coop.CoopError(f"--dir {text}: {error.strerror}{hint}") from None
     return list(found.values())
 
 

@@ -34,9 +34,9 @@ def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     signature = module.exports.get(name)
     if signature is None:
         others = sorted(name for name, kind in module.exports.items() if kind is not None)
+        hint = f"; --invoke NAME calls one of these: {', '.join(others)}" if others else ""
         raise coop.LinkError(
-            f"{plan.path}: {name} {'is no function' if name in module.exports else 'is not exported'}"
-            f" (--invoke NAME calls another export; {', '.join(others) or 'there is none'})"
+            f"{plan.path}: {name} {'is no function' if name in module.exports else 'is not exported'}{hint}"
         )
     params = signature[0]
     if plan.invoke is None:

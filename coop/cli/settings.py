@@ -105,17 +105,19 @@ TABLES: dict[str, dict[str, Setting]] = {
         ),
         "timeout": Setting("time the guest may run: 2, 2s, 100ms, 1h", "timeout", seconds),
         "async-stack-size": _ANY,  # follows from max-wasm-stack
-        **_all(_ANY, "async-stack-zeroing component-model component-model-async"),
+        **_all(_ANY, "async-stack-zeroing component-model"),
+        # Which proposals a guest may use is told in `coop.engine.config`; a test compares the two.
         **_all(
             _YES,
-            "bulk-memory epoch-interruption exceptions extended-const function-references gc memory64"
-            " multi-memory multi-value reference-types relaxed-simd simd tail-call threads wide-arithmetic",
+            "bulk-memory epoch-interruption extended-const multi-value reference-types relaxed-simd simd"
+            " tail-call wide-arithmetic",
         ),
         **_all(
             _NO,
-            "all-proposals custom-page-sizes legacy-exceptions nan-canonicalization"
-            " relaxed-simd-deterministic shared-everything-threads stack-switching trap-on-grow-failure"
-            " unknown-exports-allow unknown-imports-default unknown-imports-trap wmemcheck",
+            "all-proposals component-model-async custom-page-sizes exceptions function-references gc"
+            " legacy-exceptions memory64 multi-memory nan-canonicalization relaxed-simd-deterministic"
+            " shared-everything-threads stack-switching threads trap-on-grow-failure unknown-exports-allow"
+            " unknown-imports-default unknown-imports-trap wmemcheck",
         ),
     },
     "-S": {

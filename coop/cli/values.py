@@ -53,7 +53,9 @@ def count(text: str | None) -> int:
 
 def seconds(text: str | None) -> float:
     """Read a duration: 2, 2s, 1.5s, 100ms, 50us, 10ns, 3m, 1h; a number alone is seconds."""
-    match = _DURATION.fullmatch(text or "")
+    if text is None:
+        raise ValueError("a duration such as 2s or 100ms wanted")
+    match = _DURATION.fullmatch(text)
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"a duration such as 2s or 100ms wanted, not {text!r}")
     found = float(match[1]) * _UNITS[match[2]]

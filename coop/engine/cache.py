@@ -32,6 +32,9 @@ _LARGE = 1 << 20
 
 log = Log("coop.engine")
 
+_told: set[tuple[str, str]] = set()
+"""Which directories were found unusable, and why: every start would say so for each module again."""
+
 
 def default_directory() -> Path | None:
     """Return the cache directory: $COOP_CACHE_DIR (empty: none), else below $XDG_CACHE_HOME or ~/.cache."""
@@ -133,7 +136,7 @@ class ModuleCache:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = os.lstat(directory)
         except OSError as error:
-            log.warning("module cache: not used", directory=str(directory), reason=str(error))
+            _tell_once(str(directory), str(error))
             return False
         trouble = (
             "it is no directory, or a symlink"
@@ -145,5 +148,11 @@ class ModuleCache:
             else ""
         )
         if trouble:
-            log.warning("module cache: not used", directory=str(directory), reason=trouble)
+            _tell_once(str(directory), trouble)
         return not trouble
+
+
+def _tell_once(directory: str, reason: str) -> None:
+    if (directory, reason) not in _told:
+        _told.add((directory, reason))
+        log.warning("module cache: not used", directory=directory, reason=reason)

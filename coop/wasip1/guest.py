@@ -49,6 +49,33 @@ def _tables(module: Module) -> tuple[ImportTable, ...]:
     return _BOTH_TABLES if SNAPSHOT0.module in module.wanted_of else _TABLES
 
 
+_INSTEAD = {
+    "str": ": coop.Module.from_file loads one",
+    "PosixPath": ": coop.Module.from_file loads one",
+    "bytes": ": coop.Module.from_bytes makes one",
+    "Component": ", whose guest is a coop.ComponentGuest",
+}
+"""What to do with what is no module."""
+
+
+def _check_kinds(module: object, args: object, dirs: object, imports: Sequence[object]) -> None:
+    """Refuse what is likely a slip, before it fails far from here.  Raises: TypeError that names it."""
+    if not isinstance(module, Module):
+        kind = type(module).__name__
+        raise TypeError(f"module: a coop.Module wanted, not {kind}{_INSTEAD.get(kind, '')}")
+    for option, given in (("args", args), ("dirs", dirs), ("imports", imports)):
+        # Nearly always one of these, and whether something is a sequence is asked of Python code.
+        is_list = given.__class__ in (tuple, list) or isinstance(given, Sequence)
+        if not is_list or isinstance(given, (str, bytes)):
+            raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
+    for place, function in enumerate(imports):
+        if not isinstance(function, HostFunction):
+            raise TypeError(
+                f"imports[{place}]: a function marked by coop.host_function wanted,"
+                f" not {type(function).__name__}"
+            )
+
+
 class Guest(Life[Instance]):
     """One guest of a module.
 
@@ -89,13 +116,13 @@ class Guest(Life[Instance]):
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
+        _check_kinds(module, args, dirs, imports)
         limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or module.program, limits, weight, (stdin, stdout, stderr))
         self.module = module
         self.addresses: tuple[Any, ...] = ()  # of its listeners, in order; known when it has started
         self._args = (self.name, *args)
-        self._env = dict(env or {})
-        self._dirs = tuple(checked_grants(dirs))
+        self._env, self._dirs = dict(env or {}), tuple(checked_grants(dirs))
         self._listen, self._connections = checked_sockets(listen, connections)
         self._imports = tuple(imports)
         self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or _RANDOM

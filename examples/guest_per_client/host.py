@@ -61,12 +61,13 @@ def main() -> None:
     parser.add_argument("--guest", default="wat", help="wat, go, c, or a file (default wat)")
     parser.add_argument("--poller", default="hostpoll", choices=["hostpoll", "oneoff", "pollset"])
     options = parser.parse_args()
-    module = coop.Module.from_file(find_guest(options.guest))
+    guest = find_guest(options.guest)
     try:
+        module = coop.Module.from_file(guest)
         coop.run(serve, f"{options.host}:{options.port}", module, poller=options.poller)
     except KeyboardInterrupt:
         print("stopped")
-    except (coop.CoopError, OSError) as error:
+    except (coop.CoopError, OSError, ValueError) as error:
         sys.exit(f"guest_per_client: {getattr(error, 'strerror', None) or error}")
 
 

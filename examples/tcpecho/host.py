@@ -81,15 +81,16 @@ def main() -> None:
         "--every", type=int, default=1000, metavar="MS", help="ticker's interval (default 1000)"
     )
     options = parser.parse_args()
-    server = coop.load(find_guest(options.guest))
-    ticker = coop.Module.from_file(TICKER)
+    guest = find_guest(options.guest)
     try:
+        server = coop.load(guest)
+        ticker = coop.Module.from_file(TICKER)
         coop.run(
             serve, f"{options.host}:{options.port}", server, ticker, options.every, poller=options.poller
         )
     except KeyboardInterrupt:
         print("stopped")
-    except (coop.CoopError, OSError) as error:
+    except (coop.CoopError, OSError, ValueError) as error:
         sys.exit(f"tcpecho: {getattr(error, 'strerror', None) or error}")
 
 

@@ -62,13 +62,14 @@ def main() -> None:
     parser.add_argument("--guest", default="wat", help="wat, go, c, or a file (default wat)")
     parser.add_argument("--poller", default="hostpoll", choices=["hostpoll", "oneoff", "pollset"])
     options = parser.parse_args()
-    module = coop.load(find_guest(options.guest))
+    guest = find_guest(options.guest)
     try:
+        module = coop.load(guest)
         coop.run(tick, module, options.ticks, poller=options.poller)
     except KeyboardInterrupt:
         print("stopped")
-    except coop.CoopError as error:
-        sys.exit(f"ticker: {error}")
+    except (coop.CoopError, OSError, ValueError) as error:
+        sys.exit(f"ticker: {getattr(error, 'strerror', None) or error}")
 
 
 if __name__ == "__main__":

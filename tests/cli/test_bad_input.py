@@ -18,6 +18,19 @@ def test_a_file_that_is_not_there(tmp_path):
     assert complaint(["run", path], 1) == f"{path}: No such file or directory"
 
 
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["rnu", TICKER], " (coop has no command of that name)"),
+        (["run", "rnu"], ""),
+        (["rnu.wasm"], ""),
+        (["./rnu.wasm"], ""),
+    ],
+)
+def test_a_misspelled_command_is_guessed(args, hint):
+    assert complaint(args, 1).partition(": ")[2] == f"No such file or directory{hint}"
+
+
 def test_a_file_that_is_a_directory(tmp_path):
     assert complaint(["run", tmp_path], 1) == f"{tmp_path}: Is a directory"
 
@@ -54,11 +67,17 @@ def test_a_component_that_is_no_command(tmp_path):
     path.write_bytes(bytes(wasmtime.wat2wasm("(component)")))
     assert complaint(["run", path], 1) == (
         f"{path}: wasi:cli/run is not exported, so it is no command (it exports nothing; --invoke"
-        " INTERFACE#FUNCTION calls one, coop serve serves HTTP)"
+        " INTERFACE#FUNCTION calls one)"
     )
     assert complaint(["serve", path], 1) == (
         f"{path}: wasi:http/incoming-handler is not exported, so it serves nothing"
     )
+
+
+def test_only_of_a_service_it_is_said_that_it_serves(tmp_path):
+    text = '(component (import "x" (instance $i)) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))'
+    line = complaint(["run", save(tmp_path, text)], 1)
+    assert "--invoke INTERFACE#FUNCTION calls one, coop serve serves HTTP with it)" in line
 
 
 def test_a_module_where_a_component_is_wanted(tmp_path):
@@ -189,14 +208,19 @@ def test_a_module_that_is_no_program(tmp_path):
     assert "add" in line
 
 
+def test_a_module_without_functions_is_told_of_none(tmp_path):
+    path = save(tmp_path, "(module)")
+    assert complaint(["run", path], 1) == f"{path}: _start is not exported"
+
+
 # -- exports
 
 
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (["nope"], 1, "nope is not exported"),
-        (["a_global"], 1, "a_global is no function"),
+        (["nope"], 1, "nope is not exported; --invoke NAME calls one of these: add, big, both, "),
+        (["a_global"], 1, "a_global is no function; --invoke NAME calls one of these: add, "),
         (["add", "1"], 2, "--invoke add: it takes 2 arguments (i32, i32), not 1"),
         (["add", "1", "2", "3"], 2, "--invoke add: it takes 2 arguments (i32, i32), not 3"),
         (["add", "1", "x"], 2, "--invoke add: argument 2: 'x' is no i32"),
@@ -225,7 +249,14 @@ def test_a_wrong_export_or_signature(tmp_path, args, status, says):
         (["run", "-W", "max-wasm-stack=1", TRAP], "max-wasm-stack 1: must be from"),
         (["run", "-W", "max-wasm-stack=99999999999", TRAP], "max-wasm-stack 99999999999: must be from"),
         (["run", "--poller", "bogus", TRAP], "'bogus' is not one of"),
+        (["run", "-W", "timeout", TRAP], "-W timeout: a duration such as 2s or 100ms wanted"),
         (["run", "--env"], "requires an argument"),
+        (["run", "--bogus", TRAP], "(coop run --help tells more)"),
+        (["serve", "--bogus", TRAP], "(coop serve --help tells more)"),
+        (["doctor", "--bogus", TRAP], "(coop doctor --help tells more)"),
+        (["wit", "--bogus"], "(coop wit --help tells more)"),
+        (["wit"], "(coop wit --help tells more)"),
+        (["run", "--dir", ".::/data:ro", TRAP], "--dir .::/data:ro: two colons stand before ro"),
         (["run", "--env", "=x", TRAP], "--env =x: NAME or NAME=VALUE wanted"),
         *[
             (["run", "--dir", text, TRAP], f"--dir {text}: HOST, HOST::GUEST or HOST::GUEST::ro wanted")
@@ -274,6 +305,24 @@ def test_a_directory_that_does_not_exist(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (".:/x", " (HOST::GUEST has two colons)"),
+        ("./nowhere:ro", " (HOST::GUEST has two colons)"),
+        ("./nowhere", ""),
+        ("./nowhere::/x", ""),
+    ],
+)
+def test_a_colon_too_few_is_guessed_where_there_is_no_such_directory(text, hint):
+    assert complaint(["run", "--dir", text, TRAP], 1) == f"--dir {text}: No such file or directory{hint}"
+
+
+def test_a_directory_may_have_a_colon_in_its_name(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    coop("run", "--dir", f"{tmp_path}/a:b", TICKER, "1", "1")
+
+
 def test_a_directory_that_is_a_file():
     assert complaint(["run", f"--dir={TRAP}::/", TRAP], 1) == f"--dir {TRAP}::/: Not a directory"
 
@@ -314,3 +363,25 @@ def test_a_memory_that_is_larger_than_the_limit_from_the_start():
 def test_a_name_that_is_no_utf8_is_shown_and_not_choked_on(tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.wasm"
     assert complaint(["run", os.fsdecode(name)], 1).endswith(".wasm: No such file or directory")
+
+
+# -- a closed stream
+
+#: A command line whose stderr is closed, as `2>&-` makes it; its first argument is not its own.
+NO_STDERR = ["-c", "import os, sys; os.close(2); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"]
+
+
+@pytest.mark.parametrize("options", [[], ["-v"], ["-vv"]], ids=["silent", "v", "vv"])
+def test_without_stderr_nothing_is_said_and_nothing_breaks(tmp_path, options):
+    unusable = tmp_path / "cache"
+    unusable.mkdir(mode=0o755)
+    args = ["-m", "coop", "run", *options, str(TICKER), "1", "1"]
+    done = run_child([*NO_STDERR, *args], env={"COOP_CACHE_DIR": str(unusable)})
+    assert (done.stdout, done.stderr) == (b"tick 1\n", b"")
+
+
+def test_a_cache_that_cannot_be_used_is_told_once(tmp_path):
+    unusable = tmp_path / "cache"
+    unusable.mkdir(mode=0o755)
+    done = coop("run", TICKER, "1", "1", env={"COOP_CACHE_DIR": str(unusable)})
+    assert done.stderr.count(b"module cache: not used") == 1

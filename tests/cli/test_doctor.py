@@ -1,6 +1,9 @@
 """`coop doctor`: what it says of a guest, and that it is right: `coop run` ends as it was told."""
 
+import os
+import pty
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import wasmtime
 
 from coop.cli import main
 from tests.children import ROOT, run_child
+from tests.children import command as child_command
 from tests.cli.guests import ARGS_ENV, CAT, EXPORTS, SPIN, TCPECHO, TICKER, coop, exits, save
 from tests.guestbuild import c_guest, go_guest, zig_guest
 
@@ -102,6 +106,29 @@ def test_it_is_plain_text_when_it_is_piped(tmp_path):
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+@pytest.mark.parametrize("command", [["doctor"], ["run", "-v"]], ids=["doctor", "log"])
+def test_a_terminal_gets_colours_unless_somebody_minds(command: list[str], variables, coloured: bool):
+    main_side, side = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    argv = child_command(["-m", "coop", *command, str(TICKER), "1", "1"])
+    try:
+        streams = {"stdin": side, "stdout": side, "stderr": side}
+        subprocess.run(argv, env={**environment, **variables}, timeout=50, cwd=ROOT, check=True, **streams)
+        assert (b"\x1b[" in os.read(main_side, 1 << 16)) is coloured
+    finally:
+        os.close(main_side)
+        os.close(side)
+
+
 # -- what is missing
 
 
@@ -192,6 +219,14 @@ def test_a_component_that_is_no_command_is_told_so(doctor):
     assert doctor("(component)", "--invoke", "f")[0] == 0
 
 
+def test_a_component_that_serves_http_is_for_the_other_command(doctor):
+    service = (
+        '(component (import "x" (instance $i)) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))'
+    )
+    status, text = doctor(service)
+    assert (status, "is no command: coop serve runs it" in text) == (1, True)
+
+
 def test_a_component_is_told_what_of_the_network_it_may_use(doctor):
     component = """(component (import "wasi:sockets/tcp@0.2.0" (instance))
       (import "f" (func $f)) (instance $run (export "run" (func $f)))
@@ -226,7 +261,8 @@ def test_a_guest_without_memory_cannot_be_handed_bytes(doctor):
     [
         ('(func (export "add"))', (), "neither _start nor _initialize"),
         ('(func (export "_initialize")) (func (export "add"))', (), "a library"),
-        ('(func (export "add"))', ("--invoke", "sub"), "exports no function sub (there are: add)"),
+        ('(func (export "add"))', ("--invoke", "sub"), "exports no function sub; it exports these: add"),
+        ("", ("--invoke", "sub"), "exports no function sub verdict"),
         ('(global (export "_start") i32 (i32.const 0))', (), "export _start is a global"),
         ("", (), "(there is none)"),
         ('(func (export "run") (export "resume") (export "getsp"))', (), "a page's JavaScript"),
@@ -323,6 +359,23 @@ func main() {
 }
 """
 DIALS = 'package main\n\nimport "net"\n\nfunc main() { net.Dial("tcp", "127.0.0.1:80") }\n'
+READS = """package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	data, err := os.ReadFile("f")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(data))
+}
+"""
+
 EXPORTS_ADD = """package main
 
 //go:wasmexport add
@@ -347,7 +400,7 @@ def go(tmp_path):
 @pytest.mark.slow
 def test_a_go_server_that_takes_the_hosts_listener_will_run(doctor):
     guest = go_guest(GUESTS / "echo_once.go")
-    status, text = doctor(guest, *LISTENING, "--dir", ".")
+    status, text = doctor(guest, *LISTENING, "--dir", ".::/")
     assert (status, "made by Go 1." in text, "findings" in text) == (0, True, False)
     assert doctor(guest)[0] == 1
 
@@ -361,6 +414,18 @@ def test_a_go_server_that_listens_by_itself_dead_locks_as_it_is_told(doctor, go)
         assert text.count("trouble it listens by net.Listen") == 1
         assert "net.FileListener(os.NewFile(3" in text
     assert b"all goroutines are asleep - deadlock!" in coop("run", *LISTENING, guest, expect=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("directory", "finds"), [("{}::.", False), ("{}::./x", False), ("{}::/", True), ("{}::/x", True)]
+)
+def test_go_finds_files_only_below_a_slash(doctor, go, tmp_path, directory: str, finds: bool):
+    (tmp_path / "f").write_text("found")
+    option = ("--dir", directory.format(tmp_path))
+    guest = go(READS)
+    assert ('Go wants names of directories that begin with "/"' in doctor(guest, *option)[1]) is not finds
+    assert (coop("run", *option, guest).stdout == b"found\n") is finds
 
 
 @pytest.mark.slow

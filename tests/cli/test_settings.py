@@ -73,6 +73,8 @@ def test_what_changes_nothing_here_is_accepted_and_kept_for_the_log(flag, text):
         ("-W", "max-wasm-stack=0"),
         ("-W", "max-memory-size=lots"),
         ("-W", "simd=n"),
+        ("-W", "exceptions"),
+        ("-W", "component-model-async"),
         ("-W", "unknown-imports-trap"),
         ("-W", "trap-on-grow-failure=y"),
         ("-W", "fuel=100"),
@@ -89,6 +91,59 @@ def test_what_changes_nothing_here_is_accepted_and_kept_for_the_log(flag, text):
 def test_what_cannot_be_done_is_refused_by_name(flag, text):
     with pytest.raises(ValueError, match=rf"^{flag} {text.rpartition(',')[2].partition('=')[0]}"):
         read((flag, text))
+
+
+#: A small program for each proposal of wasm: it starts only where the proposal is on.
+PROPOSALS: dict[str, str | bytes] = {
+    "bulk-memory": "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 1)))",
+    "custom-page-sizes": "(memory 1 (pagesize 1))",
+    "exceptions": "(tag $e) (func (throw $e))",
+    "extended-const": "(global i32 (i32.add (i32.const 1) (i32.const 2)))",
+    "function-references": "(type $t (func)) (func (param (ref $t)) (call_ref $t (local.get 0)))",
+    "gc": "(type $s (struct (field i32))) (func (param (ref null $s)))",
+    # (func (export "_start") try end), which the text format has forgotten
+    "legacy-exceptions": b"\0asm\1\0\0\0\1\4\1\x60\0\0\3\2\1\0\7\x0a\1\6_start\0\0\x0a\7\1\5\0\6\x40\x0b\x0b",
+    "memory64": "(memory i64 1)",
+    "multi-memory": "(memory 1) (memory 1)",
+    "multi-value": "(func (result i32 i32) (i32.const 1) (i32.const 2))",
+    "reference-types": "(table 1 externref) (func (param externref))",
+    "relaxed-simd": "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))",
+    "shared-everything-threads": "(global (shared i32) (i32.const 1))",
+    "simd": "(func (param v128))",
+    "stack-switching": "(type $f (func)) (type $c (cont $f)) (func (param (ref null $c)))",
+    "tail-call": "(func $f (return_call $f))",
+    "threads": "(memory 1 1 shared)",
+    "wide-arithmetic": "(func (param i64 i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 1)))",
+}
+
+#: What is always on or off and is no proposal of wasm's core.
+OTHERS = {
+    *("all-proposals", "component-model-async", "epoch-interruption", "nan-canonicalization"),
+    *("relaxed-simd-deterministic", "trap-on-grow-failure", "unknown-exports-allow"),
+    *("unknown-imports-default", "unknown-imports-trap", "wmemcheck"),
+}
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["roomy", "dense"])
+@pytest.mark.parametrize("name", sorted(PROPOSALS))
+def test_a_proposal_is_on_exactly_if_the_list_says_so(name, dense):
+    text = PROPOSALS[name]
+    code = text if isinstance(text, bytes) else f'(module (func (export "_start")) {text})'
+
+    def runs() -> bool:
+        try:
+            return coop.Guest(coop.Module.from_bytes(code, dense=dense)).run() == 0
+        except coop.CoopError:
+            return False
+
+    assert coop.run(runs) is TABLES["-W"][name].only
+
+
+def test_every_proposal_in_the_list_is_tried():
+    assert {name for name, setting in TABLES["-W"].items() if setting.only is not None} == {
+        *PROPOSALS,
+        *OTHERS,
+    }
 
 
 def test_a_misspelled_setting_is_guessed():

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from tests.children import ROOT, start_child
+from tests.children import ROOT, run_child, start_child
 from tests.guestbuild import c_guest, go_guest
 
 PATIENCE_S = 60.0
@@ -207,3 +207,26 @@ def test_one_component_calls_another_while_a_task_goes_on(poller):
     assert said[-1] == "sum: 3400"
     assert "tick" in said[first:second]
     assert said[second:].count("tick") >= 2
+
+
+def complaint(name: str, *args: str) -> str:
+    """What an example says that ends at once: one line."""
+    done = run_child([str(EXAMPLES / name / "host.py"), *args], expect=1)
+    assert done.stderr.count(b"\n") == 1
+    return done.stderr.decode().strip()
+
+
+@pytest.mark.parametrize("name", ["guest_per_client", "service", "tcpecho", "ticker"])
+def test_a_file_that_is_no_guest_is_one_line(name, tmp_path: Path):
+    junk = tmp_path / "junk"
+    junk.write_text("root:x:0:0")
+    assert (
+        complaint(name, "--guest", str(junk))
+        == f"{name}: {junk}: not a wasm file (it starts with b'root:x:0')"
+    )
+
+
+@pytest.mark.parametrize("name", ["guest_per_client", "tcpecho"])
+def test_a_port_that_is_none_is_one_line(name):
+    says = "address '127.0.0.1:99999': the port is a number from 0 to 65535"
+    assert complaint(name, "--port", "99999") == f"{name}: {says}"
