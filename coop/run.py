@@ -17,8 +17,9 @@ log = Log("coop")
 def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: bool = False) -> Any:
     """Run `main(*args)` as the main task of a new scheduler, and return its result.
 
-    The run ends when `main` does: every other task is cancelled.  Nothing is left
-    behind: no descriptor, no thread, no greenlet.  Each OS thread may have a run of its own.
+    The run ends when `main` does: every other task is cancelled.  Nothing is left behind: no
+    descriptor, no greenlet, and no thread but a helper that still blocks in a call of the system.
+    Each OS thread may have a run of its own.
 
     poller -- "hostpoll" (epoll, the default), "oneoff" (poll_oneoff over a subscription table)
               or "pollset" (pollables)
@@ -26,14 +27,14 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
     Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
     other tasks failed and nobody took their errors; BugError inside another run.
     """
-    waiter = make_poller(poller)
+    netpoller = make_poller(poller)
     try:
-        owner = Tracing(waiter).scheduler if trace else Scheduler(waiter)
+        owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)
         owner.on_error = _report
         with Signals(owner):
             return owner.run(main, *args)
     finally:
-        waiter.shutdown()
+        netpoller.shutdown()
 
 
 def _report(task: Task, error: BaseException) -> None:

@@ -62,7 +62,7 @@ _FRESH_NS = 100_000
 class Scheduler:
     """Runs tasks on the thread that calls `run`.
 
-    poller     -- who waits for descriptors; the scheduler shuts it down
+    poller     -- who waits for descriptors; whoever made it shuts it down
     clock      -- where time comes from
     task_class -- `Task`, or a subclass that tells somebody what happens
     runq       -- the queue; a subclass may tell somebody what happens
@@ -105,7 +105,7 @@ class Scheduler:
         self._serial = 0
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
-        self._asked_ns = 0
+        self._asked_ns = 0  # when a task last asked the poller by itself; what the hub asks is not noted
         self._was_passed = False
         abandon_in_children(self)
 
@@ -219,7 +219,7 @@ class Scheduler:
             runq.pop().resume()  # and those after it, until one ends or comes back to us
 
     def _run_late(self) -> None:
-        """Run one guest that used up its slice, unless somebody is ready by now: that passes it, once."""
+        """Run one guest that used up its slice; if others are ready it waits a turn, never two in a row."""
         runq = self.runq
         if len(runq) and not self._was_passed:
             self._was_passed = True

@@ -81,7 +81,8 @@ class Timers:
         while heap:
             timer = heap[0]
             if timer[_HEAP] is not None:
-                return timer.when_ns
+                when_ns: int = timer[0]
+                return when_ns
             heappop(heap)
             self._cancelled -= 1
         return None
@@ -97,7 +98,7 @@ class Timers:
             else:
                 due.append(timer)
         # They leave the heap together but fire one by one, so that one of them may cancel a later one.
-        # Until then such a timer counts as cancelled-in-the-heap, which `cancel` accounts for below.
+        # One that is cancelled until then was counted as if it stood in the heap; the loop takes that back.
         fired = len(due)
         for timer in due:
             _, _, fire, whom, owner = timer

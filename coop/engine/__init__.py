@@ -1,4 +1,4 @@
-"""The engine: the one room that touches wasmtime.
+"""The engine: the one package that touches wasmtime.
 
 Read `drive` first: its loop is where a guest gives up the thread.
 """

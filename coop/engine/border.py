@@ -163,7 +163,8 @@ class Border:
 class Linkage:
     """A linker with the imports that a module wants, and the shims for those that park.
 
-    It has nothing else: every guest's start copies the linker and makes an instance of each shim.
+    What the module does not want is left out, since every guest's start copies the linker and makes an
+    instance of each shim.
 
     linker -- the C linker; every guest clones it
     shims  -- for each WASI module: its name and the shim's pre-instance

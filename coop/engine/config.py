@@ -20,8 +20,8 @@ What is switched off:
 - Streams, futures and tasks of components: a value of theirs that reaches a host function
   ends the process.  With them goes a second way of calling, which loses track of the
   handles that a host call was lent once there are two.
-- References, garbage collection and exceptions of wasm: what they allocate is counted
-  by no limit.
+- Typed function references, garbage collection and exceptions of wasm: what they allocate
+  is counted by no limit.
 
 After a fork, wasmtime's compiling threads do not exist in the child, and a
 compile that asked for them would wait for ever.  So a child gets engines of its

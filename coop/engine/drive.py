@@ -227,8 +227,8 @@ class Driven(Account):
                     self.is_busy, poll = False, poll_held
                     pending()
                     del pending  # it leads to the arguments and the results
-                    # What it computes is in no slice, and the guest gets a new one if it took long.  So this is a
-                    # stint, as `Stint` counts them, that ends with the call after one that took too long.
+                    # What it computes is in no slice, and the guest gets a new one if it took long.
+                    # So this is a stint, which ends with the call after the one that took too long.
                     if turn != scheduler.turns:
                         turn, since_ns = scheduler.turns, end_ns
                     elif end_ns - since_ns > MOST_NS:

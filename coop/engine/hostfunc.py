@@ -2,7 +2,7 @@
 
 Two kinds, and two ways to call each.  A *user's* function is any Python function
 with declared types; it gets a `Caller` first.  A *raw* import is a WASI function:
-numbers in, an errno out, on the state object of its own room.
+numbers in, an errno out, on the state that its table's package keeps for each guest.
 
 The way matters more.  A function that `parks` runs on the task's greenlet, where
 it may sleep, receive and wait as any host code.  One that does not runs on the

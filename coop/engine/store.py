@@ -49,7 +49,7 @@ class Store(Driven):
         guest: Any,
         most: tuple[int, int, int],
     ) -> None:
-        """Most -- how many instances, tables and memories the store may hold."""
+        """Make the store, which may hold `most` instances, tables and memories."""
         self.memory = Memory()
         super().__init__(border, code, limits, state, Caller(self.memory, guest))
         self.linkage = linkage

@@ -2,7 +2,7 @@
 
 A poller knows which descriptors somebody cares for and, when asked, waits for
 one of them.  It **returns** the tasks that may run now; it never touches the run
-queue.  Seven operations make a poller:
+queue.  Eight operations make a poller:
 
     Poller()                  init: get what the operating system must give; failing is fatal
     open(pd)                  remember a descriptor; nothing is armed yet

@@ -3,8 +3,8 @@
 1. The number freed last is handed out first; with nothing freed, the next one never used.
 2. A number is either in use or free, and freeing what is not in use is a bug, always.
 3. Nothing is reserved ahead: the memory is what has been freed and not taken again.
-4. A table removes its entry **before** it frees the number, so that no number in
-   use by the pool's lights ever names something that is going away.
+4. A table removes its entry **before** it frees the number, so that no number that
+   the pool may hand out still names something.
 
 Guests must not rely on the order; other hosts hand out numbers differently.
 """

@@ -4,9 +4,11 @@ A descriptor is registered for everything when it is opened, so waiting costs no
 system call and a turn costs as much as has changed, however many descriptors are
 open.  What an edge told is kept as bits in `PollDesc.ready`.  The kernel tells
 each thing once, so the bits stay until somebody clears them, and **the poller
-never does**: whoever reads or writes calls `PollDesc.block(mode)` when the kernel
-said "would block", and clears HANGUP and FAILED by its own rules for the kind of
-file.  Clearing READ without such an answer loses the edge and hangs the next wait.
+never does**: whoever reads or writes clears the mode's bit when the kernel said
+"would block", or moved less than was asked for of a stream (`kernelfiles` does so
+in place, others by `PollDesc.block`), and clears HANGUP and FAILED by its own rules
+for the kind of file.  Clearing READ without such an answer loses the edge and hangs
+the next wait.
 
 What differs from epoll as the reader may know it:
 
@@ -18,7 +20,8 @@ What differs from epoll as the reader may know it:
 4. Regular files and some devices are refused by the kernel: NotPollable.
 5. A signal ends every wait, with what is ready then, so that the caller gets to
    run the handlers of signals.
-6. A poll does not release the GIL when its delay is 0.
+6. A poll holds the GIL when its delay is 0, and so does a wait while it looks before
+   it sleeps; asleep, it has released it.
 """
 
 import errno

@@ -111,8 +111,9 @@ class OneoffPoller:
                 self.table.arm(pd, one)
 
     def poll(self, delay_ns: int) -> list[Task]:
-        """Ask the host once and fire what it reports; an interrupted call for ever or for a look is repeated.
+        """Ask the host once, and fire what it reports.
 
+        A call that a signal interrupted is repeated if it only looked or had no limit of time.
         Source: Go's runtime/netpoll_wasip1.go.
         """
         table = self.table

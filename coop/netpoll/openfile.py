@@ -13,8 +13,8 @@ derives from the same bits (`PollDesc.ready`):
 - A bit that is set may be *stale*: nobody has looked since a read that got all it
   asked for.  Whoever tells somebody else "ready" asks `level`, which looks again.
 
-Host calls, a guest's reads, its `poll_oneoff` and the epoll of a later chapter
-are consumers of these levels; none keeps readiness of its own.
+Host calls, a guest's reads and writes, its `poll_oneoff` and the pollables of a
+component are consumers of these levels; none keeps readiness of its own.
 
 With a poller whose registration is permanent, a bit that is clear is the truth,
 and trying is refused without asking the kernel.  A guest that spins on
@@ -87,11 +87,6 @@ class OpenFile(PollDesc):
                 self.poller = None
                 self.ready = BOTH
         self.is_known = self.poller is not None and self.poller.permanent
-
-    @property
-    def is_pollable(self) -> bool:
-        """Whether its readiness ever changes."""
-        return self.poller is not None
 
     def level(self, mode: int) -> int:
         """Return those bits of `mode` that are ready now, as anyone may be told."""

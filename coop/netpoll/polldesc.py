@@ -4,9 +4,10 @@ The reader may know Go's `pollDesc`.  This one differs where one thread makes it
 simpler and where guests make it richer:
 
 - There is no atomic state machine; the owner's thread is the only writer.
-- A direction holds a queue of waiters instead of one goroutine, because several
-  guests may be given the same listener.  Whether a *second* reader is an error is
-  decided above: a connection of host code says Busy, a guest's fd does not.
+- A descriptor holds one queue of waiters, each with its modes, instead of one
+  goroutine for each direction, because several guests may be given the same
+  listener.  Whether a *second* reader is an error is decided above: a connection of
+  host code says Busy, a guest's fd does not.
 - Readiness is remembered as a level.  A poller sets a bit when it hears of an
   edge; whoever reads or writes clears it on "would block".  So a wait that comes
   late finds what came early, and no system call asks what is already known.
@@ -66,7 +67,7 @@ class ModeState(Enum):
 
 
 class Result(Enum):
-    """What a wait came to, in the numbering that Go's two layers share."""
+    """What a wait came to, numbered as Go's runtime tells its package internal/poll."""
 
     OK = 0
     CLOSING = 1
@@ -81,7 +82,7 @@ class PollDesc:
     what    -- what it is, for messages: "fd 5", "connection 127.0.0.1:4242"
     poller  -- who waits for it, or None when readiness comes from within the process
     timers  -- the heap its deadlines go to; None for a file that cannot have any
-    ready   -- bits of READ, WRITE, HANGUP, FAILED; set by the poller or the producer, cleared
+    ready   -- bits of READ, WRITE, HANGUP, FAILED, URGENT; set by the poller or the producer, cleared
                by whoever found that it would block.  A mode's bit shifted by STALE_SHIFT says
                that its level was true once and has not been looked at since
     is_hindered -- whether anything may stand against a wait; `check` says what
@@ -172,12 +173,12 @@ class PollDesc:
     def block(self, mode: int) -> None:
         """Note that `mode` was tried and would block: the next wait really waits.
 
-        A read that ends in a hangup is told so by the kernel once; forgetting that
-        would lose the end of the stream, so whoever keeps HANGUP set decides.
+        HANGUP stays: the kernel tells it once, and who forgot it would miss the end of the
+        stream.  Only the file's own read knows when it no longer holds.
         """
         self.ready &= ~mode
 
-    # -- queueing up: the registry's four verbs (as TinyGo's)
+    # -- queueing up: `add_wait` and `done`; `is_fired` and `wake` are for who keeps a registry as TinyGo's
 
     def add_wait(self, mode: int, task: Task) -> Waiter:
         """Queue `task` up for `mode` and arm it; the caller parks next, then calls `done`."""
@@ -286,7 +287,7 @@ class PollDesc:
                 self.done(waiter)
 
     def state(self, mode: int) -> ModeState:
-        """Say which of the four states the direction `mode` is in."""
+        """Say which of the four states the direction `mode` is in: for who looks on, as tests do."""
         if self.ready & mode:
             return ModeState.READY
         waiting = [w for w in self.waiters if w.mode & mode and not w.fired]

@@ -103,7 +103,7 @@ class PollsetPoller:
         self._open: dict[int, PollDesc] = {}
         self._armed: dict[tuple[int, int], Registration] = {}
 
-    # -- the registry: four verbs and the wait they add up to
+    # -- the registry: TinyGo's four verbs and their wait, for whoever has pollables that are no descriptor's
 
     def add_wait(self, pollable: Pollable, task: Task) -> Registration:
         """Own `pollable` and wake `task` once when it is ready; the caller parks next, then calls `done`."""

@@ -16,7 +16,8 @@ class Waiter:
     one stays on any number of them until it is taken off: a guest that polls the
     same thousand descriptors again and again queues up once.
 
-    fired -- True while there is nobody to wake: before the park, and after the first cause
+    fired -- True while there is nobody to wake: after the first cause, and of a sticky one
+             whenever it does not wait
     marks -- where the descriptors are noted that events came for, parked or not; None: nowhere
     """
 

@@ -1,6 +1,6 @@
 """The wake-up: one eventfd that makes a blocked poll return.
 
-Signalling it is the one thing in this room that another thread or a signal
+Signalling it is the one thing in this package that another thread or a signal
 handler may do, so it takes no lock: a handler that interrupts the holder of a
 lock on its own thread would wait for ever.  The flag is a list with one token in
 it instead.  `list.pop` is a single operation to the interpreter: of any number

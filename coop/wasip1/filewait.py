@@ -7,7 +7,7 @@ A guest that talks to somebody waits for the same file again and again.  So its 
 queued there, as `poll_oneoff`'s does, and a wait makes nothing new.
 
 1. The waiter is queued at one file at most, the last one that was waited for, and leaves it
-   when the guest closes it.  A file that no poller watches has no queue, and waits by itself.
+   when the guest closes it.  A file that no poller watches has none: its own `wait` parks the task.
 2. Outside of a wait the waiter counts as fired, and nobody is woken by it.
 3. A wait may end early, or for what stands against it: the guest tries again, and hears of it.
 """

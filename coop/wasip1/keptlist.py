@@ -9,7 +9,8 @@ event has marked since, or that were ready when last looked at.
 2. A file is listened to from the moment its entry is taken, before anybody looks at it:
    an event between the look and the wait marks it.
 3. Bits of a file are set by events, and otherwise only ahead of an event that is on its
-   way (`OpenFile._look`), so that a file without a mark has nothing new to say.
+   way (`OpenFile._look`) or of a try that finds out (`OpenFile.worth_trying`), so that a
+   file without a mark has nothing new to say.
 4. What is kept is the array, its columns and an index: so many bytes for each entry.
    An array that differs much from the last one is taken anew, which costs a few times
    what the plain list takes for it.  Where that happens again and again, as it does
@@ -27,6 +28,9 @@ class KeptList:
     marks  -- the files that events came for; taken out here
     inside -- those files of the list that no poller watches; they are always looked at
     anew   -- how many arrays in a row differed too much from the one before
+    _hot   -- the files to look at: an event has marked them since, or they were ready at the last look
+    _at    -- for each file, the index of its entry, or of all that name it
+    _refused, _stale -- indices of entries that name no file, and of those to be taken again
     """
 
     __slots__ = (

@@ -41,26 +41,23 @@ from coop.wasip1.abi import (
     Filetype,
     OlderArray,
 )
-from coop.wasip1.errno import Errno
+from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
 from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, store_events
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
-_TAG = 8
+_KIND_AT = 8
 _REALTIME, _MONOTONIC = int(ClockId.REALTIME), int(ClockId.MONOTONIC)
 _INVAL, _BADF, _NOTCAPABLE = int(Errno.INVAL), int(Errno.BADF), int(Errno.NOTCAPABLE)
 _pack_u32 = U32.pack_into
 
-_NO_FILES = PlainList()
-"""What a clock alone names; empty for ever, and one for all guests."""
+_NO_FILES = PlainList()  # what a clock alone names; empty for ever, and one for all guests
+_PLAIN_CALLS = 32  # while arrays change all over, so many are taken plainly before another one is kept
+_MOST_CLOCKS = 4096  # in one array: each takes microseconds, in which nobody else runs
 
-_PLAIN_CALLS = 32
-"""While arrays change all over, so many are taken plainly before another one is kept."""
-
-ClockSub = tuple[int, int]
-"""A parsed subscription for a moment on the scheduler's clock: userdata, nanoseconds."""
+Moment = tuple[int, int]  # a subscription for a moment on the scheduler's clock: userdata, nanoseconds
 
 
 class Poll:
@@ -70,7 +67,7 @@ class Poll:
     """
 
     __slots__ = (
-        "_list _plain _kept _clocks _bad_clocks _tag _due_ns "
+        "_list _plain _kept _clocks _bad_clocks _clock_userdata _due_ns "
         "_plain_calls _wasi _limit _waiter _watched _queued _polled _parked fds stdin"
     ).split()
 
@@ -83,9 +80,9 @@ class Poll:
         self._kept: KeptList | None = None
         self._plain_calls = 0
         self._list: SubList = self._plain  # what the present call, or the last one, named
-        self._clocks: list[ClockSub] | tuple[()] = ()
+        self._clocks: list[Moment] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()
-        self._tag: int | None = None  # of the first clock, and the earliest moment: most calls have one
+        self._clock_userdata: int | None = None  # the first clock's; and the earliest moment
         self._due_ns = NEVER_NS
         self._waiter: Waiter | None = None
         self._watched: dict[OpenFile, None] = {}
@@ -127,7 +124,7 @@ class Poll:
                     found = self._look()
             else:
                 found = self._look()
-                if not found or (self._tag is not None and self._should_ask(found)):
+                if not found or (self._clock_userdata is not None and self._should_ask(found)):
                     found = self._look() if self._wait_here() else []
                 elif self.stdin is not None and self._list.names(self.stdin):
                     self.stdin.on_wait(READ)  # what is ready each time must not keep it from reading ahead
@@ -150,8 +147,8 @@ class Poll:
     def _parse(self, view: memoryview, subscriptions: int, count: int) -> bool:
         """Take the array; True if it is a clock alone, whose moment has not come."""
         self._clocks = self._bad_clocks = ()
-        self._tag, self._due_ns = None, NEVER_NS
-        if view[subscriptions + _TAG] == _CLOCK:
+        self._clock_userdata, self._due_ns = None, NEVER_NS
+        if view[subscriptions + _KIND_AT] == _CLOCK:
             is_to_come = self._add_clock(view, subscriptions)
             if count == 1:
                 self._list = _NO_FILES
@@ -170,6 +167,8 @@ class Poll:
         if self._kept is not None and self._kept.anew > 1:
             self._plain_calls = _PLAIN_CALLS
         if self._list.clocks:
+            if len(self._list.clocks) > _MOST_CLOCKS:
+                raise WasiError(Errno.INVAL)
             for at in sorted(self._list.clocks):
                 self._add_clock(array, at * SUBSCRIPTION_SIZE)
         return False
@@ -202,11 +201,11 @@ class Poll:
             # The difference is taken on the clock the guest named; one in the past is due at once.
             timeout = max(timeout - of_clock, 0)
         due_ns = min(self._wasi.scheduler.now_ns() + timeout, NEVER_NS)
-        if self._tag is None:
-            self._tag, self._due_ns = userdata, due_ns
+        if self._clock_userdata is None:
+            self._clock_userdata, self._due_ns = userdata, due_ns
             return bool(timeout)
         if not self._clocks:
-            self._clocks = [(self._tag, self._due_ns)]
+            self._clocks = [(self._clock_userdata, self._due_ns)]
         self._clocks.append((userdata, due_ns))
         self._due_ns = min(self._due_ns, due_ns)
         return bool(timeout)
@@ -222,10 +221,10 @@ class Poll:
             now_ns = self._wasi.scheduler.now_ns()
             if self._due_ns <= now_ns:
                 if not self._clocks:
-                    found += (self._tag or 0, 0, _CLOCK, 0, 0)
-                for tag, due_ns in self._clocks:
+                    found += (self._clock_userdata or 0, 0, _CLOCK, 0, 0)
+                for userdata, due_ns in self._clocks:
                     if due_ns <= now_ns:
-                        found += (tag, 0, _CLOCK, 0, 0)
+                        found += (userdata, 0, _CLOCK, 0, 0)
         return found
 
     def _look_at_files(self, found: list[int]) -> None:
@@ -252,7 +251,7 @@ class Poll:
             found += (userdata, 0, mode, nbytes, EVENT_FD_READWRITE_HANGUP if hangup else 0)
 
     def _should_ask(self, found: list[int]) -> bool:
-        """Whether the poller has to be asked, since nothing but the time-out of a first look has come."""
+        """Whether only time-outs are over, and the poller may know what the files' bits do not tell yet."""
         files = self._list.files
         if not files or self._bad_clocks or any(found[2::5]):
             return False
@@ -266,7 +265,7 @@ class Poll:
         scheduler = self._wasi.scheduler
         instance = self._wasi.instance
         if self._due_ns != NEVER_NS and self._due_ns <= scheduler.now_ns():
-            # A look, or a guest that spins on such polls would never hear of anything.
+            # The poller is asked without a wait: a guest that spins on such polls hears of events here alone.
             if self._list is not _NO_FILES:
                 self._enlist(instance.task)
             return scheduler.look_here()
@@ -393,8 +392,8 @@ def poll_oneoff(wasi: Wasi, subscriptions: int, events: int, count: int, out: in
     """Wait until one of `count` subscriptions has an event; stores the `events`, and at `out` how many.
 
     A clock's precision allows to be late; no use is made of it.
-    Errno: INVAL no subscription, or more than the limit; FAULT an address outside memory.
-    In an event: BADF no such descriptor, or a directory; INVAL a clock or a type that does
+    Errno: INVAL no subscription, more than the limit, or thousands of clocks; FAULT an address
+    outside memory.  In an event: BADF no such descriptor, or a directory; INVAL a clock or a type that does
     not exist; NOTCAPABLE no right to poll, or none to read or write what is polled for that.
     """
     return wasi.poll.call(subscriptions, events, count, out)

@@ -5,7 +5,7 @@ A guest passes its whole array with every call.  There are two ways to take it a
     PlainList   all of it anew, unless it is the same bytes; every entry is looked at.
                 For short arrays, and for such as change all over, nothing is faster.
     KeptList    what differs from the last array, and only what an event has marked
-                is looked at; it has a room of its own, `keptlist`.
+                is looked at; it has a module of its own, `keptlist`.
 
 Both say the same of the same array; the plain one is the measure of the other.
 
@@ -45,7 +45,10 @@ LAYOUT_UP_TO = 512
 
 
 class Refused:
-    """Stands for a file where a subscription cannot be: always ready, and more than that, with an errno."""
+    """Stands in the place of a file that may not be polled, with the errno that says why.
+
+    Its bits are those of a file that is ready and failed, so that every look stops at it.
+    """
 
     __slots__ = ("errno",)
 

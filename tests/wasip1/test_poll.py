@@ -113,6 +113,17 @@ def test_more_subscriptions_than_the_limit_are_invalid():
     assert scripted(act_with_limit, limits=coop.Limits(subscriptions=3)) == ["INVAL", "INVAL", "SUCCESS"]
 
 
+def test_thousands_of_clocks_are_invalid_and_the_next_call_is_as_any():
+    def act(guest: Script):
+        guest.guest.call("grow", 64)
+        many, events = 0x100000, 0x200000
+        guest.put(many, clock_sub(1, 0) * 5000)
+        answers = [guest.poll_oneoff(many, events, count, OUT) for count in (4000, 5000, 4097, 4098)]
+        return answers, len(guest.poll(clock_sub(1, 0)))
+
+    assert scripted(act) == (["SUCCESS", "INVAL", "SUCCESS", "INVAL"], 1)
+
+
 @pytest.mark.seed("G27")
 @pytest.mark.parametrize(
     ("subs", "events", "count", "out"),
