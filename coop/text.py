@@ -22,7 +22,9 @@ class text:  # noqa: N801 - it is used like a function: stdout=coop.text(print)
 
     def write(self, data: bytes) -> int:
         """Take bytes, 65536 at most, and return how many; calls `line` for every line that they complete."""
-        data = data[:_LONGEST]
+        if len(data) > _LONGEST:
+            data = bytes(data[:_LONGEST])
+            data = data[: data.rfind(b"\n") + 1 or _LONGEST]  # whole lines, or who shares this stream cuts in
         *lines, rest = self._decoder.decode(bytes(data)).split("\n")
         for line in lines:
             self._add(line)

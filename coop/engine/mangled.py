@@ -1,24 +1,25 @@
 """Names of functions that would be dear to show, made harmless before anything is compiled.
 
 wasmtime writes the names of the functions on the stack into the text of every trap, an exit's too,
-and spells those of C++ out, or what looks like one: `_Z1fSt4pairIiiE` is `f(std::pair<int, int>)`.
-Such a name refers to its own parts, so that each doubles the text as often as it likes: 200 bytes of
-a name section stand for gigabytes, and no limit applies to what C does with them.
+and spells those of C++ and Rust out, or what looks like one: `_Z1fSt4pairIiiE` is
+`f(std::pair<int, int>)`.  Such a name refers to its own parts - `S0_` is one, `T_` an argument, `B7_` in
+Rust what stands there - so that each doubles the text as often as it likes: 200 bytes of a name section
+stand for gigabytes, and no limit applies to what C does with them.
 
-So a name that refers to its parts gets another first letter, with which it is none of C++'s, and
-`restored` gives it back where names are shown.  Names too short to do harm stay as they are.
+So the underscore of all that may refer to a part becomes a question mark, with which it is nobody's
+name, and `restored` takes that back where names are shown.  Names too short to do harm stay as they are.
 """
 
 import re
+from contextlib import suppress
 
 from coop.engine.binary import COMPONENT, CUSTOM, Malformed, Reader
 
 _HARMLESS = 100
 """Bytes of a name that may be spelled out: less than a hundred kilobytes come of it."""
 
-_REFERS = re.compile(rb"[ST][0-9A-Z]*_")
-_MARK = ord("?")
-_MARKED = re.compile(r"\?(?=_{0,3}Z|GLOBAL_)")
+_REFERENCE = re.compile(rb"([STB][0-9A-Za-z]*)_")
+_DEFUSED = re.compile(r"([STB][0-9A-Za-z]*)\?")
 
 _CORE_MODULE, _NESTED = 1, 4
 """Sections of a component that are files themselves."""
@@ -29,28 +30,26 @@ _FUNCTIONS = 1
 
 def defused(wasm: bytes) -> bytes:
     """Return the bytes of a module or component, equally long, with no name that would be dear to show."""
-    found: list[int] = []
+    found: list[slice] = []
     files = [(0, len(wasm))]
     while files:
-        try:
+        with suppress(Malformed):  # of which wasmtime makes nothing
             _look(wasm, *files.pop(), files, found)
-        except Malformed:
-            pass  # wasmtime stops there as well
     if not found:
         return wasm
     changed = bytearray(wasm)
-    for at in found:
-        changed[at] = _MARK
+    for place in found:
+        changed[place] = _REFERENCE.sub(rb"\1?", wasm[place])
     return bytes(changed)
 
 
 def restored(name: str) -> str:
-    """Return a function's name as it was, if it was one of C++'s."""
-    return _MARKED.sub("_", name, count=1)
+    """Return a function's name as it was."""
+    return name if len(name.encode()) < _HARMLESS else _DEFUSED.sub(r"\1_", name)
 
 
-def _look(wasm: bytes, begin: int, end: int, files: list[tuple[int, int]], found: list[int]) -> None:
-    """Look through the sections of one file, and note where names begin that are to be changed."""
+def _look(wasm: bytes, begin: int, end: int, files: list[tuple[int, int]], found: list[slice]) -> None:
+    """Look through the sections of one file, and note where names stand that are to be changed."""
     is_component = wasm[begin + 4 : begin + 8] == COMPONENT
     reader = Reader(wasm, begin + 8)
     while reader.at < end:
@@ -58,13 +57,14 @@ def _look(wasm: bytes, begin: int, end: int, files: list[tuple[int, int]], found
         stop = reader.number() + reader.at
         if number == CUSTOM:
             if reader.take() == b"name":
-                _look_at_names(reader, min(stop, end), found)
+                with suppress(Malformed):  # wasmtime drops the rest of this section, and reads the next one
+                    _look_at_names(reader, min(stop, end), found)
         elif is_component and number in (_CORE_MODULE, _NESTED):
             files.append((reader.at, min(stop, end)))
         reader.at = stop
 
 
-def _look_at_names(reader: Reader, end: int, found: list[int]) -> None:
+def _look_at_names(reader: Reader, end: int, found: list[slice]) -> None:
     while reader.at < end:
         part = reader.byte()
         stop = reader.number() + reader.at
@@ -75,7 +75,6 @@ def _look_at_names(reader: Reader, end: int, found: list[int]) -> None:
                 begin, reader.at = reader.at, reader.at + length
                 if reader.at > min(stop, end):
                     return
-                is_long = length >= _HARMLESS and reader.data[begin] < 0x80
-                if is_long and _REFERS.search(reader.data, begin, reader.at):
-                    found.append(begin)
+                if length >= _HARMLESS and _REFERENCE.search(reader.data, begin, reader.at):
+                    found.append(slice(begin, reader.at))
         reader.at = stop

@@ -25,6 +25,7 @@ import os
 import socket
 import stat
 import sys
+from contextlib import suppress
 from typing import Any
 
 from coop.fs.hostfile import DiskFile
@@ -176,7 +177,8 @@ def _reopened(number: int, mode: int) -> int | None:
         return None
     if stat.S_ISFIFO(mode) and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_DIRECT:
         # Packet mode is the open file's, and no open takes it.
-        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+        with suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
     return fd
 
 

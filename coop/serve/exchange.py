@@ -98,9 +98,8 @@ class Exchange:
     def _call(self, guest: Guest) -> None:
         head, world = self._head, guest.world
         body = IncomingBody(world, self.body, self.trailers, self._on_read)
-        request = IncomingRequest(
-            head.method, head.target, head.scheme, head.authority, Fields(head.fields, immutable=True), body
-        )
+        fields = Fields(head.fields, immutable=True, account=world.fields)
+        request = IncomingRequest(head.method, head.target, head.scheme, head.authority, fields, body)
         guest.call(HANDLER, "handle", request, ResponseOutparam(self.answer))
         answer = self.answer.peek()
         if isinstance(answer, OutgoingResponse) and answer.sent is not None:

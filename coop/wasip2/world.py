@@ -43,6 +43,7 @@ class World:
     tls            -- whom it trusts when it speaks HTTPS; None: whom the system trusts
     requests       -- how many it has under way by HTTP; written by the sender of them
     fields         -- how much memory its headers and trailers take
+    backlog        -- how much its streams have taken and not written yet
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class World:
         self.network = network or Network()
         self.tls: ssl.SSLContext | None = None
         self.requests = 0
-        self.fields = Account()
+        self.fields, self.backlog = Account(), Account()
         self.files = OpenFiles(limits.fds)
         self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream

@@ -25,6 +25,9 @@ _PERMIT = 1 << 20
 """Bytes that a write is permitted, as many as natively: there are guests that write once what they were
 permitted, and leave out the rest."""
 
+_ALL = 64 << 20
+"""Bytes that the streams of a guest may have taken and not written; beyond that a write waits."""
+
 _FLUSHED_MOST = 4096
 """Bytes that `blocking_write_and_flush` takes, by the interface's own words."""
 
@@ -37,7 +40,7 @@ class OutputStream(Resource):
     def __init__(self, world: World, parent: Resource | None = None) -> None:
         super().__init__(parent)
         self.world = world
-        self._backlog = b""
+        self._backlog = bytearray()
         self._drained = PollDesc(-1, "the backlog of a stream")
         self._drainer: Task | None = None
         self._ended: OSError | None = None
@@ -72,49 +75,62 @@ class OutputStream(Resource):
             raise failed(error) from error
 
     def _put(self, data: bytes) -> bytes:
-        """Write until nothing more is taken; return what is left."""
-        view = memoryview(data)
+        """Do as `_put_some`, for the guest, which hears of an error."""
         try:
-            while view:
-                count = self.put(view)
-                if count == BLOCKED:
-                    return bytes(view)
-                view = view[count:]
+            return bytes(self._put_some(data))
         except OSError as error:
             self._ended = _closed()
             raise failed(error) from error
-        return b""
 
     def _put_waiting(self, data: bytes) -> None:
         while data := self._put(data):
             self.wait()
 
     def _write(self, data: bytes) -> Later | None:
-        """Take all of `data`; what cannot be written now goes to the backlog."""
+        """Take all of `data`; what cannot be written now goes to the backlog, behind what is there."""
+        is_full = self.world.backlog.used > _ALL
+        if self._backlog:
+            if is_full:
+                return Later(lambda: self._put_after_flush(data))
+            self._keep(data)
+            return None
         left = self._put(data)
         if not left:
             return None
-        if self.must_wait():
+        if is_full or self.must_wait():
             return Later(lambda: self._put_waiting(left))
-        self._backlog = left
+        self._keep(left)
         self._drained.block(WRITE)
         self._drainer = self.world.spawn(self._drain, name="a stream's backlog")
         return None
+
+    def _keep(self, data: bytes) -> None:
+        self._backlog += data
+        self.world.backlog.used += len(data)
+
+    def _forget(self, count: int) -> None:
+        del self._backlog[:count]
+        self.world.backlog.used -= count
 
     def _drain(self) -> None:
         try:
             while self._backlog:
                 self.wait()
-                view = memoryview(self._backlog)
-                while view and (count := self.put(view)) != BLOCKED:
-                    view = view[count:]
-                self._backlog = bytes(view)
+                data = bytes(self._backlog)
+                self._forget(len(data) - len(self._put_some(data)))
         except OSError as error:
             self._ended = error
         finally:
-            self._backlog = b""
+            self._forget(len(self._backlog))
             self._drainer = None
             self._drained.notify(WRITE)
+
+    def _put_some(self, data: bytes) -> memoryview:
+        """Write until nothing more is taken; return what is left.  Raises: OSError."""
+        view = memoryview(data)
+        while view and (count := self.put(view)) != BLOCKED:
+            view = view[count:]
+        return view
 
     def _flush(self) -> None:
         """Wait until the backlog is written."""
@@ -221,6 +237,7 @@ class OutputStream(Resource):
         wait_for_any(self.world.owner, [_OutputPollable(self, counted=False)])
         length = min(length, self.check_write())
         data = _waited(source.blocking_read(length))
+        self._permit = 0
         _waited(self._write(data))
         return len(data)
 

@@ -237,7 +237,7 @@ def test_a_command_in_javascript_does_what_it_does_on_native_wasmtime(facts: str
 
 def test_a_command_in_javascript_says_what_is_expected(facts: str):
     assert run(HERE, facts, "timers").out.split(b"\n") == [
-        *(b"at once", b"after 20", b"after 40", b"after 60", b"ticks 3", b"")
+        *(b"at once", b"after 200", b"after 400", b"after 600", b"ticks 3", b"")
     ]
     assert json.loads(run(HERE, facts, "args", "a", "\u00fc").out) == ["a", "\u00fc"]
     assert len(run(HERE, facts, "write", "60").out) == 60 * 4096

@@ -48,6 +48,88 @@ out.{call}
     assert caught.value.frames
 
 
+def receive(sock: socket.socket, size: int) -> bytes:
+    """Take what has come, if something has, and let the others run."""
+    coop.sleep(0.0005)
+    try:
+        return sock.recv(size, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return b""
+
+
+PIECES = {
+    "for letter in b'abc': out.write(bytes([letter]) * 300_000)": [b"a", b"b", b"c"],
+    "out.write(b'a' * 600_000); out.write_zeroes(300_000)": [b"a", b"a", b"\0"],
+}
+
+
+@pytest.mark.parametrize(("code", "pieces"), PIECES.items())
+def test_a_permit_may_be_spent_in_pieces_however_slowly_they_are_read(python, code, pieces):
+    ours, theirs = socket.socketpair()
+    got = bytearray()
+
+    def act(run):
+        task = coop.spawn(run, f"out = stdout.get_stdout(); out.check_write()\n{code}\nout.blocking_flush()")
+        while not task.is_done or len(got) < 900_000:
+            got.extend(receive(theirs, 20_000))
+            assert not task.is_done or task.error is None
+        task.wait()
+
+    with ours, theirs:
+        python(act, stdout=ours)
+    assert bytes(got) == b"".join(piece * 300_000 for piece in pieces)
+
+
+def test_what_is_spliced_spends_the_permit(python):
+    """What is written without another goes behind it, or not at all."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(GuestTrap, match="permitted 0"):
+        python(
+            lambda run: run("""
+source, out = stdin.get_stdin(), stdout.get_stdout()
+for _ in range(4):
+    out.blocking_splice(source, 65536)
+while True:
+    out.write(b'b' * 300_000)
+"""),
+            stdin=b"a" * 262_144,
+            stdout=ours,
+        )
+
+
+def test_all_that_a_guest_has_written_and_nobody_read_has_a_bound(python):
+    """Each stream has a permit, and there may be very many of one file: beyond the bound a write waits."""
+    ours, theirs = socket.socketpair()
+    count, got = 100, 0
+
+    def act(run):
+        nonlocal got
+        run("pass")
+        world = run.guest.world
+        task = coop.spawn(
+            run,
+            f"""
+outs = [stdout.get_stdout() for _ in range({count})]
+permits = [out.check_write() for out in outs]
+for out in outs: out.write_zeroes(1 << 20)
+for out in outs: out.blocking_flush()
+""",
+        )
+        while world.backlog.used <= 64 << 20:
+            coop.sleep(0.005)
+        coop.sleep(0.05)
+        kept = world.backlog.used
+        while got < count << 20:
+            got += len(receive(theirs, 1 << 20))
+        task.wait()
+        return kept, world.backlog.used
+
+    with ours, theirs:
+        kept, left = python(act, stdout=ours)
+    assert 64 << 20 < kept <= 65 << 20
+    assert left == 0
+
+
 def test_a_guest_that_ends_with_bytes_unwritten_gives_its_output_back(python):
     ours, theirs = socket.socketpair()
 

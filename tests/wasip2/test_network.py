@@ -52,6 +52,7 @@ def test_everything_is_allowed_where_all_is_given():
         ("[fd00::/8]:*", ("fd12::1", 9), ("fe80::1", 9)),
         ("0.0.0.0/0:*", ("127.0.0.1", 9), ("::1", 9)),
         ("127.0.0.1:80", ("127.0.0.1", 80), ("::ffff:127.0.0.1", 80)),
+        ("[::/0]:*", ("::1", 80), ("::ffff:127.0.0.1", 80)),
     ],
 )
 def test_a_place_covers_what_it_says_and_nothing_else(place, inside, outside):

@@ -138,9 +138,12 @@ class FutureTrailers(Resource):
             return Err()
         self._is_taken = True
         try:
-            return Ok(Ok(outcome.get()))
+            found = outcome.get()
         except BaseException as error:
             return Ok(Err(code_of(error)))
+        if isinstance(found, Fields):
+            found.charge_to(self.world.fields)
+        return Ok(Ok(found))
 
     def drop(self) -> None:
         """Take no more of the body."""

@@ -32,7 +32,7 @@ class Fields(Resource):
     """Names and values, in order; names are compared without regard to case, and kept in small letters.
 
     immutable -- whether the guest may not change them, as those of a message that came in
-    account   -- of the guest that they are made for; None: they are bounded by what they came with
+    account   -- of the guest that has them; None: no guest has them yet
     """
 
     __slots__ = ("_account", "_charged", "_entries", "_size", "immutable")
@@ -56,8 +56,15 @@ class Fields(Resource):
 
     def __del__(self) -> None:
         """Give the memory back to the account, as it is to the system."""
-        if self._account is not None:
-            self._account.used -= self._charged
+        account = getattr(self, "_account", None)  # one that was never made has none
+        if account is not None:
+            account.used -= self._charged
+
+    def charge_to(self, account: Account) -> None:
+        """Count it as a guest's that gets it now.  Raises: GuestTrap if that one has too many already."""
+        if self._account is None:
+            self._account = account
+            self._charge()
 
     def _charge(self) -> None:
         """Bring the account up to date.  Raises: GuestTrap if that is too much."""

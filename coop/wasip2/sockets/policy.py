@@ -116,6 +116,9 @@ def is_address(text: str) -> bool:
 
 def _is_covered(places: tuple[_Place, ...], host: str, port: int) -> bool:
     address = ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        # The kernel takes it for one of IPv4, and no range of IPv6 is meant to say so.
+        places = tuple(place for place in places if place.hosts is None)
     return any(place.covers(address, port) for place in places)
 
 
