@@ -22,6 +22,9 @@ from coop.netpoll.openfile import OpenFile
 NOW = -1
 """A time to set that stands for the moment of the call."""
 
+LONG_CUT = 64 << 20
+"""Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
 _LAST_NS = (1 << 64) - 1  # in the year 2554

@@ -318,6 +318,27 @@ def test_others_run_while_a_guest_waits_for_a_sync(name, call, component, host_p
     assert _beside(component, host_place, code, syncing, others_ran) == ["ok"] * 3
 
 
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("posix_fadvise", "f = opened('f'); result = tried(lambda: f.advise(0, 0, types.Advice.DONT_NEED))"),
+        ("ftruncate", "f = opened('f'); f.set_size(100 << 20); result = tried(lambda: f.set_size(0))"),
+    ],
+)
+def test_others_run_while_pages_of_a_long_file_are_given_back(call, code, component, host_place, monkeypatch):
+    begun, others_ran = threading.Event(), threading.Event()
+    plain = getattr(os, call)
+
+    def slow(fd, *given):
+        if given[0] == 0:
+            begun.set()
+            assert others_ran.wait(30)
+        return plain(fd, *given)
+
+    monkeypatch.setattr(hostfile.os, call, slow)
+    assert _beside(component, host_place, code, begun, others_ran) == "ok"
+
+
 def _beside(component, place, code, begun, others_ran):
     """Run code while another task waits for `begun` and lets it go on: nobody else would."""
 

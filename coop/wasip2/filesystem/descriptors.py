@@ -13,9 +13,10 @@ WASI has for it all.
 
 import errno
 import os
+from collections.abc import Callable
 from functools import partial
 
-from coop.fs import Directory, RegularFile, Stat, to_stat
+from coop.fs import LONG_CUT, Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.threads import run_in_crew
@@ -147,15 +148,20 @@ class Descriptor(Resource):
             raise OSError(errno.EINVAL, f"no file has {count} bytes at {offset}")
         return file.pwrite((memoryview(buffer)[:count],), offset)
 
-    @fallible("func(offset: filesize, length: filesize, advice: advice) -> result<_, error-code>")
-    def advise(self, offset: int, length: int, advice: str) -> None:
+    @fallible("func(offset: filesize, length: filesize, advice: advice) -> result<_, error-code>", parks=None)
+    def advise(self, offset: int, length: int, advice: str) -> Later | None:
         """Take notice of how a range will be used; 0 bytes are all up to the end."""
-        self._regular().advise(offset, length, ADVICE[advice])
+        file = self._regular()
+        work = partial(file.advise, offset, length, ADVICE[advice])
+        # What is not needed any more and was written goes to the disk first, however much it is.
+        return _done(file, work, is_long=ADVICE[advice] == os.POSIX_FADV_DONTNEED)
 
-    @fallible("func(size: filesize) -> result<_, error-code>")
-    def set_size(self, size: int) -> None:
+    @fallible("func(size: filesize) -> result<_, error-code>", parks=None)
+    def set_size(self, size: int) -> Later | None:
         """Cut the file, or make it longer by zeroes."""
-        self._regular().set_size(size)
+        file = self._regular()
+        is_long = file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT
+        return _done(file, partial(file.set_size, size), is_long=is_long)
 
     @fallible(
         "func(data-access-timestamp: new-timestamp, data-modification-timestamp: new-timestamp)"
@@ -296,11 +302,15 @@ class Descriptor(Resource):
     def _synced(self, *, data_only: bool) -> Later | None:
         """Wait for the disk in a helper thread, unless the file is in memory."""
         file = self._on_disk()
-        work = partial(file.sync, data_only=data_only)
-        if file.fd >= 0:
-            return Later(lambda: run_in_crew("disk", work))
-        work()
-        return None
+        return _done(file, partial(file.sync, data_only=data_only), is_long=True)
+
+
+def _done(file: RegularFile | Directory, work: Callable[[], None], *, is_long: bool) -> Later | None:
+    """Have work done now, or in a helper thread if it takes long and the file is the system's."""
+    if is_long and file.fd >= 0:
+        return Later(lambda: run_in_crew("disk", work))
+    work()
+    return None
 
 
 def _read(file: RegularFile, count: int, offset: int) -> tuple[bytes, bool] | None:
