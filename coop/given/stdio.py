@@ -171,11 +171,12 @@ def _reopened(number: int, mode: int) -> int | None:
     except OSError:
         pass  # no master
     try:
+        is_packets = stat.S_ISFIFO(mode) and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_DIRECT
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY
         fd = os.open(f"/proc/self/fd/{number}", flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return None
-    if stat.S_ISFIFO(mode) and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_DIRECT:
+    if is_packets:
         # Packet mode is the open file's, and no open takes it.
         with suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
