@@ -32,7 +32,7 @@ names, most of those asked for may be dead."""
 class Crew:
     """The helper threads of one run for one kind of work, and who waits for one.
 
-    The guests take turns, whatever each of them asks for.
+    Those that jobs are told to be for take turns, whatever each of them asks for.
     """
 
     def __init__(self, most: int, each: int) -> None:
@@ -98,7 +98,7 @@ class Job:
     """One call in a helper thread.
 
     crew -- whose thread it takes; None: one of its own
-    whom -- the guest that it is for, which takes turns with the others of the crew
+    whom -- the guest that it is for, which takes turns with the others of the crew; None: not told
     is_done -- whether the call has ended
     result, error -- what it returned, or raised
     """
