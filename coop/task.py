@@ -1,4 +1,4 @@
-"""A task: one green thread, which is one greenlet.
+"""A task: one green thread, which is one greenlet; no other module knows greenlets.
 
 Two verbs move a task.  The hub *resumes* it; the task itself *parks*, which gives
 the thread back to the hub.  Whoever has news for a parked task *wakes* it: that
@@ -10,8 +10,6 @@ When many are woken at once, the hub would be switched to only to switch to the 
 one.  So a task that parks switches to who is next in this turn itself, and the last one
 to the hub.  A task that has not begun, or that ends, leaves that to the hub: its errors
 belong there.
-
-This is the only module that knows greenlets.
 
 1. A task is NEW, READY (on the run queue), RUNNING, PARKED or DONE.
 2. Only the hub resumes, or who parks in its place; only a RUNNING task parks, and only itself.
@@ -29,9 +27,13 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
-from greenlet import getcurrent, greenlet
+from greenlet import _greenlet, getcurrent, greenlet
 
 from coop.errors import BugError, Cancelled, WasCancelled, WrongThread
+
+# A dead thread's greenlet would be freed where the collector sees nobody who holds it.  It sees neither local
+# variables nor garbage whose finalizers run, and a second free would follow.
+_greenlet.enable_optional_cleanup(False)
 
 
 class TaskState(Enum):
@@ -375,7 +377,8 @@ def current() -> Task:
     try:
         return getcurrent().task  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        raise BugError("this call needs a task: use it in a function that runs under coop.run") from None
+        pass  # raised below: an error that led to another keeps the greenlet
+    raise BugError("this call needs a task: use it in a function that runs under coop.run")
 
 
 def current_or_none() -> Task | None:

@@ -316,8 +316,9 @@ def test_the_stack_of_a_parked_task_can_be_shown(hub: MiniHub):
 
 def test_there_is_no_current_task_outside_a_run():
     assert current_or_none() is None
-    with pytest.raises(coop.BugError, match="needs a task"):
+    with pytest.raises(coop.BugError, match="needs a task") as caught:
         coop.current()
+    assert caught.value.__context__ is None, "which refers to the greenlet"
 
 
 def test_the_hub_of_a_run_that_was_forked_away_refuses_to_be_switched_to():

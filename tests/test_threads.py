@@ -96,6 +96,44 @@ def test_a_run_of_its_own_is_fine_on_the_helper_thread():
     assert coop.run(lambda: coop.run_in_thread(coop.run, lambda: 5)) == 5
 
 
+@pytest.mark.parametrize("holder", ["garbage whose finalizer runs", "a local variable"])
+def test_a_thread_that_ended_frees_nothing_that_the_collector_does_not_see_in_use(holder: str):
+    # Where greenlet looks for leaks, its first greenlet is freed too early, and a second time below.
+    done = in_child(
+        f"""
+import greenlet, time
+
+class Garbage:
+    def __init__(self):
+        self.me, self.hubs = self, []
+
+    def __del__(self):
+        end_a_thread(self.hubs)
+
+def end_a_thread(hubs):
+    may_end = threading.Event()
+    thread = threading.Thread(target=lambda: (hubs.append(greenlet.getcurrent()), may_end.wait()))
+    thread.start()
+    while not hubs:
+        time.sleep(0.001)
+    local = hubs.pop() if {holder == "a local variable"} else None
+    may_end.set()
+    thread.join()
+    end = time.monotonic() + 30
+    # What a thread leaves behind is put away between two steps of this one, after it has had the GIL anew.
+    while (count := sys.getrefcount(hubs[0] if hubs else local)) > 2 and time.monotonic() < end:
+        time.sleep(0.001)
+    print("references:", count)
+
+gc.collect()
+gc.disable()
+Garbage()
+gc.collect()
+"""
+    )
+    assert done.stdout == b"references: 2\n", done.stderr
+
+
 def test_two_hundred_calls_at_once_all_come_back():
     def main() -> list[int]:
         tasks = [coop.spawn(coop.run_in_thread, pow, i, 2) for i in range(200)]
