@@ -2,7 +2,8 @@
 
     configured -> started -> ended: an exit code, a trap, a limit, a cancel
 
-1. A guest belongs to the scheduler that started it, and one task at a time is in it.
+1. A guest belongs to the thread that uses it first, and then to the scheduler that started it.
+   One task at a time is in it.
 2. However it ends, all it holds is given back, once.
 """
 
@@ -94,6 +95,7 @@ class Life(Generic[InstanceT]):
         self.state = GuestState.CONFIGURED
         self._instance: InstanceT | None = None
         self._owner: Scheduler | None = None
+        self._claims: list[Scheduler | None] | None = []
         self._timer: Timer | None = None
         self._cancel: Cancelled | None = None
         self._opener: Task | None = None
@@ -132,6 +134,7 @@ class Life(Generic[InstanceT]):
         Raises: as `call`.
         """
         self._raise_if_cancelled()
+        self._belong("start")
         if self.state is not GuestState.CONFIGURED:
             raise CoopError(f"start {self.name}: it is {self.state.value}")
         self._attempt(lambda _: None)
@@ -144,6 +147,7 @@ class Life(Generic[InstanceT]):
         whatever a host function raised.
         """
         self._raise_if_cancelled()
+        self._belong("run")
         if self._opener is not None:
             raise Busy(f"run {self.name}: it is being started")
         if self.state is GuestState.ENDED or not self._is_new:
@@ -172,6 +176,7 @@ class Life(Generic[InstanceT]):
     def _call(self, name: str, act: Callable[[InstanceT], Any]) -> Any:
         """Call something of the guest, which stays alive between calls."""
         self._raise_if_cancelled()
+        self._belong("call")
         if self.state is GuestState.ENDED:
             raise CoopError(f"call {name}: guest {self.name} has ended")
         self._is_new = False
@@ -195,8 +200,7 @@ class Life(Generic[InstanceT]):
 
         Raises: what it ended with; WasCancelled if it was cancelled; WrongThread from another thread.
         """
-        if self._owner is not None:
-            self._owner.check_owner(f"wait for guest {self.name}")
+        self._belong("wait for")
         while self.state is not GuestState.ENDED:
             task = current()
             self._waiters = self._waiters or []
@@ -221,10 +225,10 @@ class Life(Generic[InstanceT]):
     def cancel(self) -> None:
         """End the guest, in whatever state it is: computing, waiting, or not started.
 
-        Callable from any thread once the guest has started; from another one it takes
-        effect when the guest's own thread comes to it, within a slice.
+        Callable from any thread; once another one uses the guest, it takes effect when that
+        comes to it, within a slice.
         """
-        owner = self._owner
+        owner = self._claimed_by(None)
         if owner is not None and not owner.is_here():
             owner.post(self.cancel)
             return
@@ -239,8 +243,9 @@ class Life(Generic[InstanceT]):
 
     def close(self) -> None:
         """End the guest if it has not ended, and give back all it holds; for guests that are called."""
-        if self._owner is not None:
-            self._owner.check_owner(f"close guest {self.name}")
+        owner = self._claimed_by(None)
+        if owner is not None:
+            owner.check_owner(f"close guest {self.name}")
         if self._is_busy:
             raise BugError(f"close guest {self.name}: it is in a call; cancel it")
         if self.state is not GuestState.ENDED:
@@ -265,6 +270,27 @@ class Life(Generic[InstanceT]):
 
     # -- inside
 
+    def _belong(self, doing: str) -> None:
+        """Make the guest this thread's if it is nobody's yet.
+
+        Raises: WrongThread if it is another one's; BugError outside a run.
+        """
+        if self._claims is not None:
+            self._claimed_by(scheduler())
+        if self._owner is not None:
+            self._owner.check_owner(f"{doing} guest {self.name}")
+
+    def _claimed_by(self, claimant: Scheduler | None) -> Scheduler | None:
+        """Return whose guest it is; nobody's yet, it is now `claimant`'s, and None's if it is to end unused.
+
+        Several threads may ask at once: the first in the list has it.
+        """
+        claims = self._claims
+        if claims is not None:
+            claims.append(claimant)
+            self._owner, self._claims = claims[0], None
+        return self._owner
+
     def _used(self) -> tuple[float, float, int, int]:
         instance, owner = self._instance, self._owner
         if instance is None or owner is None:
@@ -281,14 +307,14 @@ class Life(Generic[InstanceT]):
 
     def _enter(self) -> InstanceT:
         """Mark the guest as busy and return its instance, started; the caller resets the mark."""
-        if self._owner is not None:
-            self._owner.check_owner(f"use guest {self.name}")
         if self._is_busy:
             raise Busy(f"guest {self.name} is in a call already")
         self._is_busy = True
         try:
             if self._cancel is not None:
                 raise self._cancel
+            if self._owner is None:
+                raise CoopError(f"guest {self.name} has ended")  # by another thread, just now
             if self._instance is None:
                 self._start(scheduler())
         except BaseException:

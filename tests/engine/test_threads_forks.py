@@ -71,6 +71,45 @@ def test_a_guest_used_from_another_thread_is_refused_by_name():
     assert all("guest mine" in str(error) for error in errors)
 
 
+def test_of_threads_that_use_a_new_guest_at_once_one_has_it_and_the_others_are_told():
+    done = in_child(
+        """
+m = module('(module (func (export "go") (result i32) (i32.const 7)) (func (export "_start")))')
+sys.setswitchinterval(1e-6)
+
+def call(guest):
+    return guest.call("go")
+
+USES = [
+    *(lambda guest, act=act: coop.run(act, guest) for act in (call, coop.Guest.run, coop.Guest.start)),
+    coop.Guest.close, coop.Guest.cancel, call,
+]
+
+def use(guest, how, gate):
+    gate.wait()
+    try:
+        how(guest)
+        used.append(how)
+    except (coop.CoopError, coop.BugError):
+        used.append(None)
+
+for n in range(600):
+    guest, gate, used = coop.Guest(m), threading.Barrier(3), []
+    hows = [USES[n % 6], *random.choices(USES, k=2)]
+    threads = [threading.Thread(target=use, args=(guest, how, gate)) for how in hows]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(used) == 3, "a thread got an error that nobody meant"
+    assert sum(how in USES[:3] for how in used) <= 1, used
+    assert call not in used, "outside any run"
+print("told")
+"""
+    )
+    assert done.stdout == b"told\n", done.stderr
+
+
 def test_a_module_is_shared_by_threads():
     m = module('(module (func (export "go") (result i32) (i32.const 6)))')
     seen: list[int] = []
