@@ -43,7 +43,7 @@ class World:
     tls            -- whom it trusts when it speaks HTTPS; None: whom the system trusts
     requests       -- how many it has under way by HTTP; written by the sender of them
     fields         -- how much memory its headers and trailers take
-    backlog        -- how much its streams have taken and not written yet
+    backlog        -- how much its streams and bodies have taken and not passed on yet
     """
 
     def __init__(

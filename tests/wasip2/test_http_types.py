@@ -3,6 +3,7 @@
 import pytest
 
 from coop.errors import GuestTrap
+from coop.wasip2.http import pipe
 from tests.wasip2.web import PRELUDE
 
 
@@ -274,6 +275,33 @@ s.write(bytes(536))
 result += [s.check_write(), s.subscribe().ready()]
 """)
     assert found == [65536, 536, True, 0, False]
+
+
+FILLED = """
+def filled():
+    m = http.OutgoingRequest(http.Fields())
+    b = m.body()
+    s = b.write()
+    s.write(b"x" * s.check_write())
+    return m, b, s
+"""
+
+
+def test_all_bodies_of_a_guest_together_have_a_bound(web, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pipe, "_ALL", 1 << 20)
+    with pytest.raises(GuestTrap, match="bodies of more than 1048576 bytes that nobody has read"):
+        web(FILLED + "kept = []\nwhile True: kept.append(filled())")
+
+
+def test_bodies_that_are_given_back_count_no_more(web, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pipe, "_ALL", 1 << 20)
+    code = """
+for _ in range(100):
+    m, b, s = filled()
+    drop(s); drop(b); drop(m)
+result = "fine"
+"""
+    assert web(FILLED + code) == "fine"
 
 
 def test_nobody_writes_a_body_of_a_message_that_is_dropped(web):

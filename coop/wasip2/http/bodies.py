@@ -182,7 +182,7 @@ class OutgoingBody(Resource):
         super().__init__()
         self.kind = kind
         self.world = world
-        self.pipe = Pipe("an outgoing body")
+        self.pipe = Pipe("an outgoing body", world.backlog)
         self.trailers = Outcome("the end of an outgoing body")
         self._length = length
         self._written = 0

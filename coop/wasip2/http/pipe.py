@@ -14,7 +14,7 @@ from coop.scheduler import Scheduler
 from coop.wasip2.failure import failed
 from coop.wasip2.pollables import Pollable
 from coop.wasip2.reading import InputStream
-from coop.wasip2.world import World
+from coop.wasip2.world import Account, World, trap
 from coop.wasip2.writing import OutputStream
 from coop.wit import Resource
 
@@ -23,16 +23,21 @@ __all__ = ["Pipe", "PipeInput", "PipeOutput"]
 ROOM = 64 << 10
 """Bytes it holds at most, but for one write that was permitted while it was not full."""
 
+_ALL = 256 << 20
+"""Bytes that a guest may have in all its bodies, sent or not; beyond that it ends."""
+
 
 class Pipe:
     """A bounded queue of bytes within the process.
 
     desc       -- its two levels: something to take or the end, room to put or nobody to take
+    account    -- of the guest whose bytes are in it; None: they came in
     error      -- what it ended with, if not well
     on_abandon -- called once when nothing more is taken out of it
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, account: Account | None = None) -> None:
+        self.account = account
         self.desc = PollDesc(-1, what)
         self.desc.ready = WRITE
         self.error: OSError | None = None
@@ -40,6 +45,15 @@ class Pipe:
         self._bytes = bytearray()  # one buffer, or a peer that sends byte by byte would fill a list
         self._is_ended = False
         self._is_abandoned = False
+
+    def __del__(self) -> None:
+        """Give the memory back to the account, as it is to the system."""
+        self._forget(len(self._bytes))
+
+    def _forget(self, count: int) -> None:
+        del self._bytes[:count]
+        if self.account is not None:
+            self.account.used -= count
 
     @property
     def room(self) -> int:
@@ -64,6 +78,8 @@ class Pipe:
             self.desc.block(WRITE)
             return BLOCKED
         self._bytes += data[:count]
+        if self.account is not None:
+            self.account.used += count
         if len(self._bytes) >= ROOM:
             self.desc.block(WRITE)
         self.desc.notify(READ)
@@ -91,7 +107,7 @@ class Pipe:
                 raise self.error
             return b""
         found = bytes(self._bytes[:length])
-        del self._bytes[:length]
+        self._forget(len(found))
         if not self._bytes and not self._is_ended:
             self.desc.block(READ)
         if len(self._bytes) < ROOM:
@@ -114,7 +130,7 @@ class Pipe:
         """Say that nothing more is taken out."""
         if not self._is_abandoned:
             self._is_abandoned = True
-            self._bytes.clear()
+            self._forget(len(self._bytes))
             self.desc.notify(READ | WRITE)
             if self.on_abandon is not None:
                 self.on_abandon()
@@ -171,7 +187,9 @@ class PipeOutput(OutputStream):
         self.pipe = pipe
 
     def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
-        """Put into the pipe."""
+        """Put into the pipe.  Raises: GuestTrap if the guest has too much in all of them."""
+        if self.world.backlog.used > _ALL:
+            raise trap(f"bodies of more than {_ALL} bytes that nobody has read")
         return self.pipe.put(data, whole=whole)
 
     def check_write(self) -> int:
