@@ -64,7 +64,7 @@ class Connection:
         self._stint = Stint(scheduler())  # of the reader, whom a piece of very many chunks keeps busy
         self._reader: Task | None = None
         self._exchange: Exchange | None = None
-        self._is_delimited = True
+        self._is_delimited, self._is_cut = True, False
         self._sent = self._status = 0
 
     @property
@@ -168,6 +168,7 @@ class Connection:
         exchange = self._exchange = Exchange(
             self._server.instances, head, self._tell_to_go_on if waits else None
         )
+        self._is_cut = False
         exchange.begin()
         self._reader = scheduler().spawn(lambda: self._read(exchange), name="a request's body")
         try:
@@ -207,6 +208,7 @@ class Connection:
                 self._read_unwanted()
             self._watch(exchange)
         except (DeadlineExceeded, h11.ProtocolError, HttpFailure) as error:
+            self._is_cut = True
             exchange.trailers.fail(_failure(error))
             exchange.body.end(as_os_error(_failure(error)))
             self._expect_little(exchange)
@@ -266,6 +268,7 @@ class Connection:
             return
         if (
             http.their_state is not h11.SEND_BODY
+            or self._is_cut
             or http.they_are_waiting_for_100_continue
             or self._server.is_ending
         ):
@@ -287,7 +290,7 @@ class Connection:
         if not response.fields.has("date"):
             headers.append((b"date", formatdate(usegmt=True).encode()))
         waits = self._http.they_are_waiting_for_100_continue
-        if self._server.is_ending or waits or self._wire.is_pipelined:
+        if self._server.is_ending or waits or self._wire.is_pipelined or self._is_cut:
             headers.append((b"connection", b"close"))
         has_length = response.fields.has("content-length")
         if response.sent is None and not has_length and has_body(head.method, response.status):

@@ -221,6 +221,15 @@ def test_a_body_that_is_announced_too_long_is_a_413(serve):
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_body_in_chunks_that_is_too_long_ends_its_connection_at_once(serve):
+    data = get("/echo", "Transfer-Encoding: chunked", method="POST") + b"1000\r\n" + bytes(4096) + b"\r\n"
+    began = time.monotonic()
+    answer = serve(lambda address: exchange(address, data + b"2000\r\n" + bytes(8192)), body_bytes=10_000)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert time.monotonic() - began < 10, "the client is not waited for"
+
+
 def test_a_body_of_single_bytes_costs_no_more_than_its_length(serve):
     data = get("/echo", "Transfer-Encoding: chunked", "Connection: close", method="POST")
     data += b"1\r\nx\r\n" * 60_000 + b"0\r\n\r\n"
