@@ -10,18 +10,18 @@
 
 Everything public is here.  Below it lie layers, of which each imports only lower ones, low to high:
 
-    errors, clock, logs, text, sources, forks       what needs nothing else of coop
-    system, wit                                     whether it can run here; the types of components
-    task, timers                                    a green thread; a heap of moments
-    netpoll                                         descriptors, who waits for them, three pollers
-    runq, report, scheduler                         the loop that decides who runs
-    group, stint, threads, trace, signals, run      what a run has besides
-    net                                             sockets in sync style
-    engine, fs                                      wasmtime; files
-    given, ends, guest, load                        what any guest has: streams, sockets, a life
-    wasip1, wasip2                                  the two kinds of guests and what they import
-    serve                                           HTTP
-    cli                                             the command
+    errors, clock, logs, text, sources, slips, forks  what needs nothing else of coop
+    system, wit                                       whether it can run here; the types of components
+    task, timers                                      a green thread; a heap of moments
+    netpoll                                           descriptors, who waits for them, three pollers
+    runq, report, scheduler                           the loop that decides who runs
+    group, stint, threads, trace, signals, run        what a run has besides
+    net                                               sockets in sync style
+    engine, fs                                        wasmtime; files
+    given, ends, guest, load                          what any guest has: streams, sockets, a life
+    wasip1, wasip2                                    the two kinds of guests and what they import
+    serve                                             HTTP
+    cli                                               the command
 
 To read it as a book, begin with `scheduler` and `task`; then `netpoll.polldesc` and
 `netpoll.hostpoll` tell how a task waits, `engine.drive` how a guest gives up the thread,

@@ -14,7 +14,7 @@ from tests.children import ROOT
 
 #: The rooms, low to high.  A room may import itself and every room of a lower line, none of its own line.
 LAYERS = (
-    ("errors", "clock", "logs", "text", "sources", "forks"),
+    ("errors", "clock", "logs", "text", "sources", "slips", "forks"),
     ("system", "wit"),
     ("task",),
     ("timers",),

@@ -27,6 +27,7 @@ from coop.guest import Life
 from coop.net import Conn, Listener
 from coop.net.address import Address
 from coop.scheduler import Scheduler
+from coop.slips import check_entries, check_kind, check_lists
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.task import current
 from coop.wasip1.errno import WasiError
@@ -47,33 +48,6 @@ _LIMITS, _RANDOM = Limits(), SystemRandom()
 def _tables(module: Module) -> tuple[ImportTable, ...]:
     """Return what a module is offered: each table costs the start of its shim, and few want the older."""
     return _BOTH_TABLES if SNAPSHOT0.module in module.wanted_of else _TABLES
-
-
-_INSTEAD = {
-    "str": ": coop.Module.from_file loads one",
-    "PosixPath": ": coop.Module.from_file loads one",
-    "bytes": ": coop.Module.from_bytes makes one",
-    "Component": ", whose guest is a coop.ComponentGuest",
-}
-"""What to do with what is no module."""
-
-
-def _check_kinds(module: object, args: object, dirs: object, imports: Sequence[object]) -> None:
-    """Refuse what is likely a slip, before it fails far from here.  Raises: TypeError that names it."""
-    if not isinstance(module, Module):
-        kind = type(module).__name__
-        raise TypeError(f"module: a coop.Module wanted, not {kind}{_INSTEAD.get(kind, '')}")
-    for option, given in (("args", args), ("dirs", dirs), ("imports", imports)):
-        # Nearly always one of these, and whether something is a sequence is asked of Python code.
-        is_list = given.__class__ in (tuple, list) or isinstance(given, Sequence)
-        if not is_list or isinstance(given, (str, bytes)):
-            raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
-    for place, function in enumerate(imports):
-        if not isinstance(function, HostFunction):
-            raise TypeError(
-                f"imports[{place}]: a function marked by coop.host_function wanted,"
-                f" not {type(function).__name__}"
-            )
 
 
 class Guest(Life[Instance]):
@@ -116,7 +90,9 @@ class Guest(Life[Instance]):
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
-        _check_kinds(module, args, dirs, imports)
+        check_kind("module", module, Module)
+        check_lists(args=args, dirs=dirs, imports=imports)
+        check_entries("imports", imports, HostFunction, "a function marked by coop.host_function")
         limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or module.program, limits, weight, (stdin, stdout, stderr))
         self.module = module

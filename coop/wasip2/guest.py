@@ -18,6 +18,7 @@ from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
+from coop.slips import check_entries, check_kind, check_lists
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
@@ -68,6 +69,11 @@ class Guest(Life[ComponentInstance]):
         clocks: Clocks | None = None,
         random: RandomSource | None = None,
     ) -> None:
+        check_kind("component", component, Component)
+        check_lists(args=args, dirs=dirs, imports=imports)
+        check_entries("imports", imports, Interface, "an object of a coop.wit.Interface")
+        if network is not None:
+            check_kind("network", network, Network)
         stdio = (stdin, stdout, stderr)
         may_listen = network is not None and bool(network.listen)
         limits = limits or (Limits.for_server() if may_listen else Limits())

@@ -569,3 +569,32 @@ def test_an_error_of_a_result_is_raised_and_the_guest_lives_on():
             assert guest.call("", "go", 0) == 9
 
     coop.run(main)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"args": "5"}, "args: a list wanted, not str"),
+        ({"dirs": "/tmp"}, "dirs: a list wanted, not str"),
+        ({"imports": print}, "imports: a list wanted, not builtin_function_or_method"),
+        ({"imports": [Interface]}, "imports[0]: an object of a coop.wit.Interface wanted, not type"),
+        ({"network": "*"}, "network: a coop.Network wanted, not str"),
+        (
+            {"component": "x"},
+            "component: a coop.Component wanted, not str: coop.Component.from_file loads one",
+        ),
+        (
+            {"component": b""},
+            "component: a coop.Component wanted, not bytes: coop.Component.from_bytes makes one",
+        ),
+    ],
+)
+def test_a_slip_is_a_type_error_that_names_it(given, says):
+    with pytest.raises(TypeError) as caught:
+        coop.ComponentGuest(**{"component": coop.Component.from_bytes("(component)"), **given})
+    assert str(caught.value) == says
+
+
+def test_a_module_is_no_component():
+    with pytest.raises(TypeError, match=r"not Module, whose guest is a coop\.Guest$"):
+        coop.ComponentGuest(coop.Module.from_bytes("(module)"))

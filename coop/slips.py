@@ -1,0 +1,37 @@
+"""What a guest is made of, looked at before a slip fails far from where it was made."""
+
+import os
+from collections.abc import Sequence
+
+_GUESTS = {"Module": "Guest", "Component": "ComponentGuest"}
+
+
+def check_kind(option: str, given: object, kind: type) -> None:
+    """Refuse what is of another kind, one of coop's public names.  Raises: TypeError that names it."""
+    if isinstance(given, kind):
+        return
+    wanted, found, instead = f"coop.{kind.__name__}", type(given).__name__, ""
+    if kind.__name__ in _GUESTS:
+        if isinstance(given, (str, os.PathLike)):
+            instead = f": {wanted}.from_file loads one"
+        elif isinstance(given, (bytes, bytearray)):
+            instead = f": {wanted}.from_bytes makes one"
+        elif found in _GUESTS:
+            instead = f", whose guest is a coop.{_GUESTS[found]}"
+    raise TypeError(f"{option}: a {wanted} wanted, not {found}{instead}")
+
+
+def check_lists(**options: object) -> None:
+    """Refuse options that are no lists, a string among them.  Raises: TypeError that names the option."""
+    for option, given in options.items():
+        # Nearly always one of these, and whether something is a sequence is asked of Python code.
+        is_list = given.__class__ in (tuple, list) or isinstance(given, Sequence)
+        if not is_list or isinstance(given, (str, bytes)):
+            raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
+
+
+def check_entries(option: str, given: Sequence[object], kind: type, what: str) -> None:
+    """Refuse a list with something in it that is of another kind.  Raises: TypeError that names the place."""
+    for place, entry in enumerate(given):
+        if not isinstance(entry, kind):
+            raise TypeError(f"{option}[{place}]: {what} wanted, not {type(entry).__name__}")
