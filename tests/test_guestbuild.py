@@ -46,7 +46,7 @@ COMPILER = """
 import json, os, sys
 with open("runs", "a") as runs: runs.write("run\\n")
 out, source = sys.argv[sys.argv.index("-o") + 1:]
-text = open(source).read()
+with open(source) as given: text = given.read()
 with open(out, "w") as made: json.dump({"text": text, "env": dict(os.environ)}, made)
 if "broken" in text: sys.exit("line 1: broken")
 """

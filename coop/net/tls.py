@@ -53,12 +53,15 @@ class TlsConn:
     def recv(self, size: int = _PIECE) -> bytes:
         """Return up to `size` bytes; b"" is the end.  Raises: ssl.SSLError; OSError."""
         try:
-            return self._do(lambda: self._tls.read(size))
+            data = self._do(lambda: self._tls.read(size))
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLEOFError:
+            data = b""
+        if not data and self._incoming.eof:
+            # Some versions of `ssl` raise nothing here; but TLS that has read a goodbye wants no more.
             self.was_cut = True
-            return b""
+        return data
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`.  Raises: ssl.SSLError; OSError."""
