@@ -34,7 +34,10 @@ from coop.netpoll.kernelfiles import SocketFile
 from coop.scheduler import Scheduler
 from coop.task import Task, current, current_or_none
 
-_ALL = tuple(map(int, sorted(signal.valid_signals())))
+_FAULTS = {signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS}
+"""What an instruction raises: Python's handlers are of no use for it, and wasmtime's are needed."""
+
+_ALL = tuple(map(int, sorted(signal.valid_signals() - _FAULTS)))
 
 _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""

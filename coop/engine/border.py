@@ -27,6 +27,7 @@ import wasmtime
 
 from coop.engine.capi import AsyncCallback, Continuation, UncheckedCallback, address, held
 from coop.engine.config import Engine
+from coop.engine.faults import restore_handlers
 from coop.engine.hostfunc import HostFunction, ImportTable, RawImport
 from coop.engine.marshal import (
     WASM_TYPE,
@@ -83,6 +84,7 @@ class Border:
         self._watcher: Watcher | None = None
         self._linkages: dict[object, Any] = {}
         self._sweep_at = _LINKAGES_KEPT
+        restore_handlers()
 
     def slices(self, engine: Engine) -> Slices:
         """Return what ends slices on `engine`."""

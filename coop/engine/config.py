@@ -40,6 +40,7 @@ from wasmtime import _bindings
 from coop.engine.arena import Arena
 from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
 from coop.engine.dense import DENSE_MEMORY, memory_creator
+from coop.engine.faults import remember_handlers
 from coop.engine.stacks import Creator, stack_creator
 
 DEFAULT_WASM_STACK = 512 << 10
@@ -144,6 +145,7 @@ def _make(wasm_stack: int, dense: bool) -> Engine:
     stacks = _set_stacks(pointer, wasm_stack)
     memories = _set_memories(pointer) if dense else None
     handle = wasmtime.Engine(config)
+    remember_handlers()
     # Never freed: a timer that ends slices may still hold its address when the interpreter goes down.
     C.pythonapi.Py_IncRef(C.py_object(handle))
     kind = " dense" if dense else ""

@@ -13,6 +13,7 @@ from coop.engine.capi import held
 from coop.engine.cells import ERROR, Cells
 from coop.engine.code import Code
 from coop.engine.drive import Driven
+from coop.engine.faults import restore_first_handler
 from coop.engine.hostfunc import Caller
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory, delete_store
@@ -55,6 +56,7 @@ class Store(Driven):
         self.linkage = linkage
         self._cells = Cells()
         self.sizes = Sizes(limits, self.memory)
+        restore_first_handler()
         admit(border, code.engine, most[2])
         self._store: int = held.wasmtime_store_new(code.engine.address, None, None)
         self.context: int = held.wasmtime_store_context(self._store)

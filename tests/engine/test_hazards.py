@@ -470,6 +470,45 @@ coop.run(main)
     )
 
 
+HANDLERS = {
+    "faulthandler enabled": "faulthandler.disable(), faulthandler.enable(devnull)",
+    "faulthandler disabled": "faulthandler.disable()",
+    "a handler in Python": "[signal.signal(number, print) for number in (4, 7, 8, 11)]",
+}
+
+
+@pytest.mark.parametrize("when", ["before the first engine", "before the run", "before the guest"])
+@pytest.mark.parametrize("what", HANDLERS)
+def test_a_trap_is_a_trap_whoever_took_the_signals_meanwhile(when: str, what: str):
+    def taken(at: str) -> str:
+        return HANDLERS[what] if when == at else "pass"
+
+    in_child(
+        f"""
+import faulthandler
+devnull = open("/dev/null", "w")
+faulthandler.enable(devnull)
+{taken("before the first engine")}
+m = module('(module (memory 1) (func (export "u") unreachable)'
+  ' (func (export "o") (drop (i32.load (i32.const 0x7fffffff))))'
+  ' (func (export "d") (drop (i32.div_u (i32.const 1) (i32.const 0)))))')
+{taken("before the run")}
+
+def main():
+    coop.Guest(m).start()
+    {taken("before the guest")}
+    for name in "uod":
+        try:
+            coop.Guest(m).call(name)
+        except coop.GuestTrap:
+            continue
+        sys.exit("no trap")
+
+coop.run(main)
+"""
+    )
+
+
 def test_a_scheduler_that_still_runs_in_a_daemon_thread_at_exit_does_no_harm():
     in_child(
         """
