@@ -1,6 +1,15 @@
-"""`coop.run`: one scheduler from beginning to end, with its poller and its signals."""
+"""`coop.run`: one scheduler from beginning to end, with its poller and its signals.
 
+The interpreter, when it ends, kills daemon threads wherever they stand, and neither greenlets nor guests
+survive that.  So runs that still last in such threads are ended before.
+"""
+
+import atexit
+import os
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from coop.clock import to_ns
@@ -12,6 +21,12 @@ from coop.task import Task, current
 from coop.trace import Tracing
 
 log = Log("coop")
+
+_lasting: dict[Scheduler, threading.Thread] = {}
+os.register_at_fork(after_in_child=_lasting.clear)
+
+_PATIENCE_S = 1.0
+"""How long the interpreter's end waits for runs to end."""
 
 
 def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: bool = False) -> Any:
@@ -31,10 +46,32 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
     try:
         owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)
         owner.on_error = _report
-        with Signals(owner):
-            return owner.run(main, *args)
+        _lasting[owner] = threading.current_thread()
+        try:
+            with Signals(owner):
+                return owner.run(main, *args)
+        finally:
+            del _lasting[owner]
     finally:
         netpoller.shutdown()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what still runs in other threads, by an exception that nobody reports."""
+    lasting = list(_lasting.items())
+    for owner, _ in lasting:
+        owner.post(partial(_end, owner))
+    until = time.monotonic() + _PATIENCE_S
+    for owner, thread in lasting:
+        if not owner.is_here():
+            thread.join(max(until - time.monotonic(), 0))
+
+
+def _end(owner: Scheduler) -> None:
+    main: Task | None = owner.main
+    if main is not None and not main.is_done:
+        main.interrupt(SystemExit())
 
 
 def _report(task: Task, error: BaseException) -> None:
