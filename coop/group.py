@@ -17,10 +17,11 @@ from typing import Any
 
 from coop.errors import BugError, Cancelled
 from coop.scheduler import Scheduler, scheduler
+from coop.slips import Unique
 from coop.task import Task, current
 
 
-class TaskGroup:
+class TaskGroup(Unique):
     """Tasks that are waited for together; a context manager."""
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from coop.engine import Limits, Sizes
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.logs import Log
 from coop.scheduler import Scheduler, scheduler
+from coop.slips import Unique
 from coop.task import Task, current
 from coop.text import text as text_stream
 from coop.timers import Timer
@@ -75,7 +76,7 @@ class Lives(Protocol):
 InstanceT = TypeVar("InstanceT", bound=Lives)
 
 
-class Life(Generic[InstanceT]):
+class Life(Unique, Generic[InstanceT]):
     """What guests of every kind have in common; each kind says how it is made and what it runs.
 
     name  -- its name in messages

@@ -35,6 +35,7 @@ from coop.forks import abandon_in_children
 from coop.netpoll.contract import Poller, Watchable
 from coop.report import report
 from coop.runq import RunQueue
+from coop.slips import Unique
 from coop.task import LostHub, Task, current, current_or_none, this_greenlet
 from coop.timers import Sleep, Timers
 
@@ -59,7 +60,7 @@ _FRESH_NS = 100_000
 """How old the poller's last answer may be for a task that looks again and again."""
 
 
-class Scheduler:
+class Scheduler(Unique):
     """Runs tasks on the thread that calls `run`.
 
     poller     -- who waits for descriptors; whoever made it shuts it down

@@ -1,7 +1,19 @@
-"""What a guest is made of, looked at before a slip fails far from where it was made."""
+"""Slips of whoever uses coop, told before they fail far from where they were made."""
 
 import os
 from collections.abc import Sequence
+from typing import NoReturn
+
+
+class Unique:
+    """Base of what stands for something outside of Python, which a copy would give back a second time."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied and to be pickled."""
+        raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled")
+
 
 _GUESTS = {"Module": "Guest", "Component": "ComponentGuest"}
 

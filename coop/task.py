@@ -30,6 +30,7 @@ from typing import Any, Protocol
 from greenlet import _greenlet, getcurrent, greenlet
 
 from coop.errors import BugError, Cancelled, WasCancelled, WrongThread
+from coop.slips import Unique
 
 # A dead thread's greenlet would be freed where the collector sees nobody who holds it.  It sees neither local
 # variables nor garbage whose finalizers run, and a second free would follow.
@@ -107,7 +108,7 @@ class _Stack(greenlet):
     run = staticmethod(_run_own_task)  # one for all: a bound method of each task would live as long
 
 
-class Task:
+class Task(Unique):
     """One green thread.
 
     name   -- for reports; need not be unique

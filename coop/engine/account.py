@@ -11,12 +11,13 @@ from coop.clock import NEVER_NS, to_ns
 from coop.engine.border import Border
 from coop.engine.limits import Limits
 from coop.engine.preempt import now_ns
+from coop.slips import Unique
 from coop.task import Task
 
 thread_ns = time.thread_time_ns
 
 
-class Account:
+class Account(Unique):
     """One guest's account.
 
     cpu_ns  -- how long it has computed

@@ -16,6 +16,7 @@ from coop.engine.mangled import defused
 from coop.engine.traps import take_error
 from coop.errors import BadModule, WrongThread
 from coop.forks import abandon_in_children
+from coop.slips import Unique
 
 MAGIC = b"\0asm"
 MODULE_VERSION, COMPONENT_VERSION = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
@@ -24,7 +25,7 @@ _OF_VERSION = {MODULE_VERSION: "core module", COMPONENT_VERSION: "component"}
 _TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b", re.DOTALL)
 
 
-class Code:
+class Code(Unique):
     """A compiled module or component.  Immutable; `from_file` and `from_bytes` make one.
 
     name    -- for messages: its path, or what the caller gave

@@ -42,6 +42,7 @@ from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
 from coop.engine.dense import DENSE_MEMORY, memory_creator
 from coop.engine.faults import remember_handlers
 from coop.engine.stacks import Creator, stack_creator
+from coop.slips import Unique
 
 DEFAULT_WASM_STACK = 512 << 10
 """wasmtime's own default, in bytes."""
@@ -55,7 +56,7 @@ and becomes memory only where it is used."""
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(Unique):
     """A wasmtime engine and what it was made with.
 
     handle     -- wasmtime-py's wrapper

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coop.engine.marshal import WASM_TYPE, check_value
+from coop.slips import Unique
 from coop.task import Task
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ImportTable:
     errno_of: Callable[[Any, BaseException], int | None]
 
 
-class Caller:
+class Caller(Unique):
     """What a host function knows of the guest that calls it.
 
     memory -- the guest's memory, checked

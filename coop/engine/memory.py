@@ -22,6 +22,7 @@ from typing import Any
 
 from coop.engine.capi import held
 from coop.engine.cells import MEMORY, Cells
+from coop.slips import Unique
 
 _from_memory = C.pythonapi.PyMemoryView_FromMemory
 _from_memory.restype = C.py_object
@@ -37,7 +38,7 @@ class OutOfBounds(Exception):
     """An address range that does not lie in the guest's memory: EFAULT, or a trap."""
 
 
-class Memory:
+class Memory(Unique):
     """Checked access to one guest's memory.  Offsets and lengths are in bytes, little-endian as in wasm.
 
     view -- the bytes as last looked at; for code that checks `offset + length <= size` itself

@@ -25,12 +25,13 @@ from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import Scheduler
+from coop.slips import Unique
 from coop.stint import Stint
 
 _S = TypeVar("_S", bound="_Socket")
 
 
-class _Socket:
+class _Socket(Unique):
     """What connections and listeners share: a name for an open file, a deadline, an end."""
 
     def __init__(self, owner: Scheduler, file: SocketFile | ListenerFile) -> None:

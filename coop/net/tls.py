@@ -15,6 +15,7 @@ from typing import TypeVar
 from coop.net.conn import Conn
 from coop.netpoll.contract import WRITE
 from coop.netpoll.polldesc import PollDesc
+from coop.slips import Unique
 
 __all__ = ["TlsConn"]
 
@@ -23,7 +24,7 @@ _T = TypeVar("_T")
 _PIECE = 64 << 10
 
 
-class TlsConn:
+class TlsConn(Unique):
     """A connection that carries TLS; `handshake` comes first.
 
     conn     -- the connection below, which this one closes

@@ -15,6 +15,7 @@ from coop.net.tls import TlsConn
 from coop.scheduler import scheduler
 from coop.serve.connection import Connection
 from coop.serve.instances import Instances
+from coop.slips import Unique
 from coop.task import Task, current
 
 __all__ = ["ServeLimits", "Server"]
@@ -45,7 +46,7 @@ class ServeLimits:
     pause_seconds: float = 30.0
 
 
-class Server:
+class Server(Unique):
     """An HTTP server whose requests are answered by guests.
 
     instances -- the guests

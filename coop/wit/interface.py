@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 from coop.errors import GuestTrap
+from coop.slips import Unique
 from coop.wit.parse import parse_func, parse_type
 from coop.wit.types import Func, Own, Type
 
@@ -111,7 +112,7 @@ class Hold:
             parent.children -= 1
 
 
-class Resource:
+class Resource(Unique):
     """Something a guest has a handle of.
 
     Whoever makes a class of it may call its methods what he likes; `drop` alone is taken.

@@ -22,6 +22,7 @@ from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LimitExceeded
 from coop.logs import Log
+from coop.slips import Unique
 from coop.wit.interface import Resource, hold_of
 from coop.wit.types import Own, Type, parts
 
@@ -165,7 +166,7 @@ def drop_all(things: Iterable[Resource]) -> None:
         raise last
 
 
-class GuestResource:
+class GuestResource(Unique):
     """A handle of something that lives in a guest; it can be given back to that guest only.
 
     Dropping it tells the guest nothing; the guest's end ends it.

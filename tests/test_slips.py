@@ -1,0 +1,52 @@
+"""Slips of whoever uses coop: what is told, and where."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import coop
+from coop.engine.component.handles import GuestResource
+
+ASKS = """(module (import "h" "ask" (func (param i32))) (memory (export "memory") 1)
+  (func (export "go") (call 0 (i32.const 0))))"""
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_stands_for_something_outside_is_neither_copied_nor_pickled(again: Callable[[object], object]):
+    told: list[str] = []
+    no_instance: Any = None
+
+    def refuse(thing: object) -> None:
+        with pytest.raises(TypeError, match="can be neither copied nor pickled") as caught:
+            again(thing)
+        told.append(str(caught.value))
+
+    @coop.host_function("h", "ask", params=["i32"], results=[])
+    def ask(caller: coop.Caller, _: int) -> None:
+        refuse(caller)
+        refuse(caller.memory)
+        refuse(caller.guest)
+
+    def main() -> None:
+        module = coop.Module.from_bytes(ASKS)
+        refuse(module)
+        with coop.Guest(module, imports=[ask]) as guest:
+            guest.call("go")
+        refuse(coop.current())
+        with coop.TaskGroup() as group:
+            refuse(group)
+        with coop.listen("127.0.0.1:0") as listener:
+            refuse(listener)
+            with coop.connect(listener.address) as conn:
+                refuse(conn)
+        component = coop.Component.from_bytes("(component)")
+        refuse(component)
+        refuse(coop.ComponentGuest(component))
+        refuse(GuestResource(no_instance, "r", 0))
+
+    coop.run(main)
+    names = "Caller Memory Guest Module Task TaskGroup Listener Conn Component Guest GuestResource"
+    assert [words.split()[1] for words in told] == names.split()
