@@ -48,5 +48,5 @@ def test_what_stands_for_something_outside_is_neither_copied_nor_pickled(again: 
         refuse(GuestResource(no_instance, "r", 0))
 
     coop.run(main)
-    names = "Caller Memory Guest Module Task TaskGroup Listener Conn Component Guest GuestResource"
+    names = "Module Caller Memory Guest Task TaskGroup Listener Conn Component Guest GuestResource"
     assert [words.split()[1] for words in told] == names.split()
