@@ -358,6 +358,7 @@ class Scheduler(Unique):
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
+                task.bring_back()
             self.timers.fire_due(self.now_ns())
             self._run_ready()
             self._run_late()

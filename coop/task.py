@@ -23,13 +23,14 @@ belong there.
 """
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from greenlet import _greenlet, getcurrent, greenlet
 
 from coop.errors import BugError, Cancelled, WasCancelled, WrongThread
+from coop.owner import Owner
 from coop.slips import Unique
 
 # A dead thread's greenlet would be freed where the collector sees nobody who holds it.  It sees neither local
@@ -48,49 +49,6 @@ class TaskState(Enum):
 
 
 NEW, READY, RUNNING, PARKED, DONE = TaskState
-
-
-class Queue(Protocol):
-    """What a task needs to know of the run queue, which is `coop.runq`."""
-
-    due: int
-    pop: "Callable[[], Task]"
-
-    @property
-    def tasks(self) -> "Sequence[Task]":
-        """Who may run, in order."""
-        ...
-
-    def push(self, task: "Task") -> None:
-        """Append a task that does not run, which becomes READY."""
-        ...
-
-    def push_running(self, task: "Task", *, late: bool = False) -> None:
-        """Append the task that runs now, which becomes READY; late -- it used up its slice."""
-        ...
-
-    def hasten(self, task: "Task") -> None:
-        """Let a task go first that stands behind the others because it used up its slice."""
-        ...
-
-
-class Owner(Protocol):
-    """What a task needs to know of the scheduler that owns it."""
-
-    hub: greenlet
-
-    @property
-    def runq(self) -> Queue:
-        """Where those stand that may run."""
-        ...
-
-    def check_owner(self, doing: str) -> None:
-        """Raise WrongThread unless the caller is on the owner's thread and process."""
-        ...
-
-    def task_ended(self, task: "Task") -> None:
-        """Take notice that `task` is DONE."""
-        ...
 
 
 def _run_own_task() -> None:
@@ -167,6 +125,11 @@ class Task(Unique):
             # There was no memory for its first step.  It has ended all the same, or the run never would.
             self._end(error)
 
+    def bring_back(self) -> None:
+        """Raise BugError in a task that left by a switch of its own, and so was not parked; for the hub."""
+        if self.state is RUNNING:
+            self._stack.throw(BugError(f"{self} left by a switch that is none of coop's; use coop.pause"))
+
     # -- the task's side
 
     def park(self, reason: object) -> None:
@@ -179,10 +142,8 @@ class Task(Unique):
             raise BugError(
                 f"{self} wants to park for {reason}: a host function declared parks=False must not"
             )
-        if self.state is READY:
-            # Woken before it could park.  It stays as it is, or whoever wakes it now would queue it a second
-            # time; and whatever is to be raised waits, or the task would go on and stand in the queue.
-            self.owner.hub.switch()
+        if self.state is not RUNNING:
+            self._park_woken()
         elif not self._has_news:
             self.state = PARKED
             self.reason = reason
@@ -196,6 +157,16 @@ class Task(Unique):
             self.reason = None
         if self._has_news:
             raise self._next_news()
+
+    def _park_woken(self) -> None:
+        """Park although somebody has woken the task already.
+
+        It stays as it is, or whoever wakes it now would queue it a second time; and whatever is to be raised
+        waits, or the task would go on and stand in the queue.
+        """
+        if getcurrent() is not self._stack:
+            raise BugError(f"park {self}: another task runs; each parks itself")
+        self.owner.hub.switch()
 
     def pause(self, *, late: bool = False) -> None:
         """Yield: go to the tail of the run queue and park there, so that every ready task runs first.

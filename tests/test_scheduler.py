@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+import greenlet
 import pytest
 
 import coop
@@ -819,3 +820,31 @@ def test_pollers_and_wakeups_of_no_run_can_be_closed_unused():
         make_poller(name).shutdown()
     Wakeup().close()
     HostPoller().shutdown()
+
+
+def test_a_run_ends_though_a_task_left_it_by_a_switch_of_its_own():
+    left: list[BaseException] = []
+
+    def main() -> None:
+        try:
+            greenlet.getcurrent().parent.switch()
+        except BaseException as error:
+            left.append(error)
+            raise
+
+    with pytest.raises(coop.Deadlock, match="task main is running"):
+        coop.run(main)
+    assert "none of coop's" in str(left[0])
+
+
+def test_a_task_is_not_parked_by_another_one():
+    def main() -> None:
+        other = coop.spawn(coop.sleep, 0.001)
+        with pytest.raises(coop.BugError, match="another task runs"):
+            other.park("its neighbour's wish")
+        coop.pause()
+        with pytest.raises(coop.BugError, match="another task runs"):
+            other.park("its neighbour's wish")
+        other.wait()
+
+    coop.run(main)

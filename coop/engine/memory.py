@@ -85,7 +85,7 @@ class Memory(Unique):
         self._cells = None
         view, self.view = self.view, _EMPTY
         if view is not _EMPTY:
-            view.release()
+            _is_released(view)  # or what was made of it keeps the next from being released
         self.size = 0
         if self._inner is not None and _is_released(self._inner):
             self._inner = None
