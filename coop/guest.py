@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from coop.clock import to_ns
@@ -105,6 +106,7 @@ class Life(Unique, Generic[InstanceT]):
         self._waiters: list[Task] | tuple[()] = ()
         self._code: int | None = None
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.state.value}>"
@@ -149,7 +151,7 @@ class Life(Unique, Generic[InstanceT]):
         """
         self._raise_if_cancelled()
         self._belong("run")
-        if self._opener is not None:
+        if self._opener is not None or (self._is_busy and self._is_new):
             raise Busy(f"run {self.name}: it is being started")
         if self.state is GuestState.ENDED or not self._is_new:
             raise CoopError(f"run {self.name}: it is {self.state.value}; a guest runs once")
@@ -214,7 +216,7 @@ class Life(Unique, Generic[InstanceT]):
         if isinstance(self._error, Cancelled):
             raise WasCancelled(f"guest {self.name} was cancelled") from self._error
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._traceback)  # or that of each who waits would be kept
         return self._code or 0
 
     def _raise_if_cancelled(self) -> None:
@@ -329,13 +331,13 @@ class Life(Unique, Generic[InstanceT]):
         if owner.before_guest is not None:
             owner.before_guest()
         self._start_ns = owner.now_ns()
+        if self.limits.wall_time is not None:
+            due_ns = self._start_ns + to_ns(self.limits.wall_time)
+            self._timer = owner.timers.set(due_ns, Life._wall_time_is_over, self)
         instance = self._instance = self._make(owner)
         instance.weight = self.weight
         self.state = GuestState.STARTED
         try:
-            if self.limits.wall_time is not None:
-                due_ns = owner.now_ns() + to_ns(self.limits.wall_time)
-                self._timer = owner.timers.set(due_ns, Life._wall_time_is_over, self)
             log.info("guest started", guest=self.name)
             self._begin(instance)
         except BaseException:
@@ -345,7 +347,9 @@ class Life(Unique, Generic[InstanceT]):
 
     def _wall_time_is_over(self) -> None:
         error = LimitExceeded("wall_time", f"guest {self.name} has run for {self.limits.wall_time} s")
-        if self._instance is None or not self._instance.stop(error):
+        if self._opener is not None:
+            self._opener.interrupt(error)
+        elif self._instance is None or not self._instance.stop(error):
             self._error = error
             self._end()
 
@@ -366,6 +370,7 @@ class Life(Unique, Generic[InstanceT]):
         if self._timer is not None:
             self._timer.cancel()
         self._last_used = self._used()
+        self._traceback = None if self._error is None else self._error.__traceback__
         # Each leads back to the other; apart, they go with the guest and not with a collection.
         instance, self._instance = self._instance, None
         try:

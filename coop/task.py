@@ -25,6 +25,7 @@ belong there.
 import traceback
 from collections.abc import Callable
 from enum import Enum
+from types import TracebackType
 from typing import Any
 
 from greenlet import _greenlet, getcurrent, greenlet
@@ -78,7 +79,7 @@ class Task(Unique):
 
     __slots__ = (
         "__weakref__ _args _call _doom _has_news _interrupts _joiners _notices _observed _stack "
-        "error name owner pinned reason result state virtual_ns"
+        "_traceback error name owner pinned reason result state virtual_ns"
     ).split()
 
     def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
@@ -98,6 +99,7 @@ class Task(Unique):
         self._joiners: list[Task] | tuple[()] = ()
         self._notices: tuple[Callable[[Task], None], ...] = ()
         self._observed = False
+        self._traceback: TracebackType | None = None
         self._stack = _Stack(None, owner.hub)
         self._stack.task = self
 
@@ -228,6 +230,7 @@ class Task(Unique):
 
     def _end(self, error: BaseException | None) -> None:
         self.error = error
+        self._traceback = None if error is None else error.__traceback__
         self.state = DONE
         for joiner in self._joiners:
             joiner.wake()
@@ -333,7 +336,7 @@ class Task(Unique):
             return self.result
         if isinstance(self.error, Cancelled) and self._doom is not None:
             raise WasCancelled(f"{self} was cancelled") from self.error
-        raise self.error
+        raise self.error.with_traceback(self._traceback)  # or that of each who waits would be kept
 
     def stack_text(self) -> str:
         """Return the Python stack of a parked task as text, innermost frame last."""

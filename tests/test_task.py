@@ -1,6 +1,7 @@
 """One task: its states, how it is cancelled and interrupted, and how others learn of its end."""
 
 import contextlib
+import traceback
 from typing import Any
 
 import greenlet
@@ -392,3 +393,19 @@ def test_those_who_are_woken_together_switch_to_one_another():
             coop.current().park("the second, which does not come")
 
     assert coop.run(main)[:9] == ["hub", "a", "b", "c", "hub", "new", "hub", "main", "main"]
+
+
+def test_who_waits_for_a_task_that_failed_leaves_nothing_in_its_error():
+    def fail() -> None:
+        raise KeyError("each time")
+
+    def main() -> int:
+        task = coop.spawn(fail)
+        depths = set()
+        for _ in range(3):
+            with pytest.raises(KeyError) as caught:
+                task.wait()
+            depths.add(len(list(traceback.walk_tb(caught.value.__traceback__))))
+        return len(depths)
+
+    assert coop.run(main) == 1

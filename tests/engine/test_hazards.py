@@ -212,6 +212,32 @@ for _ in range(5):
     )
 
 
+@pytest.mark.parametrize("end", ["guest.close()", "coop.sleep(0.1)"], ids=["close", "wall time"])
+def test_an_export_of_the_whole_memory_keeps_no_guest_from_its_end(end: str):
+    done = in_child(
+        f"""
+from pickle import PickleBuffer
+kept = []
+
+@coop.host_function("h", "f", parks=False)
+def f(caller):
+    kept.append(PickleBuffer(caller.memory.view))
+
+def main():
+    m = module('(module (import "h" "f" (func $f)) (memory (export "memory") 1)'
+      '(data (i32.const 0) "still here") (func (export "go") (call $f)))')
+    guest = coop.Guest(m, imports=[f], limits=coop.Limits(wall_time=0.05))
+    guest.call("go")
+    {end}
+    assert guest.state.value == "ended"
+    print(bytes(kept[0])[:10].decode())
+
+coop.run(main)
+"""
+    )
+    assert done.stdout == b"still here\n"
+
+
 def test_a_slice_of_memory_that_somebody_keeps_outlives_its_guest():
     done = in_child(
         """

@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import traceback
 
 import pytest
 
@@ -166,3 +167,54 @@ def module_of(body: str) -> coop.Module:
           (i64.store (i32.const 24) (i64.const 3600000000000))
           {body}))"""
     )
+
+
+def test_a_guest_that_is_being_started_is_not_run():
+    @coop.host_function("h", "nap")
+    def nap(caller: coop.Caller) -> None:
+        coop.sleep(0.01)
+
+    text = """(module (import "h" "nap" (func $nap)) (memory (export "memory") 1) (start $nap)
+      (func (export "_start")))"""
+
+    def main() -> None:
+        guest = coop.Guest(coop.Module.from_bytes(text), imports=[nap])
+        starts = coop.spawn(guest.start)
+        coop.pause()
+        with pytest.raises(coop.Busy, match="it is being started"):
+            guest.run()
+        starts.wait()
+        assert guest.run() == 0
+
+    coop.run(main)
+
+
+def test_making_its_connections_counts_to_the_wall_time():
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        guest = coop.Guest(
+            coop.Module.from_bytes('(module (memory (export "memory") 1) (func (export "_start")))'),
+            connections=[full.getsockname()],
+            limits=coop.Limits(wall_time=0.1),
+        )
+        with pytest.raises(coop.LimitExceeded, match="wall_time"):
+            coop.run(guest.run)
+
+
+def test_who_waits_for_a_guest_that_failed_leaves_nothing_in_its_error():
+    def main() -> int:
+        guest = coop.Guest(coop.Module.from_bytes('(module (func (export "go") unreachable))'))
+        with pytest.raises(coop.GuestTrap):
+            guest.call("go")
+        depths = set()
+        for _ in range(3):
+            with pytest.raises(coop.GuestTrap) as caught:
+                guest.wait()
+            depths.add(len(list(traceback.walk_tb(caught.value.__traceback__))))
+        return len(depths)
+
+    assert coop.run(main) == 1
