@@ -10,6 +10,8 @@ layer makes.  Each message is lower case and says what was attempted on what.
 """
 
 import errno
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "BadModule",
@@ -36,6 +38,18 @@ __all__ = [
 
 class CoopError(Exception):
     """The root of all errors a caller of coop may want to handle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be made anew in another process, as pools of processes do, whatever `__init__` takes."""
+        return _made_anew, (type(self), self.args, vars(self))
+
+
+def _made_anew(kind: type[CoopError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> CoopError:
+    error = kind.__new__(kind)
+    base: Any = OSError if issubclass(kind, OSError) else Exception
+    base.__init__(error, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class Cancelled(BaseException):
@@ -152,3 +166,18 @@ class LimitExceeded(CoopError):
 
 class WasCancelled(CoopError):
     """The task or guest that was waited for ended because somebody cancelled it."""
+
+
+def combined(error: BaseException | None, late: Sequence[BaseException]) -> BaseException | None:
+    """Return one error for `error` and those that came too late to be raised: none may be lost.
+
+    KeyboardInterrupt and SystemExit stand before all others: whoever waits for them must find them.
+    """
+    errors = [*([] if error is None or isinstance(error, Cancelled) else [error]), *late]
+    urgent = [each for each in late if isinstance(each, (KeyboardInterrupt, SystemExit))]
+    if not late or len(errors) == 1:
+        return errors[0] if late else error
+    if urgent:
+        urgent[0].__cause__ = next(each for each in errors if each is not urgent[0])
+        return urgent[0]
+    return BaseExceptionGroup("errors that were still to be raised", errors)

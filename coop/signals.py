@@ -29,6 +29,7 @@ from importlib import import_module
 from operator import is_
 from types import FrameType, TracebackType
 
+from coop.errors import combined
 from coop.netpoll.contract import READ
 from coop.netpoll.kernelfiles import SocketFile
 from coop.scheduler import Scheduler
@@ -147,11 +148,13 @@ class Signals:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(self._was_fd, warn_on_full_buffer=False)
         self._close()
-        if self._is_pending and error is None:
-            # It came when the main task was past its last park.
-            raise KeyboardInterrupt
-        if self._late and error is None:
-            raise self._late[0]
+        if self._is_pending:
+            self._late.insert(0, KeyboardInterrupt())
+        if self._late:
+            # They came when the main task was past its last park.
+            raised = combined(error, self._late)
+            assert raised is not None
+            raise raised
 
     def _close(self) -> None:
         assert self._file is not None

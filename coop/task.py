@@ -30,7 +30,7 @@ from typing import Any
 
 from greenlet import _greenlet, getcurrent, greenlet
 
-from coop.errors import BugError, Cancelled, WasCancelled, WrongThread
+from coop.errors import BugError, Cancelled, WasCancelled, WrongThread, combined
 from coop.owner import Owner
 from coop.slips import Unique
 
@@ -215,15 +215,13 @@ class Task(Unique):
                     result = call(first, second, third)
                 case _:
                     result = call(*args)
-            if self._interrupts:
-                # Nothing that was to be raised here may be lost: the end counts as the last park.
-                raise self._next_interrupt()
             self.result = result
         except BaseException as error:
             self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         call, args = None, ()
         first = second = third = None
-        self._end(self.error)
+        # Nothing that was to be raised here may be lost: the end counts as the last park.
+        self._end(combined(self.error, self._interrupts) if self._interrupts else self.error)
         # The error's frames lead to this one, and would lead back from here: apart, task and error go with
         # the last who holds them, and not with a collection.
         del self

@@ -1,6 +1,7 @@
 """The error tree: who is whose kind, and what the messages carry."""
 
 import errno
+import pickle
 
 import pytest
 
@@ -60,3 +61,47 @@ def test_an_exit_carries_its_code():
 
 def test_a_bad_module_is_a_value_error():
     assert issubclass(coop.BadModule, ValueError)
+
+
+MADE: dict[str, tuple[object, ...]] = {
+    "GuestTrap": ("unreachable", ("inner", "outer")),
+    "GuestExit": (7,),
+    "LimitExceeded": ("memory", "64 KiB wanted"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(errors.__all__))
+def test_every_error_comes_through_a_pool_of_processes(name: str):
+    error = getattr(coop, name)(*MADE.get(name, ("what was attempted",)))
+    error.add_note("a note")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+    assert getattr(again, "errno", None) == getattr(error, "errno", None)
+
+
+KEY, VALUE, EXIT = KeyError("key"), ValueError("value"), SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("error", "late", "comes"),
+    [
+        (KEY, [], KEY),
+        (None, [], None),
+        (None, [KEY], KEY),
+        (None, [KEY, VALUE], [KEY, VALUE]),
+        (KEY, [VALUE], [KEY, VALUE]),
+        (KEY, [VALUE, EXIT], EXIT),
+        (coop.Cancelled(), [KEY], KEY),
+    ],
+)
+def test_no_error_is_lost_that_comes_too_late_to_be_raised(error, late, comes):
+    found = errors.combined(error, late)
+    if isinstance(comes, list):
+        assert isinstance(found, ExceptionGroup)
+        assert list(found.exceptions) == comes
+    else:
+        assert found is comes
+    if comes is EXIT:
+        assert EXIT.__cause__ is KEY

@@ -386,3 +386,33 @@ def test_in_another_thread_no_handler_is_touched():
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+@pytest.mark.parametrize("fails", ["unreachable", "nop"])
+def test_a_handlers_exit_during_a_host_call_is_not_lost_to_what_the_guest_does_next(fails: str):
+    code = f"""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+
+    @coop.host_function("h", "f", parks=False)
+    def f(caller):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100_000):
+            pass
+
+    text = '(module (import "h" "f" (func $f)) (func (export "go") (call $f) {fails}))'
+    expect(SystemExit, lambda: coop.Guest(module(text), imports=[f]).call("go"))
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_an_interrupt_is_not_lost_to_what_a_main_task_raises_that_never_parks():
+    code = """
+    def main():
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100_000):
+            pass
+        raise ValueError("unrelated")
+
+    expect(KeyboardInterrupt, main)
+    """
+    assert child(code) == "as expected\n"

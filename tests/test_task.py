@@ -409,3 +409,18 @@ def test_who_waits_for_a_task_that_failed_leaves_nothing_in_its_error():
         return len(depths)
 
     assert coop.run(main) == 1
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_nothing_that_was_to_be_raised_is_lost_with_the_end(raises: bool):
+    first, second, own = KeyError("first"), KeyError("second"), ValueError("own")
+
+    def end() -> None:
+        coop.current().interrupt(first)
+        coop.current().interrupt(second)
+        if raises:
+            raise own
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(end)
+    assert list(caught.value.exceptions) == ([own] if raises else []) + [first, second]
