@@ -15,6 +15,10 @@ SECOND_NS = 1_000_000_000
 
 def to_ns(seconds: float) -> int:
     """Convert seconds, as the public face gives them, to nanoseconds; never beyond `NEVER_NS`."""
+    if seconds.__class__ not in (float, int):
+        if not hasattr(seconds, "__float__"):  # a text times a thousand million would fill the memory
+            raise TypeError(f"a time in seconds: a number wanted, not {type(seconds).__name__}")
+        seconds = float(seconds)
     if seconds != seconds:
         raise ValueError("a time in seconds is not a number (nan)")
     return int(min(max(seconds * SECOND_NS, -NEVER_NS), NEVER_NS))

@@ -35,6 +35,8 @@ class TaskGroup(Unique):
 
     def __enter__(self) -> "TaskGroup":
         task = current()
+        if self._parent is not None:
+            raise BugError("open a group a second time: each is for one block")
         if task.pinned:
             raise BugError(
                 f"{task} opens a group: a host function declared parks=False must not wait for its end"
@@ -82,7 +84,7 @@ class TaskGroup(Unique):
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
-        task = current()
+        task = self._parent = current()  # mostly the one that opened it, but a generator's may be another
         self._waits = True
         task.forget_interrupt(self._aborted)
         # The block heard of a task's failure, whose error is kept; what woke it says nothing more.
@@ -120,5 +122,5 @@ class TaskGroup(Unique):
         raise group from raised
 
 
-class _Aborted(BaseException):
+class _Aborted(Cancelled):
     """Wakes the block of a group when one of its tasks failed; never leaves that group."""

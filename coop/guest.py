@@ -7,7 +7,6 @@
 2. However it ends, all it holds is given back, once.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +19,7 @@ from coop.engine import Limits, Sizes
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.logs import Log
 from coop.scheduler import Scheduler, scheduler
-from coop.slips import Unique
+from coop.slips import Unique, check_number
 from coop.task import Task, current
 from coop.text import text as text_stream
 from coop.timers import Timer
@@ -65,6 +64,10 @@ class Lives(Protocol):
         """Whether its store is gone."""
         ...
 
+    def is_driven_by(self, task: Task) -> bool:
+        """Whether the call in progress is on this task."""
+        ...
+
     def stop(self, error: BaseException) -> bool:
         """End the call in progress with `error`; False if there is none."""
         ...
@@ -88,8 +91,7 @@ class Life(Unique, Generic[InstanceT]):
     """
 
     def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
-        if not 0 < weight < math.inf:
-            raise ValueError(f"weight {weight!r} of guest {name}: it is no number above zero")
+        check_number(f"weight of guest {name}", weight, 1e-6, 1e6)
         self.name = name
         self.weight = weight
         self._stdio = stdio
@@ -206,6 +208,8 @@ class Life(Unique, Generic[InstanceT]):
         self._belong("wait for")
         while self.state is not GuestState.ENDED:
             task = current()
+            if self._is_busy and self._instance is not None and self._instance.is_driven_by(task):
+                raise BugError(f"wait for guest {self.name}: it cannot wait for itself")
             self._waiters = self._waiters or []
             self._waiters.append(task)
             try:

@@ -150,7 +150,7 @@ class Scheduler(Unique):
 
     def _keep_failed(self, task: Task) -> None:
         """Keep a failed task for the end of the run; of very many, the first ones."""
-        if len(self._failed) >= _FAILURES_KEPT:
+        if len(self._failed) % 16 == 0 or len(self._failed) >= _FAILURES_KEPT:
             self._failed = [other for other in self._failed if not other.was_observed]
         if len(self._failed) < _FAILURES_KEPT:
             self._failed.append(task)

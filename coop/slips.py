@@ -47,3 +47,18 @@ def check_entries(option: str, given: Sequence[object], kind: type, what: str) -
     for place, entry in enumerate(given):
         if not isinstance(entry, kind):
             raise TypeError(f"{option}[{place}]: {what} wanted, not {type(entry).__name__}")
+
+
+def check_callable(name: str, given: object) -> None:
+    """Refuse what cannot be called, such as the result of the function that was meant.  Raises: TypeError."""
+    if not callable(given):
+        found = type(given).__name__
+        raise TypeError(f"{name}: a function to call wanted, not {found} (main, for instance, not main())")
+
+
+def check_number(option: str, given: object, least: float, most: float) -> None:
+    """Refuse what is no number from `least` to `most`.  Raises: TypeError; ValueError."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(f"{option}: a number wanted, not {type(given).__name__}")
+    if not least <= given <= most:
+        raise ValueError(f"{option}: {given} is not from {least:g} to {most:g}")

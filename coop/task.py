@@ -32,7 +32,7 @@ from greenlet import _greenlet, getcurrent, greenlet
 
 from coop.errors import BugError, Cancelled, WasCancelled, WrongThread, combined
 from coop.owner import Owner
-from coop.slips import Unique
+from coop.slips import Unique, check_callable
 
 # A dead thread's greenlet would be freed where the collector sees nobody who holds it.  It sees neither local
 # variables nor garbage whose finalizers run, and a second free would follow.
@@ -83,6 +83,7 @@ class Task(Unique):
     ).split()
 
     def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
+        check_callable(name, call)
         self.owner = owner
         self.name = name
         self.state = NEW

@@ -1,6 +1,8 @@
 """Where time comes from."""
 
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -45,3 +47,13 @@ def test_a_manual_clock_does_not_go_back():
     with pytest.raises(ValueError, match="does not go back"):
         clock.advance(-1)
     assert clock.now_ns() == 5
+
+
+@pytest.mark.parametrize("seconds", ["1", [1], None])
+def test_what_is_no_number_is_refused_before_it_is_multiplied(seconds):
+    with pytest.raises(TypeError, match=f"a number wanted, not {type(seconds).__name__}"):
+        to_ns(seconds)
+
+
+def test_every_kind_of_number_is_a_time():
+    assert to_ns(Decimal("0.5")) == to_ns(Fraction(1, 2)) == 500_000_000

@@ -1,5 +1,7 @@
 """Task groups: the block is left when every task has ended, and no error is lost on the way."""
 
+from collections.abc import Callable
+
 import pytest
 
 import coop
@@ -273,3 +275,73 @@ def test_the_error_of_a_group_is_reported_once(capsys: pytest.CaptureFixture[str
 
     coop.run(main)
     assert capsys.readouterr().err == ""
+
+
+def test_a_group_is_for_one_block():
+    def main() -> None:
+        group = coop.TaskGroup()
+        with group:
+            group.spawn(coop.pause)
+        with pytest.raises(coop.BugError, match="each is for one block"), group:
+            pass
+
+    coop.run(main)
+
+
+def test_a_block_that_another_task_leaves_ends_with_its_tasks():
+    ended: list[str] = []
+
+    def main() -> None:
+        group = coop.TaskGroup()
+        group.__enter__()
+        group.spawn(lambda: (coop.sleep(0.001), ended.append("task")))
+        coop.spawn(lambda: (group.__exit__(None, None, None), ended.append("block"))).wait()
+
+    coop.run(main)
+    assert ended == ["task", "block"]
+
+
+def test_an_inner_group_that_fails_in_its_cleanup_tells_what_failed_and_nothing_of_its_own():
+    def fail_at_the_end() -> None:
+        try:
+            park()
+        finally:
+            fail(KeyError("cleanup"))
+
+    def main() -> None:
+        with coop.TaskGroup() as outer:
+            outer.spawn(fail, ValueError("outer"))
+            with coop.TaskGroup() as inner:
+                inner.spawn(fail_at_the_end)
+                park()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    cleanup, own = caught.value.exceptions
+    assert isinstance(cleanup, ExceptionGroup)
+    assert isinstance(own, ValueError)
+    assert [type(each) for each in cleanup.exceptions] == [KeyError]
+
+
+def beside_a_failure(call: Callable[[], object]) -> None:
+    with coop.TaskGroup() as group:
+        group.spawn(fail, ValueError("in the group"))
+        call()
+
+
+def test_a_guest_that_ended_with_a_failed_group_was_cancelled():
+    @coop.host_function("h", "park")
+    def wait(caller: coop.Caller) -> None:
+        park()
+
+    text = '(module (import "h" "park" (func $park)) (func (export "_start") (call $park)))'
+
+    def main() -> None:
+        guest = coop.Guest(coop.Module.from_bytes(text), imports=[wait])
+        waits = coop.spawn(guest.wait)
+        with pytest.raises(ExceptionGroup):
+            beside_a_failure(guest.run)
+        with pytest.raises(coop.WasCancelled):
+            waits.wait()
+
+    coop.run(main)

@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 
 import greenlet
@@ -846,5 +847,24 @@ def test_a_task_is_not_parked_by_another_one():
         with pytest.raises(coop.BugError, match="another task runs"):
             other.park("its neighbour's wish")
         other.wait()
+
+    coop.run(main)
+
+
+def test_tasks_whose_errors_were_taken_are_kept_no_longer():
+    alive: "weakref.WeakSet[Task]" = weakref.WeakSet()
+
+    def fail() -> None:
+        raise KeyError("each time")
+
+    def main() -> None:
+        for _ in range(200):
+            task = coop.spawn(fail)
+            alive.add(task)
+            with pytest.raises(KeyError):
+                task.wait()
+            del task
+        gc.collect()
+        assert len(alive) < 20
 
     coop.run(main)

@@ -50,3 +50,38 @@ def test_what_stands_for_something_outside_is_neither_copied_nor_pickled(again: 
     coop.run(main)
     names = "Module Caller Memory Guest Task TaskGroup Listener Conn Component Guest GuestResource"
     assert [words.split()[1] for words in told] == names.split()
+
+
+@pytest.mark.parametrize("run", [coop.run, lambda given: coop.run(lambda: coop.spawn(given))])
+def test_the_result_of_a_function_is_no_function(run: Callable[[Any], object]):
+    with pytest.raises(TypeError, match="a function to call wanted, not NoneType"):
+        run(None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "given", "says"),
+    [
+        ("wall_time", "10", "limit wall_time: a number wanted, not str"),
+        ("memory", True, "limit memory: a number wanted, not bool"),
+        ("handles", [1], "limit handles: a number wanted, not list"),
+    ],
+)
+def test_a_limit_that_is_no_number_is_named(limit: str, given: Any, says: str):
+    with pytest.raises(TypeError) as caught:
+        coop.Limits(**{limit: given})
+    assert str(caught.value) == says
+
+
+def test_a_weight_that_is_no_number_is_named():
+    weight: Any = "2"
+    with pytest.raises(TypeError, match="weight of guest module: a number wanted, not str"):
+        coop.Guest(coop.Module.from_bytes("(module)"), weight=weight)
+
+
+def test_a_guest_does_not_wait_for_itself():
+    @coop.host_function("h", "ask", params=["i32"], results=[])
+    def ask(caller: coop.Caller, _: int) -> None:
+        caller.guest.wait()
+
+    with pytest.raises(coop.BugError, match="it cannot wait for itself"):
+        coop.run(lambda: coop.Guest(coop.Module.from_bytes(ASKS), imports=[ask]).call("go"))

@@ -93,6 +93,10 @@ class Driven(Account):
         assert self._task is not None
         return self._task
 
+    def is_driven_by(self, task: Task) -> bool:
+        """Whether the call in progress is on this task."""
+        return self._task is task
+
     # -- in a host call
 
     def take_cell(self) -> None:

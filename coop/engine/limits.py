@@ -48,6 +48,8 @@ class Limits:
             value = getattr(self, field.name)
             if value is None:
                 continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"limit {field.name}: a number wanted, not {type(value).__name__}")
             if not value > 0:  # as nothing is of what is not a number
                 raise ValueError(f"limit {field.name}: {value} is not above zero (None means no limit)")
             if field.name not in _SECONDS and not isinstance(value, int):
