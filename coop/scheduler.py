@@ -101,13 +101,11 @@ class Scheduler(Unique):
         self._failed: list[Task] = []
         self._posted: deque[Callable[[], object]] = deque()
         self._resources: dict[object, Closeable] = {}
-        self._thread = threading.get_ident()
-        self._process, self._is_copy = os.getpid(), False
-        self._serial = 0
+        self._thread, self._process, self._is_copy = threading.get_ident(), os.getpid(), False
+        self._serial, self._was_passed = 0, False
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
         self._asked_ns = 0  # when a task last asked the poller by itself; what the hub asks is not noted
-        self._was_passed = False
         abandon_in_children(self)
 
     # -- tasks
@@ -348,8 +346,11 @@ class Scheduler(Unique):
         return cast(T, found)
 
     def _close_resources(self) -> None:
-        while self._resources:
-            self._resources.popitem()[1].close()
+        if self._resources:
+            try:
+                self._resources.popitem()[1].close()
+            finally:
+                self._close_resources()
 
     # -- the end
 

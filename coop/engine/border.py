@@ -21,6 +21,7 @@ them is being polled: suspending clears it, and resuming sets it.
 import ctypes as C
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
@@ -149,14 +150,15 @@ class Border:
 
     def close(self) -> None:
         """End what still lives, in the order wasmtime needs: instances, linkers, slices."""
-        for instance in list(self.instances):
-            instance.end_with_run()
-        for linkage in self._linkages.values():
-            linkage.close()
-        if self._watcher is not None:
-            self._watcher.close()
-        for slices in self._slices.values():
-            slices.close()
+        with ExitStack() as ends:  # each comes, the last one first, whatever another raises
+            for slices in self._slices.values():
+                ends.callback(slices.close)
+            if self._watcher is not None:
+                ends.callback(self._watcher.close)
+            for linkage in self._linkages.values():
+                ends.callback(linkage.close)
+            for instance in reversed(list(self.instances)):
+                ends.callback(instance.end_with_run)
         self._linkages.clear()
         self._slices.clear()
         self.instance = self.state = None

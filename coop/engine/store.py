@@ -102,9 +102,11 @@ class Store(Driven):
 
     def end_with_run(self) -> None:
         """Close, because the run has ended before the guest; whoever made the guest hears of it first."""
-        if self.caller.guest is not None:
-            self.caller.guest.run_ended()
-        self.close()
+        try:
+            if self.caller.guest is not None:
+                self.caller.guest.run_ended()
+        finally:
+            self.close()
 
     def _before_close(self) -> None:
         """Give back what must go before the store."""

@@ -819,3 +819,31 @@ def main():
 coop.run(main)
 """
     )
+
+
+def test_what_the_log_raises_at_the_end_of_a_run_keeps_nothing_open():
+    done = in_child(
+        """
+import structlog
+
+def refuse(*_):
+    raise SystemExit("from a processor of the log")
+
+def main():
+    m = module('(module (func (export "spin") (loop $l (br $l))) (func (export "go")))')
+    coop.Guest(m).call("go")
+    try:
+        coop.Guest(m, limits=coop.Limits(cpu_time=0.05)).call("spin")
+    except coop.LimitExceeded:
+        pass
+    structlog.configure(processors=[refuse])
+
+before = len(os.listdir("/proc/self/fd"))
+try:
+    coop.run(main)
+except SystemExit as error:
+    structlog.reset_defaults()
+    print(error, threading.active_count(), len(os.listdir("/proc/self/fd")) - before)
+"""
+    )
+    assert done.stdout.endswith(b"from a processor of the log 1 0\n")
