@@ -17,13 +17,15 @@ belong there.
    may therefore end early, and every caller of `park` looks again.
 4. Cancelling lasts.  A cancelled task gets `Cancelled` at the place where it parks,
    and again at every park after that: cleanup must not wait.
-5. Somebody holds every task until its greenlet is dead.  An unfinished greenlet
+5. A task begins with a copy of the context variables of whoever made it.
+6. Somebody holds every task until its greenlet is dead.  An unfinished greenlet
    that the garbage collector finds is switched to, wherever that happens to be,
    and inside a guest's host call that would end the process.
 """
 
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from enum import Enum
 from types import TracebackType
 from typing import Any
@@ -103,6 +105,7 @@ class Task(Unique):
         self._traceback: TracebackType | None = None
         self._stack = _Stack(None, owner.hub)
         self._stack.task = self
+        self._stack.gr_context = copy_context()
 
     def __repr__(self) -> str:
         return f"<Task {self.name} {self.state.value}>"

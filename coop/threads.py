@@ -17,6 +17,7 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from coop.scheduler import Scheduler, scheduler
@@ -168,6 +169,7 @@ def run_in_thread(call: Callable[..., T], *args: Any) -> T:
     """Run `call(*args)` in a helper thread, park until it has ended, and return its result.
 
     A cancelled task stops waiting at once; the thread goes on to its end, and its result is dropped.
+    `call` sees the task's context variables, in a copy.
     Raises: what `call` raised; OSError(ENOMEM) if no thread can be had.
     """
     return _run(None, call, args)
@@ -179,8 +181,8 @@ def run_in_crew(kind: str, call: Callable[..., T], *args: Any) -> T:
 
 
 def _run(crew: Crew | None, call: Callable[..., T], args: tuple[Any, ...]) -> T:
-    task = current()
-    job = Job(scheduler(), lambda: call(*args), lambda _: task.wake(), crew)
+    task, context = current(), copy_context()
+    job = Job(scheduler(), lambda: context.run(call, *args), lambda _: task.wake(), crew)
     try:
         while not job.is_done:
             task.park(f"helper thread running {getattr(call, '__qualname__', call)}")

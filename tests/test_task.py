@@ -1,6 +1,7 @@
 """One task: its states, how it is cancelled and interrupted, and how others learn of its end."""
 
 import contextlib
+import contextvars
 import traceback
 from typing import Any
 
@@ -424,3 +425,26 @@ def test_nothing_that_was_to_be_raised_is_lost_with_the_end(raises: bool):
     with pytest.raises(ExceptionGroup) as caught:
         coop.run(end)
     assert list(caught.value.exceptions) == ([own] if raises else []) + [first, second]
+
+
+def test_a_task_and_a_helper_thread_begin_with_the_context_of_whoever_made_them():
+    who = contextvars.ContextVar("who", default="nobody")
+
+    def change(to: str) -> str:
+        was = who.get()
+        who.set(to)
+        coop.pause()
+        assert who.get() == to
+        return was
+
+    def main() -> None:
+        assert change("main") == "caller"
+        tasks = [coop.spawn(change, f"task {n}") for n in range(3)]
+        assert [task.wait() for task in tasks] == ["main"] * 3
+        assert coop.run_in_thread(who.get) == "main"
+        coop.run_in_thread(who.set, "thread")
+        assert who.get() == "main"
+
+    who.set("caller")
+    coop.run(main)
+    assert who.get() == "caller"
