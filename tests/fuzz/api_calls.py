@@ -137,6 +137,9 @@ class Chaos:
     def run(self, guest: coop.Guest) -> None:
         guest.run()
 
+    def start(self, guest: coop.Guest) -> None:
+        guest.start()
+
     def wait(self, guest: coop.Guest) -> None:
         guest.wait()
 
@@ -156,7 +159,9 @@ class Chaos:
         self.guests[self.chance.randrange(len(self.guests))] = new
 
     def spawn_call(self, guest: coop.Guest) -> None:
-        task = coop.spawn(self.quietly, self.chance.choice((Chaos.call, Chaos.run, Chaos.wait)), guest)
+        task = coop.spawn(
+            self.quietly, self.chance.choice((Chaos.call, Chaos.run, Chaos.start, Chaos.wait)), guest
+        )
         self.tasks.append(task)
 
     def quietly(self, act: Callable[["Chaos", coop.Guest], None], guest: coop.Guest) -> None:
@@ -193,9 +198,8 @@ class Chaos:
     def thread(self, guest: coop.Guest) -> None:
         if self.has_alarms:
             return  # an alarm's error in the middle of a thread's start is the standard library's to bear
-        act = self.chance.choice(
-            (guest.cancel, guest.close, lambda: guest.call("turn"), gc.collect, self.own_run)
-        )
+        calls = (lambda: guest.call("turn"), lambda: coop.run(guest.call, "turn"))
+        act = self.chance.choice((guest.cancel, guest.close, *calls, gc.collect, self.own_run))
         thread = threading.Thread(target=_quiet, args=(act,))
         self.threads.append(thread)
         thread.start()
@@ -243,7 +247,8 @@ class Chaos:
 
 
 ACTS: list[Callable[[Chaos, coop.Guest], None]] = [
-    *(Chaos.call, Chaos.call, Chaos.run, Chaos.wait, Chaos.cancel, Chaos.close, Chaos.renew, Chaos.renew),
+    *(Chaos.call, Chaos.call, Chaos.run, Chaos.start, Chaos.wait, Chaos.cancel, Chaos.close),
+    *(Chaos.renew, Chaos.renew),
     *(Chaos.spawn_call, Chaos.spawn_call, Chaos.spawn_call, Chaos.pause, Chaos.pause, Chaos.sleep),
     *(Chaos.cancel_task, Chaos.collect, Chaos.litter, Chaos.litter, Chaos.drop, Chaos.feed, Chaos.thread),
     *(Chaos.in_thread, Chaos.alarm, Chaos.nested_run, Chaos.group),
