@@ -262,7 +262,7 @@ def _identity(name: str, parks: bool) -> coop.HostFunction:
 def _quiet(act: Callable[[], object]) -> None:
     try:
         act()
-    except (coop.CoopError, coop.BugError, OSError):
+    except (coop.CoopError, Bang, OSError, RecursionError):
         pass
 
 
