@@ -219,6 +219,8 @@ class Life(Unique, Generic[InstanceT]):
                     self._waiters.remove(task)
         if isinstance(self._error, Cancelled):
             raise WasCancelled(f"guest {self.name} was cancelled") from self._error
+        if isinstance(self._error, GuestExit):
+            return self._error.code
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)  # or that of each who waits would be kept
         return self._code or 0

@@ -218,3 +218,16 @@ def test_who_waits_for_a_guest_that_failed_leaves_nothing_in_its_error():
         return len(depths)
 
     assert coop.run(main) == 1
+
+
+def test_who_waits_for_a_guest_that_was_called_and_exited_gets_its_code():
+    text = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (func (export "go") (call $exit (i32.const 3))))"""
+
+    def main() -> int:
+        guest = coop.Guest(coop.Module.from_bytes(text))
+        with pytest.raises(coop.GuestExit):
+            guest.call("go")
+        return guest.wait()
+
+    assert coop.run(main) == 3
