@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import threading
 
 import pytest
 from hypothesis import settings
@@ -79,6 +80,9 @@ def no_fd_leak(request: pytest.FixtureRequest):
     # A failed test's traceback holds its locals, and one report is enough.
     if item.get_closest_marker("leaks_fds") or item.stash.get(_failed, False):
         return
+    for thread in threading.enumerate():
+        if thread.name == "coop closer":  # of a large file; nobody else waits for it
+            thread.join()
     leaked = dict(_open_fds().items() - before)
     if leaked:
         gc.collect()

@@ -25,6 +25,11 @@ NOW = -1
 LONG_CUT = 64 << 20
 """Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
 
+LARGE_DIRECTORY = 2 << 20
+"""Bytes of a directory, all of which are read, for milliseconds, to find that it is empty and to free it.
+
+A directory does not become smaller again when its names are removed."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
 _LAST_NS = (1 << 64) - 1  # in the year 2554

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from coop.fs.closing import freed_beside
 from coop.fs.contain import Parent, open_beneath, parent_beneath, stat_beneath
 from coop.fs.contract import Directory, Entry, Stat, to_stat
 from coop.fs.dirents import DirentReader, Listings
@@ -104,7 +105,7 @@ class HostDirectory(HostDescriptor, Directory):
                     raise
 
     def _unlink(self, path: bytes) -> None:
-        with _place(self.fd, path) as place:
+        with _place(self.fd, path) as place, freed_beside(*place[:2]):
             os.unlink(place.name, dir_fd=place.fd)
 
     def _symlink(self, target: bytes, path: bytes) -> None:
@@ -115,7 +116,8 @@ class HostDirectory(HostDescriptor, Directory):
     def _rename(self, path: bytes, other: Directory, new: bytes) -> None:
         with parent_beneath(self.fd, path) as parent, parent_beneath(other.fd, new) as goal:
             try:
-                os.rename(_spelled(parent), _spelled(goal), src_dir_fd=parent.fd, dst_dir_fd=goal.fd)
+                with freed_beside(*goal[:2]):
+                    os.rename(_spelled(parent), _spelled(goal), src_dir_fd=parent.fd, dst_dir_fd=goal.fd)
             except NotADirectoryError:
                 if goal.slash and not parent.slash and _is_directory(goal):
                     raise path_error(errno.EISDIR, new) from None  # the same as without the slash

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from coop.fs import hostsys
+from coop.fs.closing import close
 from coop.fs.contract import FileOrDirectory, RegularFile, Stat, to_stat
 from coop.fs.hostsys import MAX_OFFSET
 from coop.netpoll.openfile import BLOCKED
@@ -38,7 +39,7 @@ _BRING = 1 << 18  # a helper thread is worth more than one small read
 _SCRATCH = 1 << 20
 
 _CLOSING: Final = threading.Lock()
-"""Held while a descriptor is duplicated for a helper thread, and while one is closed."""
+"""Held while a descriptor is duplicated for a helper thread, and for a moment before one is closed."""
 
 
 class HostDescriptor(FileOrDirectory):
@@ -55,7 +56,8 @@ class HostDescriptor(FileOrDirectory):
 
     def destroy(self) -> None:
         with _CLOSING:
-            os.close(self.fd)
+            pass  # who duplicates it has done so, and nobody begins any more: there are no references
+        close(self.fd)
 
     @contextmanager
     def _duplicate(self) -> Iterator[int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from coop.fs import contain, hostfile
+from coop.fs import closing, contain, hostfile
 from coop.wasip1.errno import Errno, errno_of, from_host
 from tests.wasip1.errno_cases import BARE_FILE, FILE, ONLY_READ, SUB, TOP, Arguments, N, opening, prepare
 from tests.wasip1.host_cases import CLOSE_FAILS, DEEP, HOST_CASES, Host, host_fails
@@ -154,7 +154,7 @@ def test_a_descriptor_whose_close_fails_is_closed_all_the_same(error, host_place
         prepare(guest)
         fds = len(os.listdir("/proc/self/fd"))
         with monkeypatch.context() as patch:
-            patch.setattr(hostfile, "os", BadDisk(error))
+            patch.setattr(closing, "os", BadDisk(error))
             answers = guest.fd_close(FILE), guest.fd_close(SUB), guest.fd_renumber(BARE_FILE, ONLY_READ)
         left = len(os.listdir("/proc/self/fd"))
         return answers, fds - left, guest.fd_close(FILE), guest.fd_close(SUB), guest.fdstat(ONLY_READ)[2]

@@ -7,9 +7,9 @@ import pytest
 
 import coop
 from coop import threads
-from coop.fs import hostfile
+from coop.fs import closing, hostfile
 from coop.scheduler import scheduler
-from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE
+from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE, call
 from tests.wasip1.script import POLLERS, Script
 
 DONTNEED = 4
@@ -210,6 +210,98 @@ def test_many_guests_that_wait_for_a_disk_have_few_threads(disk, host_place):
 
     assert coop.run(main) == (["SUCCESS"] * 20, 32)
     assert len(disk.synced) == 40
+
+
+class Closes:
+    """Stands in for `os` where files are closed: who closes what has no name left waits to be let go on."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.closed: list[tuple[str, bool]] = []
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def close(self, fd: int) -> None:
+        path, here = os.readlink(f"/proc/self/fd/{fd}"), threading.current_thread() is threading.main_thread()
+        if path.endswith("(deleted)"):
+            self.closed.append((path.removesuffix(" (deleted)"), here))
+            assert here or self.may_end.wait(30)
+        os.close(fd)
+
+    def end(self) -> None:
+        """Let the threads go on to their end."""
+        self.may_end.set()
+        for thread in threading.enumerate():
+            if thread.name == "coop closer":
+                thread.join()
+
+
+@pytest.fixture
+def closes(monkeypatch):
+    found = Closes()
+    monkeypatch.setattr(closing, "os", found)
+    yield found
+    found.end()
+
+
+def unlink(guest: Script, path: bytes) -> str:
+    return call(guest, "path_unlink_file", 3, path)
+
+
+def close_unlinked(guest: Script) -> str:
+    fd = guest.open(3, b"f", rights=ALL)
+    assert unlink(guest, b"f") == "SUCCESS"
+    return guest.fd_close(fd)
+
+
+def leave_unlinked(guest: Script) -> str:
+    assert isinstance(guest.open(3, b"f", rights=ALL), int)
+    return unlink(guest, b"f")
+
+
+FREES = {
+    "close": close_unlinked,
+    "the end of the guest": leave_unlinked,
+    "unlink": lambda guest: unlink(guest, b"f"),
+    "rename": lambda guest: call(guest, "path_rename", 3, b"dir/g", 3, b"f"),
+}
+
+
+@pytest.mark.parametrize("act", FREES.values(), ids=FREES)
+def test_a_large_file_is_freed_beside(act, closes, host_place):
+    os.truncate(host_place.root / "f", LARGE)
+    before = len(os.listdir("/proc/self/fd"))
+    assert host_place.run(act) == "SUCCESS"
+    assert (str(host_place.root / "f"), False) in closes.closed
+    closes.end()
+    assert True not in {here for _, here in closes.closed}
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("act", FREES.values(), ids=FREES)
+def test_a_small_file_is_freed_without_a_thread(act, closes, host_place):
+    assert host_place.run(act) == "SUCCESS"
+    assert False not in {here for _, here in closes.closed}
+
+
+def test_a_large_file_that_stays_leaves_no_descriptor_open(closes, host_place):
+    os.truncate(host_place.root / "f", LARGE)
+    before = len(os.listdir("/proc/self/fd"))
+    assert host_place.run(lambda guest: call(guest, "path_rename", 3, b"absent", 3, b"f")) == "NOENT"
+    os.link(host_place.root / "f", host_place.root / "other")
+    assert host_place.run(lambda guest: unlink(guest, b"f")) == "SUCCESS"
+    closes.end()
+    assert closes.closed == []
+    assert (host_place.root / "other").stat().st_size == LARGE
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_where_no_thread_is_free_a_large_file_is_freed_at_once(closes, monkeypatch, host_place):
+    monkeypatch.setattr(closing, "_MOST", 0)
+    os.truncate(host_place.root / "f", LARGE)
+    assert host_place.run(close_unlinked) == "SUCCESS"
+    assert set(closes.closed) == {(str(host_place.root / "f"), True)}
 
 
 def test_room_is_allocated_beside_too(host_place):
