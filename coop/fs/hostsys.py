@@ -45,6 +45,9 @@ def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
 
 def set_times_at(dirfd: int, name: bytes, atime_ns: int | None, mtime_ns: int | None) -> None:
     """Set the times of a name in a directory; a link's own, for it is not followed."""
+    if atime_ns is None and mtime_ns is None:
+        os.stat(name, dir_fd=dirfd, follow_symlinks=False)  # the kernel would not even look for it
+        return
     if _utimensat(dirfd, name, _times(atime_ns, mtime_ns), _NOFOLLOW):
         raise _failed("set times")
 

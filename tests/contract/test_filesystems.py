@@ -780,6 +780,24 @@ def test_times_of_a_link_are_its_own_unless_it_is_followed(tree):
     assert all(tree.stat_at(name, follow=False).mtime_ns > 1000 for name in (b"f", b"ld", b"full"))
 
 
+@pytest.mark.parametrize("follow", [True, False])
+def test_times_that_are_left_as_they_are_need_a_name_all_the_same(follow, tree):
+    before = state(tree)
+    told = {
+        b"nope": "ENOENT",
+        b"d/nope": "ENOENT",
+        b"nope/": "ENOENT",
+        b"f/": "ENOTDIR",
+        NAME_256: "ENAMETOOLONG",
+    }
+    assert {path: refusal(tree.set_times_at, path, None, None, follow=follow) for path in told} == told
+    for path in (b"f", b"d/", b"lf", b"ld"):
+        tree.set_times_at(path, None, None, follow=follow)
+    if follow:
+        assert refusal(tree.set_times_at, b"dang", None, None, follow=True) == "ENOENT"
+    assert state(tree) == before
+
+
 def test_times_of_a_directory_are_set_through_itself(tree):
     tree.set_times(5, 6)
     assert tree.stat_at(b"d/..", follow=True).mtime_ns == 6
