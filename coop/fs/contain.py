@@ -26,7 +26,8 @@ What a guest is told follows native wasmtime (tried on release 50): EPERM for le
 for a final link that may not be followed, with O_DIRECTORY too, where Linux says ENOTDIR.  Only
 for the links of /proc that lead out do the resolvers differ (ELOOP, EPERM or ENOENT), where the
 tree is changed meanwhile - the walk may refuse (EPERM, ELOOP, ENOTDIR) what the kernel finds - and
-for a path that has thousands of components by its links: the walk gives up (ELOOP).
+for a path that has thousands of components by its links: the walk gives up (ELOOP).  Where the last
+name's own directory is asked for and that name is a link to be followed, it is always the walk that goes on.
 """
 
 import ctypes
@@ -139,19 +140,21 @@ def parent_beneath(
     if resolve is None and not follow and _is_one_name(path):
         yield Parent(dirfd, path, slash=False)
         return
-    resolve = resolve or RESOLVE
-    for _ in range(MAX_LINKS + 1):
-        head, name, slash = split_last(path)
-        fd = resolve(dirfd, head, _DIRECTORY, 0)
-        try:
-            target = _link_target(fd, name) if follow else None
-            if target is None:
-                yield Parent(fd, name, slash)
-                return
-        finally:
-            os.close(fd)
-        path = b"%b/%b%b" % (head, relative(target), b"/" if slash else b"")
-    raise path_error(errno.ELOOP, path)
+    head, name, slash = split_last(path)
+    fd = (resolve or RESOLVE)(dirfd, head, _DIRECTORY, 0)
+    try:
+        if not follow or _link_target(fd, name) is None:
+            yield Parent(fd, name, slash)
+            return
+    finally:
+        os.close(fd)
+    # A link may lead up again, so it is not enough to go on from its directory; and to have the whole path
+    # resolved anew for each one would let a guest have forty times the links that a path may have.
+    walk = _Walk(dirfd, path)
+    try:
+        yield walk.parent()
+    finally:
+        os.close(walk.here)
 
 
 def by_name(dirfd: int, path: bytes, flags: int, mode: int) -> int:
@@ -220,6 +223,22 @@ class _Walk:
                 self._up()
             fd = self._open_last(b"." if name in (b"..", b"") else name, flags, mode)
         return fd
+
+    def parent(self) -> Parent:
+        """Go to the last name that is no link, through all that are; `here` is its directory then."""
+        self.trail.append(_identity(self.here))
+        while True:
+            name = self.names.pop()
+            if any(self.names):  # and not just slashes
+                self._enter(name)
+                continue
+            if name == b"..":
+                self._up()
+            name = b"." if name in _DOTS else name
+            target = _link_target(self.here, name)
+            if target is None:
+                return Parent(self.here, name, slash=bool(self.names))
+            self._expand(target)
 
     def _open_last(self, name: bytes, flags: int, mode: int) -> int | None:
         """Open the last component; None if it was a link, whose names are now those to go."""

@@ -226,17 +226,46 @@ def test_a_walk_gives_up_where_links_make_a_path_of_thousands_of_components(root
     assert refusal(open_beneath, dirfd, b"long0", READ, follow=True, resolve=by_walk) == "ELOOP"
 
 
-def test_a_parent_whose_path_grows_too_long_by_links_is_refused_by_every_resolver(root, dirfd, resolve):
+def test_a_parent_is_given_up_where_links_make_a_path_of_thousands_of_components(root, dirfd, resolve):
     for n in range(3):
         (root / f"long{n}").symlink_to("./" * 2000 + f"long{n + 1}")
-    with parent_beneath(dirfd, b"long2", follow=True, resolve=resolve) as parent:
+    with parent_beneath(dirfd, b"long1", follow=True, resolve=resolve) as parent:
         assert parent.name == b"long3"
-    with (
-        pytest.raises(OSError) as caught,
-        parent_beneath(dirfd, b"long0", follow=True, resolve=resolve),
-    ):
+    assert refused_parent(dirfd, b"long0", resolve) == "ELOOP"
+
+
+def refused_parent(dirfd: int, path: bytes, resolve: Resolver | None) -> str:
+    with pytest.raises(OSError) as caught, parent_beneath(dirfd, path, follow=True, resolve=resolve):
         pass
-    assert errno.errorcode[caught.value.errno] == "ENAMETOOLONG"
+    return errno.errorcode[caught.value.errno]
+
+
+def test_all_links_on_the_way_to_a_parent_count_together(root, dirfd, resolve):
+    """Those to its directory, and those from one last name to the next."""
+    for n in range(30):
+        (root / f"in{n}").symlink_to(f"in{n - 1}" if n else "dir")
+    for n in range(12):
+        (root / "dir" / f"last{n}").symlink_to(f"last{n - 1}" if n else "end")
+    with parent_beneath(dirfd, b"in29/last9", follow=True, resolve=resolve) as parent:
+        assert (reached(os.dup(parent.fd), root), parent.name) == ("dir", b"end")
+    assert refused_parent(dirfd, b"in29/last10", resolve) == "ELOOP"
+    with parent_beneath(dirfd, b"in29/none", follow=True, resolve=resolve) as parent:
+        assert parent.name == b"none"
+
+
+def test_the_way_to_a_parent_is_resolved_once_and_walked_once(root, dirfd):
+    """Whatever the links at its end, each of which might lead through the longest of paths."""
+    asked = []
+
+    def counting(*args):
+        asked.append(args)
+        return RESOLVE(*args)
+
+    for path in (b"chain0", b"chain39", b"to_dir/back"):
+        asked.clear()
+        with parent_beneath(dirfd, path, follow=True, resolve=counting) as parent:
+            assert parent.name == b"f"
+        assert len(asked) == 1
 
 
 def test_a_link_before_a_slash_is_followed_all_the_same(root, dirfd, resolve):
