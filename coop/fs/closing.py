@@ -31,7 +31,7 @@ def close(fd: int) -> None:
 
 @contextmanager
 def freed_beside(dirfd: int, name: bytes) -> Iterator[None]:
-    """Remove inside, by whatever call, what may be the last name of a large file."""
+    """Remove inside, by whatever call, what may be the last name of a large file or of a directory."""
     fd = _held(dirfd, name)
     try:
         yield
@@ -56,10 +56,10 @@ def _frees_much(fd: int) -> bool:
 
 
 def _held(dirfd: int, name: bytes) -> int:
-    """Return a descriptor of the large file that has `name` and no other; -1 if there is none."""
+    """Return a descriptor of a large directory, or file that has no other name; -1 if it is neither."""
     try:
         found = os.stat(name, dir_fd=dirfd, follow_symlinks=False)
-        if found.st_nlink == 1 and stat.S_ISREG(found.st_mode) and is_large(found):
+        if is_large(found) and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
             return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
     except OSError:
         pass  # the call that follows meets the same; and without a descriptor to spare it frees the file

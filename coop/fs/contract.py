@@ -13,7 +13,7 @@ the guest's errno of it.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from coop.fs.paths import path_error
@@ -223,6 +223,24 @@ class Directory(FileOrDirectory):
 
     def read_link(self, path: bytes) -> bytes:
         """Return the target of the link `path`.  Raises: OSError(EINVAL) if it is none."""
+        raise NotImplementedError
+
+    def is_large(self, path: bytes, kind: int, *, follow: bool) -> bool:
+        """Whether `path` names what takes milliseconds to cut or to remove, `kind` being its type.
+
+        So much is work for a helper thread, by `apart`.  Never so in memory.
+        """
+        return False
+
+    def apart(self, work: Callable[["Directory"], None]) -> None:
+        """Do `work` in a helper thread, with the same directory: this one may be closed meanwhile."""
+        raise NotImplementedError
+
+    def cut(self, path: bytes, flags: int, *, follow: bool) -> None:
+        """Leave less to do for an open with O_TRUNC that follows; whatever stands against it, that one tells.
+
+        flags -- of that open
+        """
         raise NotImplementedError
 
     def entries(self, cookie: int, room: int) -> list[Entry]:

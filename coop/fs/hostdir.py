@@ -14,10 +14,10 @@ link here, and a call that wants something else than a directory fails as native
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-from coop.fs.closing import freed_beside
+from coop.fs.closing import freed_beside, is_large
 from coop.fs.contain import Parent, open_beneath, parent_beneath, stat_beneath
 from coop.fs.contract import Directory, Entry, Stat, to_stat
 from coop.fs.dirents import DirentReader, Listings
@@ -27,6 +27,11 @@ from coop.fs.paths import check_path, path_error
 from coop.netpoll.kernelfiles import PipeFile
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
+
+_OF_THE_PATH = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPERM, errno.EACCES),
+    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
+)
 
 
 class HostDirectory(HostDescriptor, Directory):
@@ -61,6 +66,35 @@ class HostDirectory(HostDescriptor, Directory):
             target = os.readlink(place.name, dir_fd=place.fd)
         check_path(target)
         return target
+
+    def is_large(self, path: bytes, kind: int, *, follow: bool) -> bool:
+        try:
+            found = stat_beneath(self.fd, path, follow=follow)
+        except OSError as error:
+            if error.errno in _OF_THE_PATH:
+                return False  # the call that follows tells it, or something that comes before it
+            raise
+        return stat.S_IFMT(found.st_mode) == kind and is_large(found)
+
+    def apart(self, work: Callable[[Directory], None]) -> None:
+        with self._duplicate() as fd:
+            same = HostDirectory(self._owner, os.dup(fd), self.what, read_only=self.read_only)
+        try:
+            work(same)
+        finally:
+            same.release()
+
+    def cut(self, path: bytes, flags: int, *, follow: bool) -> None:
+        # Who may not read it, or not write it, may not have it cut by an open for that either.
+        access = os.O_WRONLY if flags & os.O_ACCMODE == os.O_WRONLY else os.O_RDWR
+        with suppress(OSError):
+            self.require_writable()
+            fd = open_beneath(self.fd, path, access, follow=follow)
+            try:
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    os.ftruncate(fd, 0)
+            finally:
+                os.close(fd)
 
     def entries(self, cookie: int, room: int) -> list[Entry]:
         return self._reader.read(cookie, room)
@@ -97,7 +131,7 @@ class HostDirectory(HostDescriptor, Directory):
             os.mkdir(_spelled(parent), dir_fd=parent.fd)
 
     def _remove_directory(self, path: bytes) -> None:
-        with parent_beneath(self.fd, path) as parent:
+        with parent_beneath(self.fd, path) as parent, freed_beside(*parent[:2]):
             try:
                 os.rmdir(_spelled(parent), dir_fd=parent.fd)
             except NotADirectoryError:

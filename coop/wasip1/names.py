@@ -4,6 +4,8 @@ A link at the end of a path is never followed here: what these calls work on is 
 name itself.
 """
 
+import stat
+
 from coop.wasip1.abi import U32, Rights
 from coop.wasip1.errno import Errno
 from coop.wasip1.paths import open_directory
@@ -35,7 +37,10 @@ def path_remove_directory(wasi: Wasi, fd: int, path: int, length: int) -> int:
     memory.
     """
     _, directory = open_directory(wasi, fd, Rights.PATH_REMOVE_DIRECTORY)
-    directory.remove_directory(wasi.text(path, length))
+    name = wasi.text(path, length)
+    if wasi.done or directory.is_large(name, stat.S_IFDIR, follow=False):
+        return wasi.in_thread(lambda: directory.apart(lambda own: own.remove_directory(name)))
+    directory.remove_directory(name)
     return 0
 
 
@@ -68,7 +73,12 @@ def path_rename(wasi: Wasi, fd: int, path: int, length: int, new_fd: int, new: i
     """
     _, source = open_directory(wasi, fd, Rights.PATH_RENAME_SOURCE)
     _, target = open_directory(wasi, new_fd, Rights.PATH_RENAME_TARGET)
-    source.rename(wasi.text(path, length), target, wasi.text(new, new_length))
+    old_name, new_name = wasi.text(path, length), wasi.text(new, new_length)
+    if wasi.done or target.is_large(new_name, stat.S_IFDIR, follow=False):
+        return wasi.in_thread(
+            lambda: source.apart(lambda own: target.apart(lambda to: own.rename(old_name, to, new_name)))
+        )
+    source.rename(old_name, target, new_name)
     return 0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import coop
 from coop import threads
-from coop.fs import closing, hostfile
+from coop.fs import closing, hostdir, hostfile
 from coop.scheduler import scheduler
 from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE, call
 from tests.wasip1.script import POLLERS, Script
@@ -59,6 +59,14 @@ class SlowDisk:
         self._take_long(fd)
         os.ftruncate(fd, size)
 
+    def rmdir(self, name: bytes, *, dir_fd: int) -> None:
+        self._take_long(dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+
+    def rename(self, old: bytes, new: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        self._take_long(dst_dir_fd)
+        os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
     def _take_long(self, fd: int) -> None:
         self.threads.append(threading.current_thread())
         self.begun.set()
@@ -72,6 +80,7 @@ class SlowDisk:
 def disk(monkeypatch):
     slow = SlowDisk()
     monkeypatch.setattr(hostfile, "os", slow)
+    monkeypatch.setattr(hostdir, "os", slow)
     yield slow
     slow.may_end.set()
 
@@ -103,6 +112,59 @@ def test_the_others_run_while_one_guest_waits_for_its_disk(name, arguments, poll
 
     assert coop.run(main, poller=poller) == (b"inside", True, "SUCCESS", "SUCCESS")
     assert disk.synced == [str(host_place.root / "f")] * 2
+
+
+LONG_NAMES = {
+    "remove": lambda guest: call(guest, "path_remove_directory", 3, b"empty"),
+    "rename": lambda guest: call(guest, "path_rename", 3, b"dir/sub", 3, b"empty"),
+}
+
+
+@pytest.mark.parametrize("act", LONG_NAMES.values(), ids=LONG_NAMES)
+def test_the_others_run_while_a_large_directory_is_read_to_see_that_it_is_empty(
+    act, disk, host_place, monkeypatch
+):
+    monkeypatch.setattr(closing, "LARGE_DIRECTORY", -1)
+    before = len(os.listdir("/proc/self/fd"))
+
+    def main():
+        with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
+            task = coop.spawn(act, one)
+            disk.await_begin()
+            content = other.read(other.open(3, b"f"), 6)
+            is_waiting = not task.is_done
+            disk.may_end.set()
+            return content, is_waiting, task.wait(), act(one), one.fd_sync(3)
+
+    assert coop.run(main) == (b"inside", True, "SUCCESS", "NOENT", "SUCCESS")
+    assert threading.main_thread() not in disk.threads[:1]
+    end_closes()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_guest_cancelled_while_a_large_directory_is_removed_ends_at_once(disk, host_place, monkeypatch):
+    monkeypatch.setattr(closing, "LARGE_DIRECTORY", -1)
+
+    def main():
+        guest = Script(dirs=[host_place.grant()])
+        task = coop.spawn(LONG_NAMES["remove"], guest)
+        disk.await_begin()
+        guest.guest.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+        disk.may_end.set()
+        while scheduler().outside_jobs:
+            coop.pause()
+
+    coop.run(main)
+    assert not (host_place.root / "empty").exists()
+
+
+@pytest.mark.parametrize("act", LONG_NAMES.values(), ids=LONG_NAMES)
+def test_a_directory_that_is_not_large_needs_no_thread(act, disk, host_place):
+    disk.may_end.set()
+    assert host_place.run(act) == "SUCCESS"
+    assert disk.threads == [threading.main_thread()]
 
 
 @pytest.mark.parametrize(
@@ -232,9 +294,14 @@ class Closes:
     def end(self) -> None:
         """Let the threads go on to their end."""
         self.may_end.set()
-        for thread in threading.enumerate():
-            if thread.name == "coop closer":
-                thread.join()
+        end_closes()
+
+
+def end_closes() -> None:
+    """Wait until no thread closes anything."""
+    for thread in threading.enumerate():
+        if thread.name == "coop closer":
+            thread.join()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import coop
-from coop.fs import hostfile
+from coop.fs import closing, hostfile
 from coop.wasip2 import Guest
 from tests.wasip2.places import PRELUDE
 
@@ -336,6 +336,27 @@ def test_others_run_while_pages_of_a_long_file_are_given_back(call, code, compon
         return plain(fd, *given)
 
     monkeypatch.setattr(hostfile.os, call, slow)
+    assert _beside(component, host_place, code, begun, others_ran) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("rmdir", "result = tried(lambda: root.remove_directory_at('empty'))"),
+        ("rename", "result = tried(lambda: root.rename_at('dir/sub', root, 'empty'))"),
+    ],
+)
+def test_others_run_while_a_large_directory_is_removed(call, code, component, host_place, monkeypatch):
+    begun, others_ran = threading.Event(), threading.Event()
+    plain = getattr(os, call)
+
+    def slow(*given, **where):
+        begun.set()
+        assert others_ran.wait(30)
+        return plain(*given, **where)
+
+    monkeypatch.setattr(hostfile.os, call, slow)
+    monkeypatch.setattr(closing, "LARGE_DIRECTORY", -1)
     assert _beside(component, host_place, code, begun, others_ran) == "ok"
 
 

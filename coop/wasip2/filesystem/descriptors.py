@@ -13,8 +13,10 @@ WASI has for it all.
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from coop.fs import LONG_CUT, Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ
@@ -217,18 +219,28 @@ class Descriptor(Resource):
         """Return where a link leads."""
         return self._directory().read_link(path.encode()).decode()
 
-    @fallible("func(path: string) -> result<_, error-code>")
-    def remove_directory_at(self, path: str) -> None:
+    @fallible("func(path: string) -> result<_, error-code>", parks=None)
+    def remove_directory_at(self, path: str) -> Later | None:
         """Remove an empty directory."""
-        self._directory().remove_directory(path.encode())
+        directory, name = self._directory(), path.encode()
+        if not directory.is_large(name, stat.S_IFDIR, follow=False):
+            directory.remove_directory(name)
+            return None
+        return _later(directory.apart, lambda own: own.remove_directory(name))
 
     @fallible(
         "func(old-path: string, new-descriptor: borrow<descriptor>, new-path: string)"
-        " -> result<_, error-code>"
+        " -> result<_, error-code>",
+        parks=None,
     )
-    def rename_at(self, old: str, other: "Descriptor", new: str) -> None:
+    def rename_at(self, old: str, other: "Descriptor", new: str) -> Later | None:
         """Rename, over what may be there."""
-        self._directory().rename(old.encode(), other._directory(), new.encode())
+        source, target = self._directory(), other._directory()
+        name, new_name = old.encode(), new.encode()
+        if not target.is_large(new_name, stat.S_IFDIR, follow=False):
+            source.rename(name, target, new_name)
+            return None
+        return _later(source.apart, lambda own: target.apart(lambda to: own.rename(name, to, new_name)))
 
     @fallible("func(old-path: string, new-path: string) -> result<_, error-code>")
     def symlink_at(self, target: str, path: str) -> None:
@@ -308,9 +320,13 @@ class Descriptor(Resource):
 def _done(file: RegularFile | Directory, work: Callable[[], None], *, is_long: bool) -> Later | None:
     """Have work done now, or in a helper thread if it takes long and the file is the system's."""
     if is_long and file.fd >= 0:
-        return Later(lambda: run_in_crew("disk", work))
+        return _later(work)
     work()
     return None
+
+
+def _later(work: Callable[..., None], *args: Any) -> Later:
+    return Later(lambda: run_in_crew("disk", work, *args))
 
 
 def _read(file: RegularFile, count: int, offset: int) -> tuple[bytes, bool] | None:
