@@ -7,6 +7,7 @@ A path that leaves it gets PERM.
 import os
 import struct
 from functools import lru_cache
+from stat import S_IFREG
 
 from coop.fs import Directory, RegularFile
 from coop.netpoll.openfile import OpenFile
@@ -32,6 +33,7 @@ _NOTCAPABLE = int(Errno.NOTCAPABLE)
 _pack_u32 = U32.pack_into
 _READS = Rights.FD_READ | Rights.FD_READDIR
 _ACCESS = _READS | Rights.FD_WRITE
+_CUTTING = Oflags.TRUNC | Oflags.EXCL | Oflags.DIRECTORY  # with the others nothing is cut
 _OFLAGS = Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC
 _SYNC = {Fdflags.DSYNC: os.O_DSYNC, Fdflags.SYNC: os.O_SYNC, Fdflags.RSYNC: os.O_RSYNC}
 
@@ -96,6 +98,11 @@ def path_open(
     wasi.fds.check_room()
     rights &= entry.inheriting
     flags = _host_flags(oflags, rights & _ACCESS, fdflags)
+    # A call that is asked again finds the file cut.
+    if oflags & _CUTTING == Oflags.TRUNC and (wasi.done or directory.is_large(name, S_IFREG, follow=follow)):
+        answer = wasi.in_thread(lambda: directory.apart(lambda own: own.cut(name, flags, follow=follow)))
+        if answer:
+            return answer
     file = directory.open(name, flags, follow=follow)
     if isinstance(file, Directory):
         # Go asks for a directory without this right, and cuts files below it all the same.

@@ -1,7 +1,9 @@
 """fd_sync and fd_datasync, and what else waits for a disk: in a helper thread, while the others go on."""
 
+import errno
 import os
 import threading
+import time
 
 import pytest
 
@@ -9,7 +11,7 @@ import coop
 from coop import threads
 from coop.fs import closing, hostdir, hostfile
 from coop.scheduler import scheduler
-from tests.wasip1.places import ALL, ALL_OF_DIR, DIRECTORY, WRITE, call
+from tests.wasip1.places import ALL, ALL_OF_DIR, CREAT, DIRECTORY, EXCL, READ, TRUNC, WRITE, call
 from tests.wasip1.script import POLLERS, Script
 
 DONTNEED = 4
@@ -43,7 +45,9 @@ class SlowDisk:
 
     def await_begin(self) -> None:
         """Let the others run until a file is being synced; blocking the thread might keep it from that."""
+        end = time.monotonic() + 30
         while not self.begun.is_set():
+            assert time.monotonic() < end
             coop.pause()
 
     def __getattr__(self, name):
@@ -181,6 +185,46 @@ def test_what_is_done_at_once_needs_no_thread(name, arguments, disk, host_place)
     answer = host_place.run(lambda guest: getattr(guest, name)(guest.open(3, b"f", rights=ALL), *arguments))
     assert answer == "SUCCESS"
     assert disk.threads == [threading.main_thread()]
+
+
+@pytest.mark.parametrize("rights", [READ, WRITE, ALL])
+def test_the_others_run_while_a_long_file_is_cut_by_an_open(rights, disk, host_place):
+    os.truncate(host_place.root / "f", LARGE)
+
+    def main():
+        with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
+            task = coop.spawn(lambda: one.open(3, b"to_f", oflags=TRUNC | CREAT, rights=rights))
+            disk.await_begin()
+            content = other.read(other.open(3, b"dir/g"), 6)
+            is_waiting = not task.is_done
+            disk.may_end.set()
+            return content, is_waiting, task.wait(), one.fd_sync(3)
+
+    assert coop.run(main) == (b"deeper", True, 4, "SUCCESS")
+    assert threading.main_thread() not in disk.threads
+    assert (host_place.root / "f").stat().st_size == 0
+
+
+@pytest.mark.parametrize("oflags", [CREAT | EXCL | TRUNC, DIRECTORY | TRUNC, CREAT])
+def test_an_open_that_does_not_cut_leaves_a_long_file_as_it_is(oflags, disk, host_place):
+    os.truncate(host_place.root / "f", LARGE)
+    host_place.run(lambda guest: guest.open(3, b"f", oflags=oflags, rights=ALL))
+    assert (
+        host_place.run(lambda guest: guest.open(3, b"f", oflags=TRUNC, rights=ALL), read_only=True) == "ROFS"
+    )
+    assert disk.threads == []
+    assert (host_place.root / "f").stat().st_size == LARGE
+
+
+@pytest.mark.parametrize("fails", ["EACCES", "ETXTBSY"])
+def test_what_stands_against_a_cut_is_told_by_the_open(fails, disk, host_place, monkeypatch):
+    os.truncate(host_place.root / "f", LARGE)
+
+    def refuse(*args, **kwargs):
+        raise OSError(getattr(errno, fails), "no")
+
+    monkeypatch.setattr(hostdir, "open_beneath", refuse)
+    assert host_place.run(lambda guest: guest.open(3, b"f", oflags=TRUNC, rights=ALL)) == fails[1:]
 
 
 def test_what_the_disk_fails_with_is_the_guests_errno_and_the_next_call_is_a_new_one(disk, host_place):
@@ -340,8 +384,8 @@ def test_a_large_file_is_freed_beside(act, closes, host_place):
     os.truncate(host_place.root / "f", LARGE)
     before = len(os.listdir("/proc/self/fd"))
     assert host_place.run(act) == "SUCCESS"
-    assert (str(host_place.root / "f"), False) in closes.closed
     closes.end()
+    assert (str(host_place.root / "f"), False) in closes.closed
     assert True not in {here for _, here in closes.closed}
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -318,11 +318,19 @@ def test_others_run_while_a_guest_waits_for_a_sync(name, call, component, host_p
     assert _beside(component, host_place, code, syncing, others_ran) == ["ok"] * 3
 
 
+CUT_BY_OPEN = """
+opened("f").set_size(100 << 20)
+with opened("f", W, O.TRUNCATE) as f:
+    result = "ok" if f.stat().size == 0 else "not cut"
+"""
+
+
 @pytest.mark.parametrize(
     ("call", "code"),
     [
         ("posix_fadvise", "f = opened('f'); result = tried(lambda: f.advise(0, 0, types.Advice.DONT_NEED))"),
         ("ftruncate", "f = opened('f'); f.set_size(100 << 20); result = tried(lambda: f.set_size(0))"),
+        ("ftruncate", CUT_BY_OPEN),
     ],
 )
 def test_others_run_while_pages_of_a_long_file_are_given_back(call, code, component, host_place, monkeypatch):

@@ -192,22 +192,27 @@ class Descriptor(Resource):
 
     @fallible(
         "func(path-flags: path-flags, path: string, open-flags: open-flags, %flags: descriptor-flags)"
-        " -> result<descriptor, error-code>"
+        " -> result<descriptor, error-code>",
+        parks=None,
     )
-    def open_at(self, path_flags: Flags, path: str, open_flags: Flags, flags: Flags) -> "Descriptor":
+    def open_at(self, path_flags: Flags, path: str, open_flags: Flags, flags: Flags) -> "Descriptor | Later":
         """Open what a path names, or create it."""
-        directory = self._directory()
+        directory, name, follow = self._directory(), path.encode(), _follows(path_flags)
         if "directory" in open_flags and open_flags & _NOT_FOR_DIRECTORIES:
             raise OSError(errno.EINVAL, f"open {path!r} as a directory, and create or cut it")
         if "mutate-directory" in flags:
             directory.require_writable()
-        files = self._world.files
-        files.check_room()
-        file = directory.open(path.encode(), host_flags(open_flags, flags), follow=_follows(path_flags))
-        files.add(file)
-        if isinstance(file, Directory):
-            return of_directory(self._world, file)
-        return Descriptor(self._world, file, kept_flags(flags))
+        self._world.files.check_room()
+        host = host_flags(open_flags, flags)
+        cuts = "truncate" in open_flags and "exclusive" not in open_flags
+        if not cuts or not directory.is_large(name, stat.S_IFREG, follow=follow):
+            return self._opened(directory.open(name, host, follow=follow), flags)
+
+        def cut_and_open() -> Descriptor:
+            run_in_crew("disk", directory.apart, lambda own: own.cut(name, host, follow=follow))
+            return self._opened(directory.open(name, host, follow=follow), flags)
+
+        return Later(cut_and_open)
 
     @fallible("func(path: string) -> result<_, error-code>")
     def create_directory_at(self, path: str) -> None:
@@ -284,6 +289,13 @@ class Descriptor(Resource):
         if not isinstance(self.file, Directory):
             raise OSError(errno.ENOTDIR, f"{self.file.what} is no directory")
         return self.file
+
+    def _opened(self, file: OpenFile, flags: Flags) -> "Descriptor":
+        """Make the descriptor of a file that was just opened."""
+        self._world.files.add(file)
+        if isinstance(file, Directory):
+            return of_directory(self._world, file)
+        return Descriptor(self._world, file, kept_flags(flags))
 
     def _opened_to(self, act: str) -> OpenFile:
         """Return it as something to read or write.  Raises: OSError(EBADF) if it is not open for that."""
