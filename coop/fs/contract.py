@@ -128,7 +128,8 @@ class RegularFile(FileOrDirectory):
     """An open file with a position; `try_read` and `try_write` begin there.
 
     It is always ready.  A read may answer BLOCKED all the same, where the disk is slow: then `wait`, on
-    the task's greenlet, brings in what it missed, and the next read is made whatever it takes.
+    the task's greenlet, brings in what it missed, and the next read is made whatever it takes.  So may a
+    write that is to reach the disk: it is made, and after `wait` the same call returns what it was.
     """
 
     __slots__ = ()
@@ -145,11 +146,17 @@ class RegularFile(FileOrDirectory):
         raise NotImplementedError
 
     def pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
-        """Write `buffers` at `offset`, or at the end of a file that appends, and return how many bytes."""
+        """Write `buffers` at `offset`, or at the end of a file that appends.
+
+        Returns: how many bytes, or BLOCKED.
+        """
         raise NotImplementedError
 
     def append(self, buffers: Sequence[memoryview]) -> int:
-        """Write `buffers` at the end, wherever that is, and return how many bytes; the position stays."""
+        """Write `buffers` at the end, wherever that is; the position stays.
+
+        Returns: how many bytes, or BLOCKED.
+        """
         raise NotImplementedError
 
     def advise(self, offset: int, length: int, advice: int) -> None:

@@ -105,7 +105,7 @@ class HostDirectory(HostDescriptor, Directory):
 
     def _open(self, path: bytes, flags: int, *, follow: bool) -> OpenFile:
         # A mode of 0666 before the umask, as every program's open has.
-        fd = open_beneath(self.fd, path, flags, 0o666, follow=follow)
+        fd = open_beneath(self.fd, path, flags & ~os.O_SYNC, 0o666, follow=follow)
         try:
             return self._opened(fd, f"file {path.decode()}", flags)
         except BaseException:
@@ -115,7 +115,7 @@ class HostDirectory(HostDescriptor, Directory):
     def _opened(self, fd: int, what: str, flags: int) -> OpenFile:
         mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):
-            return DiskFile(fd, mode, what, read_only=self.read_only)
+            return DiskFile(fd, mode, what, read_only=self.read_only, syncs=flags & os.O_SYNC)
         if stat.S_ISDIR(mode):
             return HostDirectory(self._owner, fd, what, read_only=self.read_only, listings=self._listings)
         owner = self._owner

@@ -9,7 +9,8 @@ cached read of 4 KiB about 3 % of its system call.
 
 A guest sees neither: a read is not cut short where the cache ends, and a file that does not
 block never answers "would block".  Writes go to the cache in any case, and ext4 knows no
-RWF_NOWAIT for them; they stay plain.
+RWF_NOWAIT for them; they stay plain.  One that is to be on the disk when it is told of is a plain
+one too, and the kernel never hears of O_SYNC: a helper thread waits for the disk.
 """
 
 import errno
@@ -17,14 +18,16 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from coop.fs import hostsys
 from coop.fs.closing import close
 from coop.fs.contract import FileOrDirectory, RegularFile, Stat, to_stat
 from coop.fs.hostsys import MAX_OFFSET
+from coop.netpoll.contract import WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.threads import run_in_crew
 
@@ -86,15 +89,25 @@ class DiskFile(HostDescriptor, RegularFile):
             ours to change.  A guest may ask for O_APPEND all the same; a file that was opened with it
             keeps it
 
+    syncs -- O_DSYNC or O_SYNC, if each write is to wait for the disk: then it is made plainly, answers
+            BLOCKED, and is told of when `wait` has had a helper thread wait for the disk
+
     A write at an offset goes to the end of a file that appends, as Linux has it.
     """
 
-    __slots__ = ("_appends", "_lent", "_missing", "_nowait", "_was_awaited")
+    __slots__ = ("_appends", "_lent", "_missing", "_nowait", "_synced", "_syncs", "_was_awaited", "_written")
 
     runs_user_code = True  # not so; but as there, only `wait` makes progress, non-blocking or not
 
     def __init__(
-        self, fd: int, mode: int, what: str = "", *, lent: bool = False, read_only: bool = False
+        self,
+        fd: int,
+        mode: int,
+        what: str = "",
+        *,
+        lent: bool = False,
+        read_only: bool = False,
+        syncs: int = 0,
     ) -> None:
         self._lent = lent
         self._appends = False
@@ -102,6 +115,9 @@ class DiskFile(HostDescriptor, RegularFile):
         self._nowait = 0 if lent else _NOWAIT
         self._missing = (0, 0)  # the range that was not in the cache
         self._was_awaited = False
+        self._syncs = syncs
+        self._written: int | None = None  # by the last write, which was not told of
+        self._synced: OSError | bool = False  # whether it is on the disk, or why not
         super().__init__(fd, mode, what, read_only=read_only)
 
     def set_append(self, append: bool) -> None:
@@ -167,7 +183,10 @@ class DiskFile(HostDescriptor, RegularFile):
         return BLOCKED
 
     def wait(self, mode: int, doing: str = "wait for") -> None:
-        """Have what the last read missed brought into the cache by a helper thread."""
+        """Have a thread bring what the last read missed into the cache, or what was written to the disk."""
+        if mode == WRITE:
+            self._wait_for_write()
+            return
         try:
             run_in_crew("disk", self._bring, *self._missing)
         except OSError:
@@ -185,6 +204,11 @@ class DiskFile(HostDescriptor, RegularFile):
                 size -= count
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
+        if self._syncs:
+            return self._write_to_disk(lambda: self._write(buffers))
+        return self._write(buffers)
+
+    def _write(self, buffers: Sequence[memoryview]) -> int:
         if self._appends:
             return os.pwritev(self.fd, buffers, -1, _APPEND)
         return os.writev(self.fd, buffers)
@@ -198,7 +222,7 @@ class DiskFile(HostDescriptor, RegularFile):
             return 1
 
     def write_one(self, buffer: memoryview) -> int:
-        return self.try_write((buffer,)) if self._appends else os.write(self.fd, buffer)
+        return self.try_write((buffer,)) if self._appends or self._syncs else os.write(self.fd, buffer)
 
     def seek(self, offset: int, whence: int) -> int:
         self._require_range(abs(offset), 0)
@@ -206,12 +230,43 @@ class DiskFile(HostDescriptor, RegularFile):
 
     def pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
         self._require_range(offset, 0)
+        if self._syncs:
+            return self._write_to_disk(lambda: self._pwrite(buffers, offset))
+        return self._pwrite(buffers, offset)
+
+    def _pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
         return os.pwritev(self.fd, buffers, offset, _APPEND if self._appends else 0)
 
     def append(self, buffers: Sequence[memoryview]) -> int:
+        if self._syncs:
+            return self._write_to_disk(lambda: self._append(buffers))
+        return self._append(buffers)
+
+    def _append(self, buffers: Sequence[memoryview]) -> int:
         if _APPEND:
             return os.pwritev(self.fd, buffers, 0, _APPEND)
         return os.pwritev(self.fd, buffers, os.fstat(self.fd).st_size)
+
+    def _write_to_disk(self, write: Callable[[], int]) -> int:
+        """Write and answer BLOCKED; asked again after `wait`, return how much it was, or raise why not."""
+        if self._written is None:
+            self._written = write()
+            return BLOCKED
+        if self._synced is False:
+            return BLOCKED
+        synced, self._synced = self._synced, False
+        written, self._written = self._written, None
+        if isinstance(synced, OSError):
+            raise synced
+        return written
+
+    def _wait_for_write(self) -> None:
+        try:
+            run_in_crew("disk", partial(self.sync, data_only=self._syncs == os.O_DSYNC))
+        except OSError as error:
+            self._synced = error
+        else:
+            self._synced = True
 
     def advise(self, offset: int, length: int, advice: int) -> None:
         self._require_range(offset, length)
@@ -229,6 +284,8 @@ class DiskFile(HostDescriptor, RegularFile):
             raise OSError(errno.EINVAL, f"allocate nothing in {self.what}")
         with self._duplicate() as fd:
             _allocate(fd, offset, length)
+            if self._syncs:
+                os.fsync(fd)
 
     def _require_range(self, offset: int, length: int) -> None:
         """Refuse numbers that the kernel cannot be told, and ranges that end behind the last position."""

@@ -121,6 +121,8 @@ def fd_pwrite(wasi: Wasi, fd: int, iovs: int, count: int, offset: int, nwritten:
     buffers = wasi.buffers(iovs, count)
     _require_offset(offset, buffers)
     put = file.pwrite(buffers, offset) if buffers else 0
+    if put == BLOCKED:
+        return wasi.block_on(file, WRITE)
     _pack_u32(wasi.memory.view, nwritten, put)
     return 0
 

@@ -12,7 +12,7 @@ from coop import threads
 from coop.fs import closing, hostdir, hostfile
 from coop.scheduler import scheduler
 from tests.wasip1.places import ALL, ALL_OF_DIR, CREAT, DIRECTORY, EXCL, READ, TRUNC, WRITE, call
-from tests.wasip1.script import POLLERS, Script
+from tests.wasip1.script import DATA, OUT, POLLERS, Script
 
 DONTNEED = 4
 LARGE = 100 << 20
@@ -55,6 +55,10 @@ class SlowDisk:
 
     def fsync(self, fd: int) -> None:
         self._take_long(fd)
+
+    def fdatasync(self, fd: int) -> None:
+        self._take_long(fd)
+        self.synced[-1] += ", data alone"
 
     def posix_fadvise(self, fd: int, *range_and_advice: int) -> None:
         self._take_long(fd)
@@ -225,6 +229,54 @@ def test_what_stands_against_a_cut_is_told_by_the_open(fails, disk, host_place, 
 
     monkeypatch.setattr(hostdir, "open_beneath", refuse)
     assert host_place.run(lambda guest: guest.open(3, b"f", oflags=TRUNC, rights=ALL)) == fails[1:]
+
+
+DSYNC, RSYNC, SYNC = 2, 8, 16
+
+
+def write_at_2(guest: Script, fd: int, data: bytes) -> int | str:
+    error = guest.fd_pwrite(fd, *guest.iovecs((DATA, guest.put(DATA, data))), 2, OUT)
+    return error if error != "SUCCESS" else guest.u32()
+
+
+@pytest.mark.parametrize(
+    ("fdflags", "synced"), [(DSYNC, "f, data alone"), (SYNC, "f"), (DSYNC | SYNC, "f"), (RSYNC, "f")]
+)
+@pytest.mark.parametrize(
+    ("write", "content"), [(Script.write, b"OUT, OUT"), (write_at_2, b"inOUT, ")], ids=["write", "pwrite"]
+)
+def test_the_others_run_while_a_write_goes_to_the_disk(write, content, fdflags, synced, disk, host_place):
+    def main():
+        with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
+            fd = one.open(3, b"f", rights=ALL, fdflags=fdflags)
+            task = coop.spawn(write, one, fd, b"OUT, ")
+            disk.await_begin()
+            seen = other.read(other.open(3, b"f"), 9)
+            is_waiting = not task.is_done
+            disk.may_end.set()
+            return seen, is_waiting, task.wait(), write(one, fd, b"OUT"), one.fdstat(fd)[1]
+
+    seen, *told = coop.run(main)
+    assert told == [True, 5, 3, fdflags]
+    assert seen == (b"OUT, e" if write is Script.write else b"inOUT, ")
+    assert (host_place.root / "f").read_bytes() == content
+    assert disk.synced == [f"{host_place.root}/{synced}"] * 2
+    assert threading.main_thread() not in disk.threads
+
+
+@pytest.mark.parametrize("write", [Script.write, write_at_2])
+def test_a_write_that_the_disk_fails_is_told_so_once(write, disk, host_place):
+    disk.may_end.set()
+
+    def act(guest: Script):
+        fd = guest.open(3, b"f", rights=ALL, fdflags=SYNC)
+        answers = []
+        for code in (5, 122, None, None):
+            disk.error = None if code is None else OSError(code, "no")
+            answers.append(write(guest, fd, b"xy"))
+        return answers
+
+    assert host_place.run(act) == ["IO", "DQUOT", 2, 2]
 
 
 def test_what_the_disk_fails_with_is_the_guests_errno_and_the_next_call_is_a_new_one(disk, host_place):

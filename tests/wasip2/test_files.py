@@ -91,16 +91,45 @@ def test_a_file_has_the_flags_it_was_opened_with(asked, flags, place):
     assert place.run(f"result = flags_of(opened('f', {asked}).get_flags())") == flags
 
 
-def test_a_write_that_is_to_be_on_the_disk_at_once_is_asked_for_so(host_place, monkeypatch):
-    opens = []
-    open_ = os.open
-    monkeypatch.setattr(
-        os,
-        "open",
-        lambda path, flags, *rest, **more: opens.append(flags) or open_(path, flags, *rest, **more),
-    )
-    host_place.ask("opened('f', W | F.DATA_INTEGRITY_SYNC).write(b'x', 0)")
-    assert [flags & os.O_SYNC for flags in opens[-1:]] == [os.O_DSYNC]
+SYNCED = """
+f = opened("f", RW | {flag})
+with f.{stream} as s:
+    s.blocking_write_and_flush(b"at once")
+    s.write(b"!")
+result = f.write(b"AT", 0), f.read(20, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flag", "call"),
+    [
+        ("F.DATA_INTEGRITY_SYNC", "fdatasync"),
+        ("F.FILE_INTEGRITY_SYNC", "fsync"),
+        ("F.REQUESTED_WRITE_SYNC", "fsync"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("stream", "content"),
+    [("write_via_stream(0)", b"AT once!"), ("append_via_stream()", b"ATsideat once!")],
+    ids=["write", "append"],
+)
+def test_others_run_while_a_write_goes_to_the_disk(
+    stream, content, flag, call, component, host_place, monkeypatch
+):
+    syncing, others_ran, threads = threading.Event(), threading.Event(), []
+    plain = getattr(os, call)
+
+    def slow(fd):
+        threads.append(threading.current_thread())
+        syncing.set()
+        assert others_ran.wait(30)
+        return plain(fd)
+
+    monkeypatch.setattr(hostfile.os, call, slow)
+    code = SYNCED.format(flag=flag, stream=stream)
+    assert _beside(component, host_place, code, syncing, others_ran) == (2, (content, False))
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
 
 
 def test_what_was_not_opened_for_it_is_neither_read_nor_written(place):

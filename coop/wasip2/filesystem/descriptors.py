@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from coop.fs import LONG_CUT, Directory, RegularFile, Stat, to_stat
-from coop.netpoll.contract import READ
+from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.threads import run_in_crew
 from coop.wasip2.filesystem.errorcode import fallible
@@ -141,14 +141,16 @@ class Descriptor(Resource):
         found = _read(file, count, offset)
         return Later(lambda: _read_waiting(file, count, offset)) if found is None else found
 
-    @fallible("func(buffer: list<u8>, offset: filesize) -> result<filesize, error-code>")
-    def write(self, buffer: bytes, offset: int) -> int:
+    @fallible("func(buffer: list<u8>, offset: filesize) -> result<filesize, error-code>", parks=None)
+    def write(self, buffer: bytes, offset: int) -> int | Later:
         """Write from `offset` on, and return how many bytes were taken."""
         file = self._positioned("write")
         count = self._world.bytes_per_call(len(buffer), len(buffer))
         if offset + count > _MAX_OFFSET:  # Linux has two errors for that
             raise OSError(errno.EINVAL, f"no file has {count} bytes at {offset}")
-        return file.pwrite((memoryview(buffer)[:count],), offset)
+        put = partial(file.pwrite, (memoryview(buffer)[:count],), offset)
+        found = put()
+        return Later(lambda: _write_waiting(file, put)) if found == BLOCKED else found
 
     @fallible("func(offset: filesize, length: filesize, advice: advice) -> result<_, error-code>", parks=None)
     def advise(self, offset: int, length: int, advice: str) -> Later | None:
@@ -357,6 +359,14 @@ def _read_waiting(file: RegularFile, count: int, offset: int) -> tuple[bytes, bo
         found = _read(file, count, offset)
         if found is not None:
             return found
+
+
+def _write_waiting(file: RegularFile, put: Callable[[], int]) -> int:
+    while True:
+        file.wait(WRITE, "write")
+        count = put()
+        if count != BLOCKED:
+            return count
 
 
 def _times(accessed: Case, modified: Case) -> tuple[int | None, int | None]:

@@ -7,7 +7,7 @@ goes on when the descriptor is dropped.
 from typing import NamedTuple
 
 from coop.fs import Directory, Entry, RegularFile
-from coop.netpoll.contract import READ
+from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.wasip2.filesystem.errorcode import fallible
 from coop.wasip2.filesystem.modes import descriptor_type
@@ -84,7 +84,7 @@ class _FileReader(InputStream):
 class _FileWriter(OutputStream):
     """Writes a file from a position of its own, or at its end (None).
 
-    It takes all that is permitted at once, so it is never waited for.
+    It takes all that is permitted at once, and is waited for only where each write is to reach the disk.
     """
 
     __slots__ = ("_at", "_file")
@@ -101,8 +101,17 @@ class _FileWriter(OutputStream):
         if at is None:
             return self._file.append(buffers)
         count = self._file.pwrite(buffers, at)
-        self._at = at + count
+        if count != BLOCKED:
+            self._at = at + count
         return count
+
+    def wait(self) -> None:
+        """Park until what was written is on the disk."""
+        self._file.wait(WRITE, "write")
+
+    def must_wait(self) -> bool:
+        """Say yes: only then has the guest the disk's word when its call returns."""
+        return True
 
     def level(self) -> bool:
         """Say yes: a file takes what it is given."""
