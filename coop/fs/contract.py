@@ -102,12 +102,16 @@ class FileOrDirectory(OpenFile):
         """Return what is known of it."""
         raise NotImplementedError
 
+    def is_busy(self) -> bool:
+        """Whether what changes it has to wait for a helper thread, and so is work for another."""
+        return False
+
     def sync(self, *, data_only: bool) -> None:
         """Wait until what was written is on the disk; callable from a helper thread."""
         raise NotImplementedError
 
     def set_times(self, atime_ns: int | None, mtime_ns: int | None) -> None:
-        """Set its times: since 1970, `NOW`, or None to leave one as it is.
+        """Set its times: since 1970, `NOW`, or None to leave one as it is; callable from a helper thread.
 
         Raises: OSError(EINVAL) for a time before 1970 or of more than 64 bits.
         """
@@ -129,7 +133,8 @@ class RegularFile(FileOrDirectory):
 
     It is always ready.  A read may answer BLOCKED all the same, where the disk is slow: then `wait`, on
     the task's greenlet, brings in what it missed, and the next read is made whatever it takes.  So may a
-    write that is to reach the disk: it is made, and after `wait` the same call returns what it was.
+    write that is to reach the disk: it is made, and after `wait` the same call returns what it was; and one
+    to a file that is busy, which is not made yet.
     """
 
     __slots__ = ()
@@ -235,7 +240,7 @@ class Directory(FileOrDirectory):
     def is_large(self, path: bytes, kind: int, *, follow: bool) -> bool:
         """Whether `path` names what takes milliseconds to cut or to remove, `kind` being its type.
 
-        So much is work for a helper thread, by `apart`.  Never so in memory.
+        So much is work for a helper thread, by `apart`, and so is a file that is busy.  Never so in memory.
         """
         return False
 

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from coop.fs.busy import job_of, working_on
 from coop.fs.closing import freed_beside, is_large
 from coop.fs.contain import Parent, open_beneath, parent_beneath, stat_beneath
 from coop.fs.contract import Directory, Entry, Stat, to_stat
@@ -74,7 +75,7 @@ class HostDirectory(HostDescriptor, Directory):
             if error.errno in _OF_THE_PATH:
                 return False  # the call that follows tells it, or something that comes before it
             raise
-        return stat.S_IFMT(found.st_mode) == kind and is_large(found)
+        return stat.S_IFMT(found.st_mode) == kind and (is_large(found) or job_of(found) is not None)
 
     def apart(self, work: Callable[[Directory], None]) -> None:
         with self._duplicate() as fd:
@@ -92,7 +93,8 @@ class HostDirectory(HostDescriptor, Directory):
             fd = open_beneath(self.fd, path, access, follow=follow)
             try:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
-                    os.ftruncate(fd, 0)
+                    with working_on(fd):
+                        os.ftruncate(fd, 0)
             finally:
                 os.close(fd)
 

@@ -19,13 +19,14 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
 
 from coop.fs import hostsys
+from coop.fs.busy import job_on, jobs, working_on
 from coop.fs.closing import close
-from coop.fs.contract import FileOrDirectory, RegularFile, Stat, to_stat
+from coop.fs.contract import LONG_CUT, FileOrDirectory, RegularFile, Stat, to_stat
 from coop.fs.hostsys import MAX_OFFSET
 from coop.netpoll.contract import WRITE
 from coop.netpoll.openfile import BLOCKED
@@ -53,6 +54,9 @@ class HostDescriptor(FileOrDirectory):
     def stat(self) -> Stat:
         return to_stat(os.fstat(self.fd))
 
+    def is_busy(self) -> bool:
+        return job_on(self.fd) is not None
+
     def sync(self, *, data_only: bool) -> None:
         with self._duplicate() as fd:
             (os.fdatasync if data_only else os.fsync)(fd)
@@ -79,7 +83,8 @@ class HostDescriptor(FileOrDirectory):
             os.close(fd)
 
     def _set_times(self, atime_ns: int | None, mtime_ns: int | None) -> None:
-        hostsys.set_times(self.fd, atime_ns, mtime_ns)
+        with self._duplicate() as fd:
+            hostsys.set_times(fd, atime_ns, mtime_ns)
 
 
 class DiskFile(HostDescriptor, RegularFile):
@@ -204,8 +209,8 @@ class DiskFile(HostDescriptor, RegularFile):
                 size -= count
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
-        if self._syncs:
-            return self._write_to_disk(lambda: self._write(buffers))
+        if self._syncs or jobs:
+            return self._write_or_wait(lambda: self._write(buffers))
         return self._write(buffers)
 
     def _write(self, buffers: Sequence[memoryview]) -> int:
@@ -222,7 +227,9 @@ class DiskFile(HostDescriptor, RegularFile):
             return 1
 
     def write_one(self, buffer: memoryview) -> int:
-        return self.try_write((buffer,)) if self._appends or self._syncs else os.write(self.fd, buffer)
+        return (
+            self.try_write((buffer,)) if self._appends or self._syncs or jobs else os.write(self.fd, buffer)
+        )
 
     def seek(self, offset: int, whence: int) -> int:
         self._require_range(abs(offset), 0)
@@ -230,16 +237,16 @@ class DiskFile(HostDescriptor, RegularFile):
 
     def pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
         self._require_range(offset, 0)
-        if self._syncs:
-            return self._write_to_disk(lambda: self._pwrite(buffers, offset))
+        if self._syncs or jobs:
+            return self._write_or_wait(lambda: self._pwrite(buffers, offset))
         return self._pwrite(buffers, offset)
 
     def _pwrite(self, buffers: Sequence[memoryview], offset: int) -> int:
         return os.pwritev(self.fd, buffers, offset, _APPEND if self._appends else 0)
 
     def append(self, buffers: Sequence[memoryview]) -> int:
-        if self._syncs:
-            return self._write_to_disk(lambda: self._append(buffers))
+        if self._syncs or jobs:
+            return self._write_or_wait(lambda: self._append(buffers))
         return self._append(buffers)
 
     def _append(self, buffers: Sequence[memoryview]) -> int:
@@ -247,20 +254,34 @@ class DiskFile(HostDescriptor, RegularFile):
             return os.pwritev(self.fd, buffers, 0, _APPEND)
         return os.pwritev(self.fd, buffers, os.fstat(self.fd).st_size)
 
-    def _write_to_disk(self, write: Callable[[], int]) -> int:
-        """Write and answer BLOCKED; asked again after `wait`, return how much it was, or raise why not."""
+    def _write_or_wait(self, write: Callable[[], int]) -> int:
+        """Write unless a helper thread has the file; BLOCKED: for that or for the disk is to be waited.
+
+        Asked again after `wait`, return how much was written, or raise why it is not on the disk.
+        """
         if self._written is None:
-            self._written = write()
+            if job_on(self.fd) is not None:
+                return BLOCKED
+            written = write()
+            if not self._syncs:
+                return written
+            self._written = written
             return BLOCKED
         if self._synced is False:
             return BLOCKED
-        synced, self._synced = self._synced, False
         written, self._written = self._written, None
+        synced, self._synced = self._synced, False
         if isinstance(synced, OSError):
             raise synced
         return written
 
     def _wait_for_write(self) -> None:
+        if self._written is None:
+            job = job_on(self.fd)
+            if job is not None:
+                with suppress(OSError):  # without a thread to spare it is asked for again and again
+                    run_in_crew("disk", job.wait)
+            return
         try:
             run_in_crew("disk", partial(self.sync, data_only=self._syncs == os.O_DSYNC))
         except OSError as error:
@@ -276,13 +297,17 @@ class DiskFile(HostDescriptor, RegularFile):
     def _set_size(self, size: int) -> None:
         self._require_range(size, 0)
         with self._duplicate() as fd:
-            os.ftruncate(fd, size)
+            if os.fstat(fd).st_size - size > LONG_CUT:
+                with working_on(fd):
+                    os.ftruncate(fd, size)
+            else:
+                os.ftruncate(fd, size)
 
     def _allocate(self, offset: int, length: int) -> None:
         self._require_range(offset, length)
         if length == 0:
             raise OSError(errno.EINVAL, f"allocate nothing in {self.what}")
-        with self._duplicate() as fd:
+        with self._duplicate() as fd, working_on(fd):
             _allocate(fd, offset, length)
             if self._syncs:
                 os.fsync(fd)

@@ -157,7 +157,7 @@ def fd_filestat_set_size(wasi: Wasi, fd: int, size: int) -> int:
     if size > MAX_OFFSET:
         return _INVAL
     # A call that is asked again has cut the file, which is small by now.
-    if wasi.done or (file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT):
+    if wasi.done or file.is_busy() or (file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT):
         return _blocking(wasi, file, lambda: file.set_size(size))
     file.set_size(size)
     return 0
@@ -172,7 +172,10 @@ def fd_filestat_set_times(wasi: Wasi, fd: int, atime_ns: int, mtime_ns: int, fla
     directory.
     """
     file = _on_disk(wasi, fd, Rights.FD_FILESTAT_SET_TIMES)
-    file.set_times(*times(atime_ns, mtime_ns, flags))
+    new = times(atime_ns, mtime_ns, flags)
+    if wasi.done or file.is_busy():
+        return wasi.in_thread(lambda: file.set_times(*new))
+    file.set_times(*new)
     return 0
 
 

@@ -9,12 +9,13 @@ import pytest
 
 import coop
 from coop import threads
-from coop.fs import closing, hostdir, hostfile
+from coop.fs import busy, closing, hostdir, hostfile
 from coop.scheduler import scheduler
 from tests.wasip1.places import ALL, ALL_OF_DIR, CREAT, DIRECTORY, EXCL, READ, TRUNC, WRITE, call
 from tests.wasip1.script import DATA, OUT, POLLERS, Script
 
 DONTNEED = 4
+APPEND, DSYNC, RSYNC, SYNC = 1, 2, 8, 16
 LARGE = 100 << 20
 
 
@@ -122,6 +123,47 @@ def test_the_others_run_while_one_guest_waits_for_its_disk(name, arguments, poll
     assert disk.synced == [str(host_place.root / "f")] * 2
 
 
+def write_at_2(guest: Script, fd: int, data: bytes) -> int | str:
+    error = guest.fd_pwrite(fd, *guest.iovecs((DATA, guest.put(DATA, data))), 2, OUT)
+    return error if error != "SUCCESS" else guest.u32()
+
+
+CHANGES = {
+    "write": lambda guest, fd: guest.write(fd, b"x"),
+    "pwrite": lambda guest, fd: write_at_2(guest, fd, b"x"),
+    "write to the disk": lambda guest, _: guest.write(guest.open(3, b"f", rights=ALL, fdflags=SYNC), b"x"),
+    "append": lambda guest, _: guest.write(guest.open(3, b"f", rights=ALL, fdflags=APPEND), b"x"),
+    "set times": lambda guest, fd: guest.fd_filestat_set_times(fd, 1, 2, 5),
+    "set size": lambda guest, fd: guest.fd_filestat_set_size(fd, 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_a_file_that_is_being_cut_waits_for_the_cut_alone(change, disk, host_place):
+    """The kernel would have the thread wait for the file's lock."""
+    os.truncate(host_place.root / "f", LARGE)
+
+    def main():
+        with Script(dirs=[host_place.grant()]) as one, Script(dirs=[host_place.grant()]) as other:
+            fd, its_fd = one.open(3, b"f", rights=ALL), other.open(3, b"f", rights=ALL)
+            elsewhere = other.open(3, b"dir/g", rights=ALL)
+            cut = coop.spawn(one.fd_filestat_set_size, fd, 0)
+            disk.await_begin()
+            at_once = other.write(elsewhere, b"DEEP"), other.fd_filestat_set_times(elsewhere, 1, 2, 5)
+            changing = coop.spawn(change, other, its_fd)
+            while scheduler().outside_jobs < 2 and not changing.is_done:
+                coop.pause()
+            size = os.stat(host_place.root / "f").st_size
+            are_waiting = not cut.is_done, not changing.is_done
+            disk.may_end.set()
+            return at_once, size, are_waiting, cut.wait(), changing.wait(), busy.jobs
+
+    told = coop.run(main)
+    assert told[:4] == ((4, "SUCCESS"), LARGE, (True, True), "SUCCESS")
+    assert told[4:] in [(1, []), ("SUCCESS", [])]
+    assert (host_place.root / "f").stat().st_size <= 3
+
+
 LONG_NAMES = {
     "remove": lambda guest: call(guest, "path_remove_directory", 3, b"empty"),
     "rename": lambda guest: call(guest, "path_rename", 3, b"dir/sub", 3, b"empty"),
@@ -209,6 +251,21 @@ def test_the_others_run_while_a_long_file_is_cut_by_an_open(rights, disk, host_p
     assert (host_place.root / "f").stat().st_size == 0
 
 
+def test_a_file_that_is_busy_is_cut_beside_however_short_it_is(disk, host_place):
+    """A cut that is under way has the file as short as it will be."""
+    disk.may_end.set()
+
+    def act(guest: Script):
+        fd = os.open(host_place.root / "f", os.O_RDONLY)
+        with busy.working_on(fd):
+            os.close(fd)
+            return guest.open(3, b"f", oflags=TRUNC, rights=ALL)
+
+    assert host_place.run(act) == 4
+    assert len(disk.threads) == 1
+    assert threading.main_thread() not in disk.threads
+
+
 @pytest.mark.parametrize("oflags", [CREAT | EXCL | TRUNC, DIRECTORY | TRUNC, CREAT])
 def test_an_open_that_does_not_cut_leaves_a_long_file_as_it_is(oflags, disk, host_place):
     os.truncate(host_place.root / "f", LARGE)
@@ -229,14 +286,6 @@ def test_what_stands_against_a_cut_is_told_by_the_open(fails, disk, host_place, 
 
     monkeypatch.setattr(hostdir, "open_beneath", refuse)
     assert host_place.run(lambda guest: guest.open(3, b"f", oflags=TRUNC, rights=ALL)) == fails[1:]
-
-
-DSYNC, RSYNC, SYNC = 2, 8, 16
-
-
-def write_at_2(guest: Script, fd: int, data: bytes) -> int | str:
-    error = guest.fd_pwrite(fd, *guest.iovecs((DATA, guest.put(DATA, data))), 2, OUT)
-    return error if error != "SUCCESS" else guest.u32()
 
 
 @pytest.mark.parametrize(

@@ -164,16 +164,18 @@ class Descriptor(Resource):
     def set_size(self, size: int) -> Later | None:
         """Cut the file, or make it longer by zeroes."""
         file = self._regular()
-        is_long = file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT
+        is_long = file.is_busy() or (file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT)
         return _done(file, partial(file.set_size, size), is_long=is_long)
 
     @fallible(
         "func(data-access-timestamp: new-timestamp, data-modification-timestamp: new-timestamp)"
-        " -> result<_, error-code>"
+        " -> result<_, error-code>",
+        parks=None,
     )
-    def set_times(self, accessed: Case, modified: Case) -> None:
+    def set_times(self, accessed: Case, modified: Case) -> Later | None:
         """Set its times."""
-        self._on_disk().set_times(*_times(accessed, modified))
+        file = self._on_disk()
+        return _done(file, partial(file.set_times, *_times(accessed, modified)), is_long=file.is_busy())
 
     @fallible("func() -> result<_, error-code>", parks=None)
     def sync_data(self) -> Later | None:
