@@ -13,6 +13,7 @@ from typing import Final
 
 jobs: Final[list[tuple[int, int, threading.Event]]] = []
 """Device, inode and end of each; helper threads add and remove them, one at a time."""
+os.register_at_fork(after_in_child=jobs.clear)  # their threads are the parent's
 
 
 @contextmanager

@@ -21,6 +21,7 @@ _MOST = 8
 
 _threads: set[threading.Thread] = set()
 """Those that close something now; each takes itself out."""
+os.register_at_fork(after_in_child=_threads.clear)
 
 
 def close(fd: int) -> None:

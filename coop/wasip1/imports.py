@@ -69,19 +69,9 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 }
 
 _PARKS = {
-    *("fd_advise", "fd_allocate", "fd_datasync", "fd_filestat_set_size"),
-    *(
-        "fd_filestat_set_times",
-        "fd_pread",
-        "fd_pwrite",
-        "fd_read",
-        "fd_readdir",
-        "fd_sync",
-        "fd_write",
-        "path_open",
-        "path_remove_directory",
-        "path_rename",
-    ),
+    *("fd_advise", "fd_allocate", "fd_datasync", "fd_filestat_set_size", "fd_filestat_set_times"),
+    *("fd_pread", "fd_pwrite", "fd_read", "fd_readdir", "fd_sync", "fd_write"),
+    *("path_open", "path_remove_directory", "path_rename"),
     *("poll_oneoff", "random_get", "sched_yield"),
     *("sock_accept", "sock_recv", "sock_send"),
 }

@@ -17,6 +17,7 @@ from coop.fs import Dir, RegularFile, hostfile, hostsys
 from coop.fs.hostfile import DiskFile
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import BLOCKED
+from tests.children import run_child
 
 TEXT = bytes(range(256)) * 40
 
@@ -398,3 +399,18 @@ def test_a_libc_that_knows_no_appending_write_appends_all_the_same(file, path, m
     assert file.append([memoryview(b"en"), memoryview(b"d")]) == 3
     assert path.read_bytes() == TEXT + b"end"
     assert file.seek(0, os.SEEK_CUR) == 0
+
+
+def test_a_forked_child_waits_for_no_helper_thread_of_its_parent():
+    code = """
+    import os
+    from coop.fs.busy import job_on, working_on
+
+    with open(__import__("sys").executable, "rb") as file, working_on(file.fileno()):
+        child = os.fork()
+        if not child:
+            os._exit(job_on(file.fileno()) is not None)
+        assert job_on(file.fileno()) is not None
+    assert os.waitpid(child, 0)[1] == 0
+    """
+    run_child(code)
