@@ -3,11 +3,14 @@
 import socket
 import ssl
 import threading
+from contextlib import suppress
 
 import pytest
 
 import coop
+import coop.stint
 from coop.net.tls import TlsConn
+from tests.keyupdate import Client
 from tests.serve.certificate import make_certificate
 
 
@@ -125,3 +128,129 @@ def test_a_deadline_ends_a_read_and_not_the_connection(contexts):
         return tls.recv()
 
     assert with_server(contexts, serve, act) == b"on"
+
+
+def with_client(contexts, play, act, buffer: int | None = None):
+    """Let a thread play a client, and act on the server's end of its connection once it has played."""
+    played = threading.Event()
+
+    def run(sock: socket.socket) -> None:
+        client = Client(sock)
+        try:
+            with suppress(ConnectionError):  # the server may have heard enough
+                play(client)
+        finally:
+            client.free()
+            played.set()
+
+    def main():
+        with coop.listen("127.0.0.1:0") as listener, socket.socket() as sock:
+            if buffer is not None:
+                listener.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # who has played has sent it all
+            sock.connect(listener.address)
+            playing = threading.Thread(target=run, args=(sock,))
+            playing.start()
+            try:
+                with listener.accept() as conn:
+                    tls = TlsConn(conn, contexts[0], None)
+                    tls.handshake()
+                    return act(tls, lambda: coop.run_in_thread(played.wait))
+            finally:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                coop.run_in_thread(playing.join)
+
+    return coop.run(main)
+
+
+def test_a_peer_that_has_tls_answer_and_does_not_read_is_given_up(contexts):
+    def play(client: Client) -> None:
+        for _ in range(200):
+            client.write(b"x")
+            for _ in range(200):
+                client.update_keys(asks=True)
+
+    def act(tls: TlsConn, _) -> None:
+        tls.set_write_deadline(5)  # of which a reader knows nothing
+        with pytest.raises(ConnectionAbortedError, match="does not read"):
+            everything(tls)
+
+    with_client(contexts, play, act, buffer=4096)
+
+
+def test_a_peer_that_only_changes_keys_is_given_up(contexts):
+    def play(client: Client) -> None:
+        for _ in range(10_000):
+            client.update_keys(asks=False)
+        client.write(b"x")
+
+    def act(tls: TlsConn, _) -> None:
+        with pytest.raises(ConnectionAbortedError, match="no data"):
+            tls.recv()
+
+    with_client(contexts, play, act)
+
+
+def test_others_run_while_a_peer_has_tls_work(contexts, monkeypatch):
+    def play(client: Client) -> None:
+        for _ in range(3000):
+            client.update_keys(asks=False)
+        client.write(b"x")
+
+    def act(tls: TlsConn, play_to_the_end) -> int:
+        play_to_the_end()
+        monkeypatch.setattr(coop.stint, "MOST_NS", 0)
+        reader = coop.spawn(tls.recv)
+        turns = 0
+        while not reader.is_done:
+            coop.pause()
+            turns += 1
+        assert reader.wait() == b"x"
+        return turns
+
+    assert with_client(contexts, play, act) > 10
+
+
+def test_a_reader_answers_without_regard_to_the_deadline_of_writing(contexts):
+    def play(client: Client) -> None:
+        for _ in range(3):
+            client.update_keys(asks=True)
+        client.write(b"x")
+
+    def act(tls: TlsConn, play_to_the_end) -> bytes:
+        play_to_the_end()
+        tls.set_write_deadline(0)
+        return tls.recv()
+
+    assert with_client(contexts, play, act) == b"x"
+
+
+@pytest.mark.parametrize("end", ["deadline", "cancel"])
+def test_what_tls_has_made_is_sent_once_whatever_interrupts_it(contexts, end: str):
+    data, read = bytes(range(256)) * 40_000, bytearray()
+    interrupted = threading.Event()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        interrupted.wait(20)
+        while not read.endswith(b"the end"):
+            read.extend(sock.recv(65536))
+        sock.sendall(b"heard")
+
+    def act(tls: TlsConn) -> None:
+        if end == "deadline":
+            tls.set_write_deadline(0.05)
+        writer = coop.spawn(tls.sendall, data)
+        if end == "cancel":
+            coop.sleep(0.05)
+            writer.cancel()
+        with pytest.raises((coop.DeadlineExceeded, coop.WasCancelled)):
+            writer.wait()
+        interrupted.set()
+        tls.set_write_deadline(None)
+        tls.sendall(b"the end")
+        assert tls.recv() == b"heard"
+
+    with_server(contexts, serve, act)
+    assert data.startswith(read.removesuffix(b"the end"))

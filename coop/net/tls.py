@@ -4,24 +4,35 @@
 whatever it waits for parks the task.
 
 1. One task may read and another write at the same time, as on a plain connection.
-2. Closing sends what TLS says at the end, if that can be sent at once.
+2. Reading never waits until something is sent: a peer that has TLS answer and does not take the
+   answers would keep the reader for ever, for whom no deadline of writing is set.
+3. What TLS has made is sent in its order and once, whatever interrupts a task that sends.
+4. Closing sends what TLS says at the end, if that can be sent at once.
 """
 
+import errno
 import ssl
-from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
 
 from coop.net.conn import Conn
 from coop.netpoll.contract import WRITE
+from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.polldesc import PollDesc
+from coop.scheduler import scheduler
 from coop.slips import Unique
+from coop.stint import Stint
 
 __all__ = ["TlsConn"]
 
-_T = TypeVar("_T")
-
 _PIECE = 64 << 10
+
+_MEAL = 2 << 10
+"""Bytes that TLS is given to read at once: it takes all that is no data in one go, and keeps the thread."""
+
+_ANSWERS = 16 << 10
+"""Bytes of what TLS has answered that may wait for a peer that does not read."""
+
+_WITHOUT_DATA = 128 << 10
+"""Bytes that may come without any data among them; a whole record is far smaller."""
 
 
 class TlsConn(Unique):
@@ -40,21 +51,48 @@ class TlsConn(Unique):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=hostname is None, server_hostname=hostname
         )
+        self._stint = Stint(scheduler())
+        self._untasted = memoryview(b"")  # has come, and was not given to TLS yet
+        self._unsent = memoryview(b"")  # was taken from TLS; goes before what it has made since
         self._free = PollDesc(-1, "the sending side of a TLS connection")
         self._free.ready = WRITE
 
     def handshake(self) -> None:
         """Agree on keys.  Raises: ssl.SSLError, its certificate error among them; OSError."""
         try:
-            self._do(self._tls.do_handshake)
+            while not self._is_agreed():
+                self._flush()
+                self._feed()
         except ssl.SSLError:
             self._flush()  # the alert tells the peer why
             raise
+        self._flush()
+
+    def _is_agreed(self) -> bool:
+        self._stint.step()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
 
     def recv(self, size: int = _PIECE) -> bytes:
         """Return up to `size` bytes; b"" is the end.  Raises: ssl.SSLError; OSError."""
+        left = _WITHOUT_DATA
+        while (data := self._try_recv(size)) is None:
+            if left <= 0:
+                raise _ended("what came had no data in it")
+            self._answer()
+            left -= self._feed()
+        return data
+
+    def _try_recv(self, size: int) -> bytes | None:
+        """Return what TLS has, b"" at the end; None if it has to be given more."""
+        self._stint.step()
         try:
-            data = self._do(lambda: self._tls.read(size))
+            data = self._tls.read(size)
+        except ssl.SSLWantReadError:
+            return None
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLEOFError:
@@ -65,15 +103,14 @@ class TlsConn(Unique):
         return data
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of `data`.  Raises: ssl.SSLError; OSError."""
+        """Send all of `data`; what was sent when this raises is not known.  Raises: ssl.SSLError; OSError."""
         view = memoryview(data)
         while view:
-            sent = self._do(partial(self._tls.write, view[:_PIECE]))
-            view = view[sent:]
-        # What a reader has begun to send is on its way before this returns.
-        while self._outgoing.pending or not self._free.ready:
+            self._stint.step()
             self._free.wait(WRITE, "write")
+            sent = self._tls.write(view[:_PIECE])
             self._flush()
+            view = view[sent:]
 
     def set_deadline(self, seconds: float | None) -> None:
         """Let calls fail with DeadlineExceeded `seconds` from now; None: never."""
@@ -103,37 +140,57 @@ class TlsConn(Unique):
         except (ssl.SSLError, OSError, ValueError):
             pass  # the peer has not said its own goodbye yet, and is not waited for
         try:
-            if self._free.ready and self._outgoing.pending:
-                self.conn.openfile.try_write([memoryview(self._outgoing.read())])
+            if self._free.ready:
+                self._send_some()
         except OSError:
             pass
 
-    def _do(self, act: Callable[[], _T]) -> _T:
-        """Do something of TLS's, moving bytes until it is done."""
-        while True:
-            try:
-                done = act()
-            except ssl.SSLWantReadError:
-                self._flush()
-                data = self.conn.recv(_PIECE)
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-                continue
-            except ssl.SSLWantWriteError:
-                self._flush()
-                continue
-            self._flush()
-            return done
+    def _feed(self) -> int:
+        """Wait for something of the peer's and give TLS some of it; return how many bytes."""
+        if not self._untasted:
+            self._untasted = memoryview(self.conn.recv(_PIECE))
+        meal, self._untasted = self._untasted[:_MEAL], self._untasted[_MEAL:]
+        if meal:
+            self._incoming.write(meal)
+        else:
+            self._incoming.write_eof()
+        return len(meal)
+
+    def _answer(self) -> None:
+        """Send what reading has had TLS say, as far as that goes at once.  Raises: OSError."""
+        if not self._outgoing.pending:
+            return
+        if self._free.ready and not self.conn.openfile.closing:
+            self._send_some()
+        if self._outgoing.pending > _ANSWERS:
+            raise _ended("the peer does not read what TLS answers")
 
     def _flush(self) -> None:
-        """Send what TLS has made; where another task is at it, that one sends it all."""
-        if not self._free.ready:
-            return
+        """Send what TLS has made, waiting as long as that takes."""
+        self._free.wait(WRITE, "write")
         self._free.block(WRITE)
+        file = self.conn.openfile
         try:
-            while self._outgoing.pending:
-                self.conn.sendall(self._outgoing.read())
+            while True:
+                file.require(WRITE, "write")
+                if self._send_some():
+                    return
+                file.wait(WRITE, "write")
         finally:
             self._free.notify(WRITE)
+
+    def _send_some(self) -> bool:
+        """Send what can be sent at once, for who has the sending side; whether that was all."""
+        file = self.conn.openfile
+        while self._unsent or self._outgoing.pending:
+            if not self._unsent:
+                self._unsent = memoryview(self._outgoing.read())
+            count = file.try_write([self._unsent])
+            if count == BLOCKED:
+                return False
+            self._unsent = self._unsent[count:]
+        return True
+
+
+def _ended(why: str) -> OSError:
+    return ConnectionAbortedError(errno.ECONNABORTED, f"TLS connection given up: {why}")
