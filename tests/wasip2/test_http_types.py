@@ -161,6 +161,7 @@ result = type(r.method()).__name__
         *(("scheme", f"http.Scheme_Other({s!r})", False) for s in ("", "1a", "a b", "a:")),
         *(("authority", repr(a), True) for a in ("a", "a:1", "127.0.0.1:80", "[::1]", "[::1]:443")),
         *(("authority", repr(a), False) for a in ("", "a b", "a\r\nx: y", "u@a", "a:b", "::1", "a:", "a/b")),
+        *(("authority", repr("a" * 253 + ".:65535" + more), not more) for more in ("", "0", "0" * 1_000_000)),
         *((part, "None", True) for part in ("path_with_query", "scheme", "authority")),
     ],
 )

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import tracemalloc
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from coop.errors import WasCancelled
 from coop.net.resolve import resolve
 from coop.netpoll import POLLERS
 from coop.wasip2.sockets.network import Network
+from coop.wasip2.sockets.policy import ascii_name, is_address
 from tests.wasip2.net import player
 
 
@@ -286,3 +288,33 @@ except socket.gaierror as caught:
 """)
     )
     assert found == [("192.0.2.7", 80), "gaierror"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.0.0.0",
+        "255.255.255.255",
+        "::",
+        "1111:2222:3333:4444:5555:6666:7777:8888",
+        "1111:2222:3333:4444:5555:6666:123.123.123.123",
+    ],
+)
+def test_addresses_of_every_length_are_told_from_names(text: str):
+    assert is_address(text)
+    assert not is_address(text + "%lo")
+    assert not is_address("g" + text)
+
+
+@pytest.mark.parametrize("text", [".", ":", "1."])
+def test_a_text_of_any_length_is_refused_without_being_taken_apart(text: str):
+    text *= 1_000_000
+    tracemalloc.start()
+    try:
+        assert not is_address(text)
+        with pytest.raises(ValueError, match="is no host's name"):
+            ascii_name(text)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 100_000

@@ -29,6 +29,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"[/?][!\"$-~]*|\*")  # no "#": what stands behind it is not sent
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?")
+_LONGEST_AUTHORITY = 260
+"""Characters of a name, a dot at its end, and a port; what a guest gives may have any length."""
 
 
 def method_case(name: str) -> Case:
@@ -222,7 +224,9 @@ class OutgoingRequest(_Outgoing):
     @function("func(authority: option<string>) -> result", parks=False)
     def set_authority(self, authority: str | None) -> None:
         """Set host and port; an error for what is neither."""
-        if authority is not None and _AUTHORITY.fullmatch(authority) is None:
+        if authority is not None and (
+            len(authority) > _LONGEST_AUTHORITY or _AUTHORITY.fullmatch(authority) is None
+        ):
             raise Err
         self.host = authority
 

@@ -22,6 +22,7 @@ __all__ = ["Network", "ascii_name", "is_address"]
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _LONGEST_NAME = 253
+_LONGEST_ADDRESS = 45  # of IPv6 with its last part as one of IPv4
 
 
 class _Place(NamedTuple):
@@ -101,12 +102,14 @@ def ascii_name(name: str) -> str:
         except UnicodeError:
             pass
     if len(found) > _LONGEST_NAME or _NAME.fullmatch(found) is None:
-        raise ValueError(f"{name!r} is no host's name")
+        raise ValueError(f"{name[: _LONGEST_NAME + 1]!r} is no host's name")
     return found
 
 
 def is_address(text: str) -> bool:
     """Whether a text is an address and no name."""
+    if len(text) > _LONGEST_ADDRESS:
+        return False  # without the time that `ipaddress` takes for a text of a guest's, of any length
     try:
         ip_address(text)
     except ValueError:
