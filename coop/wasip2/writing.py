@@ -26,7 +26,14 @@ _PERMIT = 1 << 20
 permitted, and leave out the rest."""
 
 _ALL = 64 << 20
-"""Bytes that the streams of a guest may have taken and not written; beyond that a write waits."""
+"""Bytes that the streams of a guest may have taken and not written; beyond that only `_SOME` are allowed."""
+
+_SOME = 4 << 10
+"""Bytes that a stream with no backlog takes all the same, or peers that do not read would stop all others.
+
+They have a bound in the handles that a guest may hold.  What it has dropped counts up to twice `_ALL`;
+beyond that a write waits, as does one that was permitted before other streams took so much.
+"""
 
 _FLUSHED_MOST = 4096
 """Bytes that `blocking_write_and_flush` takes, by the interface's own words."""
@@ -88,21 +95,25 @@ class OutputStream(Resource):
 
     def _write(self, data: bytes) -> Later | None:
         """Take all of `data`; what cannot be written now goes to the backlog, behind what is there."""
-        is_full = self.world.backlog.used > _ALL
         if self._backlog:
-            if is_full:
+            if self._is_too_much(data):
                 return Later(lambda: self._put_after_flush(data))
             self._keep(data)
             return None
         left = self._put(data)
         if not left:
             return None
-        if is_full or self.must_wait():
+        if self.must_wait() or self._is_too_much(left):
             return Later(lambda: self._put_waiting(left))
         self._keep(left)
         self._drained.block(WRITE)
         self._drainer = self.world.spawn(self._drain, name="a stream's backlog")
         return None
+
+    def _is_too_much(self, data: bytes) -> bool:
+        """Whether `data` has to wait outside of the backlog."""
+        used = self.world.backlog.used
+        return used > _ALL and (used > 2 * _ALL or len(self._backlog) + len(data) > _SOME)
 
     def _keep(self, data: bytes) -> None:
         self._backlog += data
@@ -151,7 +162,8 @@ class OutputStream(Resource):
     def check_write(self) -> int:
         """Permit a write of so many bytes; 0 while there is no room."""
         self._check()
-        self._permit = self.world.bytes_per_call(_PERMIT, _PERMIT) if self.is_writable() else 0
+        most = max(min(_PERMIT, _ALL - self.world.backlog.used), _SOME)
+        self._permit = self.world.bytes_per_call(most, most) if self.is_writable() else 0
         return self._permit
 
     @function("func(contents: list<u8>) -> result<_, stream-error>", parks=None)

@@ -7,7 +7,9 @@ import struct
 import pytest
 
 import coop
+from coop.engine import Limits
 from coop.netpoll import POLLERS
+from coop.wasip2 import writing
 from tests.wasip2.net import FAMILIES, player
 
 MUCH = 3 << 20
@@ -16,6 +18,14 @@ MUCH = 3 << 20
 @pytest.fixture
 def play(python):
     return player(python)
+
+
+def take(conn: coop.Conn, size: int) -> bytes:
+    """Receive so many bytes."""
+    got = bytearray()
+    while len(got) < size:
+        got.extend(conn.recv())
+    return bytes(got)
 
 
 def reset(conn: socket.socket) -> None:
@@ -65,6 +75,34 @@ result = written
                 )
 
     play(act, poller=poller)
+
+
+def test_peers_that_do_not_read_stop_neither_the_guest_nor_the_others(play, monkeypatch):
+    """However many they are: a write that was permitted does not wait."""
+    monkeypatch.setattr(writing, "_ALL", 3 << 20)
+
+    def act(run):
+        with coop.listen("127.0.0.1:0") as listener:
+            listener.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            run(f"""
+idle = [connected('127.0.0.1', {listener.address[1]}) for _ in range(8)]
+for sock, _, sink in idle:
+    sock.set_send_buffer_size(4096)
+    while permit := sink.check_write():
+        for _ in range(4):
+            sink.write(bytes(permit // 4))
+sock, source, sink = connected('127.0.0.1', {listener.address[1]})
+""")
+            assert run.guest.world.backlog.used > 3 << 20
+            idle = [listener.accept() for _ in range(8)]
+            with listener.accept() as conn:
+                taker = coop.spawn(take, conn, 300_000)
+                run("write(sink, b'x' * 300_000)")
+                assert taker.wait() == b"x" * 300_000
+            for conn in idle:
+                conn.close()
+
+    play(act, limits=Limits(wall_time=30))
 
 
 @pytest.mark.parametrize("poller", POLLERS)
