@@ -9,12 +9,13 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
+from coop.clock import SECOND_NS
 from coop.netpoll.contract import WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.task import Task
 from coop.wasip2.failure import failed
-from coop.wasip2.pollables import Pollable, wait_for_any
+from coop.wasip2.pollables import MomentPollable, Pollable, wait_for_any
 from coop.wasip2.reading import InputStream
 from coop.wasip2.world import World, released, trap
 from coop.wit import Later, Resource, function
@@ -34,6 +35,9 @@ _SOME = 4 << 10
 They have a bound in the handles that a guest may hold.  What it has dropped counts up to twice `_ALL`;
 beyond that a write waits, as does one that was permitted before other streams took so much.
 """
+
+_PATIENCE_NS = 30 * SECOND_NS
+"""How long a stream that was dropped waits for a reader who takes nothing; then what is left is given up."""
 
 _FLUSHED_MOST = 4096
 """Bytes that `blocking_write_and_flush` takes, by the interface's own words."""
@@ -72,6 +76,11 @@ class OutputStream(Resource):
     def pollable_source(self) -> tuple[PollDesc, int] | None:
         """Return what to wait for until `level` may be better; None if it always is as good as now."""
         raise NotImplementedError
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether something was taken that is not written yet."""
+        return bool(self._backlog)
 
     # -- moving bytes
 
@@ -261,12 +270,25 @@ class OutputStream(Resource):
     def finish(self) -> None:
         """Give back what lies below, once nothing is left to be written."""
 
+    def give_up(self) -> None:
+        """Let nobody take what was written for whole: the rest will not be."""
+
     def drop(self) -> None:
-        """Let what was taken be written, then end."""
+        """Let what was taken be written, as long as somebody takes it, then end."""
         if self._drainer is None:
             self.finish()
         else:
-            self.world.spawn(self._wait_until_written, name="the end of a stream", at_end=self.finish)
+            self.world.spawn(self._linger, name="the end of a stream", at_end=self.finish)
+
+    def _linger(self) -> None:
+        owner = self.world.owner
+        while (drainer := self._drainer) is not None:
+            left = len(self._backlog)
+            patience = MomentPollable(owner, owner.now_ns() + _PATIENCE_NS)
+            wait_for_any(owner, [_Drained(self), patience])
+            if len(self._backlog) == left:
+                self.give_up()
+                drainer.cancel()
 
     def _wait_until_written(self) -> None:
         while self._backlog:
@@ -288,6 +310,24 @@ class _OutputPollable(Pollable):
 
     def source(self) -> tuple[PollDesc, int] | None:
         """Wait for the backlog, then for what lies below."""
+        return self._stream.source()
+
+
+class _Drained(Pollable):
+    """Ready when nothing is left to be written."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: OutputStream) -> None:
+        super().__init__(stream.world.owner)
+        self._stream = stream
+
+    def is_ready(self) -> bool:
+        """Look."""
+        return not self._stream.has_backlog
+
+    def source(self) -> tuple[PollDesc, int] | None:
+        """Wait for the backlog."""
         return self._stream.source()
 
 

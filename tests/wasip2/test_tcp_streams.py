@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import struct
+import time
 
 import pytest
 
@@ -21,10 +22,10 @@ def play(python):
 
 
 def take(conn: coop.Conn, size: int) -> bytes:
-    """Receive so many bytes."""
+    """Receive so many bytes, fewer at the end."""
     got = bytearray()
-    while len(got) < size:
-        got.extend(conn.recv())
+    while len(got) < size and (piece := conn.recv()):
+        got.extend(piece)
     return bytes(got)
 
 
@@ -238,6 +239,48 @@ result = written
                 assert got == written
 
     play(act, poller=poller)
+
+
+def test_a_connection_that_was_dropped_is_given_up_when_nobody_reads(play, monkeypatch):
+    monkeypatch.setattr(writing, "_PATIENCE_NS", 50_000_000)
+
+    def act(run):
+        with coop.listen("127.0.0.1:0") as listener:
+            run(f"sock, source, sink = connected('127.0.0.1', {listener.address[1]})")
+            with listener.accept() as conn:
+                run("""
+while permit := sink.check_write():
+    sink.write(bytes(permit))
+""")
+                world = run.guest.world
+                before = len(world.files)
+                run("drop(sink, source, sock)")
+                while world.backlog.used or len(world.files) == before:
+                    coop.sleep(0.01)
+                with pytest.raises(ConnectionResetError):
+                    take(conn, 1 << 40)
+
+    play(act, limits=Limits(wall_time=30))
+
+
+def test_a_slow_reader_of_a_connection_that_was_dropped_is_waited_for(play, monkeypatch):
+    monkeypatch.setattr(writing, "_PATIENCE_NS", 1_000_000_000)
+
+    def act(run):
+        with coop.listen("127.0.0.1:0") as listener:
+            listener.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            run(f"sock, source, sink = connected('127.0.0.1', {listener.address[1]})")
+            with listener.accept() as conn:
+                run("sock.set_send_buffer_size(4096); sink.check_write()")
+                run("sink.write(bytes(300_000)); drop(sink, source, sock)")
+                got, began = 0, time.monotonic()
+                while piece := conn.recv(1 << 12):
+                    got += len(piece)
+                    coop.sleep(0.03)
+                assert got == 300_000
+                assert time.monotonic() - began > 1
+
+    play(act)
 
 
 def test_a_guest_that_ends_with_bytes_unsent_leaves_nothing_open(play):

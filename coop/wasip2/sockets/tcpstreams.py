@@ -2,6 +2,8 @@
 
 import socket
 import stat
+import struct
+from contextlib import suppress
 
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.openfile import OpenFile
@@ -43,6 +45,12 @@ class Connection(SocketFile):
     def __init__(self, world: World, sock: socket.socket, what: str) -> None:
         super().__init__(sock, what, poller=world.owner.poller, timers=world.owner.timers)
         world.files.add(self)
+
+    def reset_at_end(self) -> None:
+        """Let the peer hear of a failure instead of an end once it is closed."""
+        with suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.is_connected = False  # it is not shut down before, which would be an end like others
 
     def shut(self, how: int) -> None:
         """Shut down a direction of a connection that may be gone already."""
@@ -89,6 +97,10 @@ class TcpOutput(FileOutput):
             self._is_shut = True
             if self._drainer is None:
                 self._connection.shut(socket.SHUT_WR)
+
+    def give_up(self) -> None:
+        """Reset the connection when all of it is closed."""
+        self._connection.reset_at_end()
 
     def is_writable(self) -> bool:
         """Whether there is a permit, or the end."""
