@@ -202,6 +202,19 @@ for remote in (one.local_address(), two.local_address(), None, one.local_address
     assert play(act) == [(True, True), (True, True), ("invalid-state", True), (True, True)]
 
 
+def test_who_was_bound_to_every_address_is_so_again_without_a_peer(play, peer):
+    def act(run):
+        return run(f"""
+sock = udp_bound("0.0.0.0")
+mine = plain(sock.local_address())
+drop(*sock.stream(address("127.0.0.1", {peer.getsockname()[1]})))
+source, sink = sock.stream(None)
+result = plain(sock.local_address()) == mine, mine[0]
+""")
+
+    assert play(act) == (True, "0.0.0.0")
+
+
 def test_a_peer_that_does_not_fit_leaves_the_socket_without_one(play):
     def act(run):
         return run("""

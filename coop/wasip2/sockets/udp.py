@@ -72,21 +72,21 @@ class DatagramFile(SocketFile):
             return False
         return True
 
-    def disconnect(self) -> None:
-        """Be without a peer again, at the address that it has."""
-        here = self.sock.getsockname()
+    def disconnect(self, here: tuple[Any, ...]) -> None:
+        """Be without a peer again, at the address that it was bound to."""
         if _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED)) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         if self.sock.getsockname()[1] == 0:
-            # Linux gives a port back that it has chosen itself.
+            # Linux gives a port back that it has chosen itself.  A socket that was bound to no address in
+            # particular had one of its own while it had a peer, so that is not to be asked for here.
             self.sock.bind(here)
 
 
 class UdpSocket(Socket):
     """wasi:sockets/udp udp-socket."""
 
-    __slots__ = ("_is_binding", "_is_bound", "file", "is_client", "remote", "streams")
+    __slots__ = ("_is_binding", "_is_bound", "_local", "file", "is_client", "remote", "streams")
 
     def __init__(self, world: World, sock: socket.socket, family: str) -> None:
         super().__init__(world, sock, family)
@@ -96,6 +96,7 @@ class UdpSocket(Socket):
         self.remote: tuple[Any, ...] | None = None
         self.streams = 0
         self.is_client = False
+        self._local: tuple[Any, ...] = ()  # set with `_is_binding`
         self._is_binding = self._is_bound = False
 
     @function(
@@ -113,6 +114,7 @@ class UdpSocket(Socket):
             raise Err("invalid-state")
         check_family(address, self.family)
         self.sock.bind(where)
+        self._local = self.sock.getsockname()
         self.is_client = is_client
         self._is_binding = True
 
@@ -136,7 +138,7 @@ class UdpSocket(Socket):
         if not self._is_bound:
             raise Err("invalid-state")
         if self.remote is not None:
-            self.file.disconnect()
+            self.file.disconnect(self._local)
             self.remote = None
         if remote is not None:
             self._connect(remote)
