@@ -318,6 +318,21 @@ write(sink, b'still here')
     play(act)
 
 
+def test_who_hears_no_more_is_told_so_at_once(play):
+    def act(run):
+        return run("""
+ours, theirs = pair()
+sock, source, sink = ours
+assert source.read(10) == b""
+told = source.subscribe()
+result = [told.ready()]
+sock.shutdown(tcp.ShutdownType.RECEIVE)
+result.append(told.ready())
+""")
+
+    assert play(act) == [False, True]
+
+
 def test_both_directions_end_at_once(play):
     def act(run):
         with coop.listen("127.0.0.1:0") as listener:

@@ -5,6 +5,7 @@ import stat
 import struct
 from contextlib import suppress
 
+from coop.netpoll.contract import READ
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.openfile import OpenFile
 from coop.wasip2.failure import CLOSED
@@ -75,6 +76,8 @@ class TcpInput(FileInput):
         if not self._is_shut:
             self._is_shut = True
             self._connection.shut(socket.SHUT_RD)
+            # The kernel's event comes when the poller has run, and a guest may ask before.
+            self._connection.notify(READ)
 
     def take(self, length: int) -> bytes | None:
         """Try to read."""
