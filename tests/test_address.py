@@ -1,5 +1,6 @@
 """Addresses as text and as the kernel takes them."""
 
+import re
 import socket
 
 import pytest
@@ -68,3 +69,27 @@ def test_what_a_listener_of_ipv6_says_is_an_address_to_connect_to():
     assert host_and_port(("::1", 80, 0, 0)) == ("::1", 80)
     with pytest.raises(ValueError, match="host and port wanted"):
         host_and_port(("::1",))
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        (("127.0.0.1", 65536), ValueError),
+        (("127.0.0.1", -1), ValueError),
+        (("127.0.0.1", 2**70), ValueError),
+        (("", 80), ValueError),
+        (("127.0.0.1",), ValueError),
+        ("127.0.0.1:" + "9" * 5000, ValueError),
+        (("127.0.0.1", True), TypeError),
+        (("127.0.0.1", "http"), TypeError),
+        (("127.0.0.1", None), TypeError),
+        ((None, 80), TypeError),
+        ((b"127.0.0.1", 80), TypeError),
+        (b"127.0.0.1:80", TypeError),
+        (None, TypeError),
+        (80, TypeError),
+    ],
+)
+def test_what_is_no_host_and_port_is_refused_and_does_not_become_another(address, kind):
+    with pytest.raises(kind, match=re.escape(f"address {address!r}: ")):
+        host_and_port(address)

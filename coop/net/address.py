@@ -18,6 +18,11 @@ _LONGEST = 107
 """Bytes of a Unix socket's name; the kernel's field has one more, for a NUL."""
 
 
+_LAST_PORT = 65535
+_DIGITS = 5
+"""Of a port; zeroes in front count."""
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """Split "HOST:PORT" ("[::1]:80" for IPv6).
 
@@ -30,18 +35,35 @@ def parse_address(text: str) -> tuple[str, int]:
         raise ValueError(f"address {text!r}: an IPv6 address stands in brackets")
     if not colon or not host:
         raise ValueError(f"address {text!r}: HOST:PORT wanted")
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not is_port(port):
         raise ValueError(f"address {text!r}: the port is a number from 0 to 65535")
     return host, int(port)
 
 
+def is_port(text: str) -> bool:
+    """Whether a text is the number of a port."""
+    # Python takes no text of thousands of digits for a number, and says so in words of its own.
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) <= _LAST_PORT
+
+
 def host_and_port(address: Address) -> tuple[str, int]:
-    """Return the two parts of a TCP address of either form.  Raises: ValueError."""
+    """Return the two parts of a TCP address of either form.
+
+    Raises: TypeError for what is no address; ValueError that says what is wrong with one.
+    """
     if isinstance(address, str):
         return parse_address(address)
+    if not isinstance(address, (tuple, list)):
+        raise TypeError(f'address {address!r}: "HOST:PORT" or a tuple of both wanted')
     if len(address) < 2:
         raise ValueError(f"address {address!r}: host and port wanted")
     host, port = address[:2]
+    if not isinstance(host, str) or not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"address {address!r}: a text and a number wanted")
+    if not host:
+        raise ValueError(f"address {address!r}: the host is missing")
+    if not 0 <= port <= _LAST_PORT:  # the resolver takes others for other ports
+        raise ValueError(f"address {address!r}: the port is a number from 0 to {_LAST_PORT}")
     return host, port
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+from coop.net.address import is_port
+
 __all__ = ["Network", "ascii_name", "is_address"]
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -134,7 +136,7 @@ def _place(name: str, text: str) -> _Place:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{where}: an IPv6 address stands in brackets")
-    if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    if port != "*" and not is_port(port):
         raise ValueError(f"{where}: the port is a number from 0 to 65535, or *")
     try:
         hosts = None if host == "*" else ip_network(host)
