@@ -91,7 +91,7 @@ class Life(Unique, Generic[InstanceT]):
     """
 
     def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
-        check_number(f"weight of guest {name}", weight, 1e-6, 1e6)
+        check_number(f"weight of guest {name}", weight, least=1e-6, most=1e6)
         self.name = name
         self.weight = weight
         self._stdio = stdio

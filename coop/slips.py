@@ -1,5 +1,6 @@
 """Slips of whoever uses coop, told before they fail far from where they were made."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,10 +20,11 @@ _GUESTS = {"Module": "Guest", "Component": "ComponentGuest"}
 
 
 def check_kind(option: str, given: object, kind: type) -> None:
-    """Refuse what is of another kind, one of coop's public names.  Raises: TypeError that names it."""
+    """Refuse what is of another kind, of coop's public names or the library's.  Raises: TypeError."""
     if isinstance(given, kind):
         return
-    wanted, found, instead = f"coop.{kind.__name__}", type(given).__name__, ""
+    room = kind.__module__.partition(".")[0]
+    wanted, found, instead = f"{room}.{kind.__name__}", type(given).__name__, ""
     if kind.__name__ in _GUESTS:
         if isinstance(given, (str, os.PathLike)):
             instead = f": {wanted}.from_file loads one"
@@ -56,9 +58,13 @@ def check_callable(name: str, given: object) -> None:
         raise TypeError(f"{name}: a function to call wanted, not {found} (main, for instance, not main())")
 
 
-def check_number(option: str, given: object, least: float, most: float) -> None:
+def check_number(
+    option: str, given: object, *, least: float = 0, most: float = math.inf, whole: bool = False
+) -> None:
     """Refuse what is no number from `least` to `most`.  Raises: TypeError; ValueError."""
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise TypeError(f"{option}: a number wanted, not {type(given).__name__}")
-    if not least <= given <= most:
-        raise ValueError(f"{option}: {given} is not from {least:g} to {most:g}")
+    kinds = (int,) if whole else (int, float)
+    if not isinstance(given, kinds) or isinstance(given, bool):
+        raise TypeError(f"{option}: a {'whole ' * whole}number wanted, not {type(given).__name__}")
+    if not least <= given <= most:  # as nothing is that is not a number
+        wanted = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ValueError(f"{option}: {given} is not {wanted}")

@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -85,3 +87,65 @@ def test_a_guest_does_not_wait_for_itself():
 
     with pytest.raises(coop.BugError, match="it cannot wait for itself"):
         coop.run(lambda: coop.Guest(coop.Module.from_bytes(ASKS), imports=[ask]).call("go"))
+
+
+NETWORKS = [
+    ({"connect": None}, TypeError, "network connect: a text or a list wanted, not NoneType"),
+    ({"listen": 80}, TypeError, "network listen: a text or a list wanted, not int"),
+    ({"connect": b"10.0.0.1:80"}, TypeError, "network connect: a text or a list wanted, not bytes"),
+    ({"connect": [("10.0.0.1", 80)]}, TypeError, "network connect[0]: a text wanted, not tuple"),
+    ({"names": ["a", None]}, TypeError, "network names[1]: a text wanted, not NoneType"),
+    ({"connect": "[fe80::1%lo]:80"}, ValueError, "the name of an interface has no place here"),
+    ({"connect": "10.0.0.1:" + "9" * 5000}, ValueError, "the port is a number from 0 to 65535"),
+]
+LIMITS = [
+    ({"connections": 0}, ValueError, "connections: 0 is not above zero"),
+    ({"connections": "5"}, TypeError, "connections: a whole number wanted, not str"),
+    ({"head_bytes": 1.5}, TypeError, "head_bytes: a whole number wanted, not float"),
+    ({"body_bytes": None}, TypeError, "body_bytes: a whole number wanted, not NoneType"),
+    ({"head_seconds": -1}, ValueError, "head_seconds: -1 is not 0 or more"),
+    ({"idle_seconds": "3"}, TypeError, "idle_seconds: a number wanted, not str"),
+    ({"pause_seconds": float("nan")}, ValueError, "pause_seconds: nan is not 0 or more"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "error", "words"),
+    [*((coop.Network, *each) for each in NETWORKS), *((coop.HttpLimits, *each) for each in LIMITS)],
+)
+def test_an_option_that_does_not_fit_is_named_where_it_is_given(make, given, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        make(**given)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            partial(coop.listen, "127.0.0.1:0", backlog="5"),
+            TypeError,
+            "backlog: a whole number wanted",
+        ),
+        (partial(coop.listen, "127.0.0.1:0", backlog=-1), ValueError, "backlog: -1 is not 0 or more"),
+        (partial(coop.connect, "127.0.0.1:1", timeout="5"), TypeError, "a number wanted, not str"),
+        (partial(coop.sleep, []), TypeError, "a number wanted, not list"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_named_where_it_is_given(call, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        coop.run(call)
+
+
+def test_what_is_to_secure_connections_is_a_context_of_ssl():
+    component = coop.Component.from_bytes("(component)")
+    with pytest.raises(TypeError, match=r"tls: a ssl\.SSLContext wanted, not str"):
+        coop.ComponentGuest(component, tls="x")
+    with pytest.raises(TypeError, match=r"context: a ssl\.SSLContext wanted, not str"):
+        coop.HttpServer(coop.HttpGuests(lambda: coop.ComponentGuest(component)), context="x")
+
+
+def test_a_backlog_may_have_any_length():
+    def main() -> None:
+        coop.listen("127.0.0.1:0", backlog=1 << 40).close()
+
+    coop.run(main)

@@ -15,6 +15,10 @@ from coop.net.resolve import resolve
 from coop.netpoll.contract import BOTH, WRITE
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.scheduler import Scheduler, scheduler
+from coop.slips import check_number
+
+_MOST_BACKLOG = (1 << 31) - 1
+"""What fits into the system call; the kernel takes less."""
 
 
 def bind_listener(address: Address, backlog: int = 1024) -> socket.socket:
@@ -35,6 +39,8 @@ def listen(address: Address, *, backlog: int = 1024) -> Listener:
     Raises: OSError that names the address, for a path also if another file is there or somebody
     listens on it; ValueError for an address that is none.
     """
+    check_number("backlog", backlog, least=0, whole=True)
+    backlog = min(backlog, _MOST_BACKLOG)
     owner = scheduler()
     remove: Callable[[], object] | None = None
     name = unix_name(address)

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from coop.clock import to_ns
@@ -15,7 +15,7 @@ from coop.net.tls import TlsConn
 from coop.scheduler import scheduler
 from coop.serve.connection import Connection
 from coop.serve.instances import Instances
-from coop.slips import Unique
+from coop.slips import Unique, check_kind, check_number
 from coop.task import Task, current
 
 __all__ = ["ServeLimits", "Server"]
@@ -45,6 +45,14 @@ class ServeLimits:
     idle_seconds: float = 75.0
     pause_seconds: float = 30.0
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_time = field.name.endswith("_seconds")
+            check_number(field.name, value, least=0, whole=not is_time)
+            if not value and field.name != "body_bytes":
+                raise ValueError(f"{field.name}: {value} is not above zero")
+
 
 class Server(Unique):
     """An HTTP server whose requests are answered by guests.
@@ -62,6 +70,8 @@ class Server(Unique):
         limits: ServeLimits | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
+        if context is not None:
+            check_kind("context", context, ssl.SSLContext)
         self.instances = instances
         self.limits = limits or ServeLimits()
         self.is_ending = False

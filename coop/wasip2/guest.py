@@ -74,6 +74,8 @@ class Guest(Life[ComponentInstance]):
         check_entries("imports", imports, Interface, "an object of a coop.wit.Interface")
         if network is not None:
             check_kind("network", network, Network)
+        if tls is not None:
+            check_kind("tls", tls, ssl.SSLContext)
         stdio = (stdin, stdout, stderr)
         may_listen = network is not None and bool(network.listen)
         limits = limits or (Limits.for_server() if may_listen else Limits())

@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple
 
 from coop.net.address import is_port
+from coop.slips import check_entries
 
 __all__ = ["Network", "ascii_name", "is_address"]
 
@@ -45,7 +46,7 @@ class Network:
     listen  -- places it may bind sockets to, and so listen at; port 0, any free one, is a port as others
     names   -- names it may look up: "www.example.org", all below one as "*.example.org", all as "*"
     tcp, udp -- whether it may use these at all
-    Raises: ValueError that names the entry that is none.
+    Raises: ValueError that names the entry that is none; TypeError for what is no list of texts.
     """
 
     connect: str | Iterable[str] = ()
@@ -60,7 +61,10 @@ class Network:
     def __post_init__(self) -> None:
         for name, read in (("connect", _place), ("listen", _place), ("names", _pattern)):
             given = getattr(self, name)
+            if not isinstance(given, (str, Iterable)) or isinstance(given, (bytes, bytearray)):
+                raise TypeError(f"network {name}: a text or a list wanted, not {type(given).__name__}")
             entries = (given,) if isinstance(given, str) else tuple(given)
+            check_entries(f"network {name}", entries, str, "a text")
             object.__setattr__(self, name, entries)
             object.__setattr__(self, f"_{name}", tuple(read(name, entry) for entry in entries))
 
@@ -138,6 +142,8 @@ def _place(name: str, text: str) -> _Place:
         raise ValueError(f"{where}: an IPv6 address stands in brackets")
     if port != "*" and not is_port(port):
         raise ValueError(f"{where}: the port is a number from 0 to 65535, or *")
+    if "%" in host:  # a range has none, and would never cover an address that has
+        raise ValueError(f"{where}: the name of an interface has no place here")
     try:
         hosts = None if host == "*" else ip_network(host)
     except ValueError as error:
