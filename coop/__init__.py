@@ -12,7 +12,7 @@ Everything public is here.  Below it lie layers, of which each imports only lowe
 
     errors, clock, logs, text, sources, slips, forks  what needs nothing else of coop
     system, wit                                       whether it can run here; the types of components
-    task, timers                                      a green thread; a heap of moments
+    owner, task, timers                               a green thread; a heap of moments
     netpoll                                           descriptors, who waits for them, three pollers
     runq, report, scheduler                           the loop that decides who runs
     group, stint, threads, trace, signals, run        what a run has besides
