@@ -90,6 +90,10 @@ class Life(Unique, Generic[InstanceT]):
               as one of weight 1
     """
 
+    _traceback: TracebackType | None = None
+    """Of the error, at the guest's end.  It is here because of objects with thirty attributes and more each
+    has a dictionary of its own, a kilobyte for each guest."""
+
     def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
         check_number(f"weight of guest {name}", weight, least=1e-6, most=1e6)
         self.name = name
@@ -108,7 +112,6 @@ class Life(Unique, Generic[InstanceT]):
         self._waiters: list[Task] | tuple[()] = ()
         self._code: int | None = None
         self._error: BaseException | None = None
-        self._traceback: TracebackType | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.state.value}>"
@@ -376,7 +379,8 @@ class Life(Unique, Generic[InstanceT]):
         if self._timer is not None:
             self._timer.cancel()
         self._last_used = self._used()
-        self._traceback = None if self._error is None else self._error.__traceback__
+        if self._error is not None:
+            self._traceback = self._error.__traceback__
         # Each leads back to the other; apart, they go with the guest and not with a collection.
         instance, self._instance = self._instance, None
         try:

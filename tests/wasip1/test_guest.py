@@ -231,3 +231,18 @@ def test_who_waits_for_a_guest_that_was_called_and_exited_gets_its_code():
         return guest.wait()
 
     assert coop.run(main) == 3
+
+
+def test_a_guest_that_runs_has_no_dictionary_of_its_own():
+    """Python shares the names of attributes between objects as long as they are fewer than thirty."""
+
+    def main() -> None:
+        module = coop.Module.from_bytes('(module (memory (export "memory") 1) (func (export "go")))')
+        component = coop.Component.from_bytes("(component)")
+        for guest in (coop.Guest(module), coop.ComponentGuest(component)):
+            with guest:
+                guest.start()
+                held = gc.get_referents(guest)
+                assert not [each for each in held if type(each) is dict and "limits" in each]
+
+    coop.run(main)
