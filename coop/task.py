@@ -105,7 +105,9 @@ class Task(Unique):
         self._traceback: TracebackType | None = None
         self._stack = _Stack(None, owner.hub)
         self._stack.task = self
-        self._stack.gr_context = copy_context()
+        context = copy_context()
+        if context:  # an empty one would be one more object for each task
+            self._stack.gr_context = context
 
     def __repr__(self) -> str:
         return f"<Task {self.name} {self.state.value}>"
