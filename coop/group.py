@@ -84,9 +84,10 @@ class TaskGroup(Unique):
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
-        task = self._parent = current()  # mostly the one that opened it, but a generator's may be another
-        self._waits = True
-        task.forget_interrupt(self._aborted)
+        opener, task = self._parent, current()  # mostly the same; a generator may be left by another task
+        assert opener is not None
+        self._parent, self._waits = task, True
+        opener.forget_interrupt(self._aborted)
         # The block heard of a task's failure, whose error is kept; what woke it says nothing more.
         raised = None if error is self._aborted else error
         if error is not None:

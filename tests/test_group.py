@@ -345,3 +345,16 @@ def test_a_guest_that_ended_with_a_failed_group_was_cancelled():
             waits.wait()
 
     coop.run(main)
+
+
+def test_who_opened_a_block_that_another_task_left_hears_nothing_more_of_its_failure():
+    def main() -> None:
+        group = coop.TaskGroup()
+        group.__enter__()
+        group.spawn(fail, KeyError("in the group"))
+        leaves = coop.spawn(group.__exit__, None, None, None)
+        coop.pause()  # the failure is told to this task, then the other one leaves
+        with pytest.raises(ExceptionGroup):
+            leaves.wait()
+
+    coop.run(main)

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -180,25 +181,26 @@ def test_a_peer_that_has_tls_answer_and_does_not_read_is_given_up(contexts):
     with_client(contexts, play, act, buffer=4096)
 
 
-def test_a_peer_that_only_changes_keys_is_given_up(contexts):
+def changes_keys(count: int, *, asks: bool) -> Callable[[Client], None]:
+    """What a client does that changes its keys so often, and then writes something."""
+
     def play(client: Client) -> None:
-        for _ in range(10_000):
-            client.update_keys(asks=False)
+        for _ in range(count):
+            client.update_keys(asks=asks)
         client.write(b"x")
 
+    return play
+
+
+def test_a_peer_that_only_changes_keys_is_given_up(contexts):
     def act(tls: TlsConn, _) -> None:
         with pytest.raises(ConnectionAbortedError, match="no data"):
             tls.recv()
 
-    with_client(contexts, play, act)
+    with_client(contexts, changes_keys(10_000, asks=False), act)
 
 
 def test_others_run_while_a_peer_has_tls_work(contexts, monkeypatch):
-    def play(client: Client) -> None:
-        for _ in range(3000):
-            client.update_keys(asks=False)
-        client.write(b"x")
-
     def act(tls: TlsConn, play_to_the_end) -> int:
         play_to_the_end()
         monkeypatch.setattr(coop.stint, "MOST_NS", 0)
@@ -210,21 +212,16 @@ def test_others_run_while_a_peer_has_tls_work(contexts, monkeypatch):
         assert reader.wait() == b"x"
         return turns
 
-    assert with_client(contexts, play, act) > 10
+    assert with_client(contexts, changes_keys(3000, asks=False), act) > 10
 
 
 def test_a_reader_answers_without_regard_to_the_deadline_of_writing(contexts):
-    def play(client: Client) -> None:
-        for _ in range(3):
-            client.update_keys(asks=True)
-        client.write(b"x")
-
     def act(tls: TlsConn, play_to_the_end) -> bytes:
         play_to_the_end()
         tls.set_write_deadline(0)
         return tls.recv()
 
-    assert with_client(contexts, play, act) == b"x"
+    assert with_client(contexts, changes_keys(3, asks=True), act) == b"x"
 
 
 @pytest.mark.parametrize("end", ["deadline", "cancel"])

@@ -171,6 +171,10 @@ class RegularFile(FileOrDirectory):
         """
         raise NotImplementedError
 
+    def takes_long_to_cut(self, size: int) -> bool:
+        """Whether `set_size` takes milliseconds, and so is work for a helper thread.  Never so in memory."""
+        return False
+
     def set_size(self, size: int) -> None:
         """Cut the file, or make it longer by a hole; callable from a helper thread."""
         self.require_writable()

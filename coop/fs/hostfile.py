@@ -227,9 +227,9 @@ class DiskFile(HostDescriptor, RegularFile):
             return 1
 
     def write_one(self, buffer: memoryview) -> int:
-        return (
-            self.try_write((buffer,)) if self._appends or self._syncs or jobs else os.write(self.fd, buffer)
-        )
+        if self._appends or self._syncs or jobs:
+            return self.try_write((buffer,))
+        return os.write(self.fd, buffer)
 
     def seek(self, offset: int, whence: int) -> int:
         self._require_range(abs(offset), 0)
@@ -293,6 +293,9 @@ class DiskFile(HostDescriptor, RegularFile):
         self._require_range(offset, length)
         with self._duplicate() as fd:
             os.posix_fadvise(fd, offset, length, advice)
+
+    def takes_long_to_cut(self, size: int) -> bool:
+        return self.is_busy() or os.fstat(self.fd).st_size - size > LONG_CUT
 
     def _set_size(self, size: int) -> None:
         self._require_range(size, 0)

@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Callable
 
-from coop.fs import LONG_CUT, NOW, Directory, RegularFile, Stat, to_stat
+from coop.fs import NOW, Directory, RegularFile, Stat, to_stat
 from coop.wasip1.abi import FILESTAT, MAX_OFFSET, U64, Filetype, Fstflags, Rights, filetype_of_mode
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.fdtable import Descriptor
@@ -157,7 +157,7 @@ def fd_filestat_set_size(wasi: Wasi, fd: int, size: int) -> int:
     if size > MAX_OFFSET:
         return _INVAL
     # A call that is asked again has cut the file, which is small by now.
-    if wasi.done or file.is_busy() or (file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT):
+    if wasi.done or file.takes_long_to_cut(size):
         return _blocking(wasi, file, lambda: file.set_size(size))
     file.set_size(size)
     return 0

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from coop.fs import LONG_CUT, Directory, RegularFile, Stat, to_stat
+from coop.fs import Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.threads import run_in_crew
@@ -164,8 +164,7 @@ class Descriptor(Resource):
     def set_size(self, size: int) -> Later | None:
         """Cut the file, or make it longer by zeroes."""
         file = self._regular()
-        is_long = file.is_busy() or (file.fd >= 0 and os.fstat(file.fd).st_size - size > LONG_CUT)
-        return _done(file, partial(file.set_size, size), is_long=is_long)
+        return _done(file, partial(file.set_size, size), is_long=file.takes_long_to_cut(size))
 
     @fallible(
         "func(data-access-timestamp: new-timestamp, data-modification-timestamp: new-timestamp)"
