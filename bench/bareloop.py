@@ -93,9 +93,9 @@ class Server:
         client = self.client
         if not client.is_ready:
             held.wasmtime_context_set_epoch_deadline(client.context, 0)
-            _pack(space, at - 1, -1)
+            _pack(space, at, -1)
             return 0
-        where, room = _unpack(space, at - 1)
+        where, room = _unpack(space, at)
         try:
             count = client.recv_into(client.view[where : where + room])
         except BlockingIOError:
@@ -103,14 +103,14 @@ class Server:
             return self.read(_env, _caller, at)
         if 0 < count < room:
             client.is_ready = False
-        _pack(space, at - 1, count)
+        _pack(space, at, count)
         return 0
 
     def write(self, _env: int, _caller: int, at: int) -> int:
         """Send."""
         client = self.client
-        where, count = _unpack(space, at - 1)
-        _pack(space, at - 1, client.send(client.view[where : where + count], socket.MSG_NOSIGNAL))
+        where, count = _unpack(space, at)
+        _pack(space, at, client.send(client.view[where : where + count], socket.MSG_NOSIGNAL))
         return 0
 
     def serve(self, listener: socket.socket) -> None:

@@ -1,0 +1,57 @@
+"""The bench works: its own servers serve, and a row comes out as a table and as a report."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bench.peers import command_peer
+from tests.children import ROOT
+
+MESSAGES = [b"a", b"x" * 64, b"y" * 1000, b"z" * 64]
+
+
+@pytest.mark.parametrize("name", ["bareloop", "hostecho"])
+def test_the_servers_of_the_bench_echo_to_each_client(name):
+    """The bare loop uses the border's inner parts by hand, so whoever changes those may break it."""
+    with command_peer(name, [sys.executable, "-m", f"bench.{name}"]) as peer:
+        clients = [socket.create_connection(("127.0.0.1", peer.port), timeout=60) for _ in range(3)]
+        for message in MESSAGES:
+            for client in clients:
+                client.sendall(message)
+            for client in clients:
+                assert client.recv(len(message), socket.MSG_WAITALL) == message
+        for client in clients:
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+            client.close()
+        assert peer.process.poll() is None
+
+
+def test_a_row_is_measured_and_reported(tmp_path):
+    table, report = tmp_path / "table.md", tmp_path / "all.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "calls"]
+    done = subprocess.run(
+        [*command, "--json", report, "--markdown", table],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = json.loads(report.read_text())["lines"]
+    assert [line["row"] for line in lines] == ["call fast", "call clock", "call park", "call yield"]
+    for line in lines:
+        assert line["coop"]["median"] > 0
+        assert line["what"] in table.read_text()
+        assert line["row"] in done.stdout
+
+
+def test_a_row_that_is_none_is_refused_by_its_name():
+    command = [sys.executable, "-m", "bench", "--only", "warp"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert "warp" in done.stderr
