@@ -2,6 +2,7 @@
 
 import math
 import os
+import ssl
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -33,6 +34,19 @@ def check_kind(option: str, given: object, kind: type) -> None:
         elif found in _GUESTS:
             instead = f", whose guest is a coop.{_GUESTS[found]}"
     raise TypeError(f"{option}: a {wanted} wanted, not {found}{instead}")
+
+
+def check_context(option: str, given: object, unfit: int, whose: str) -> None:
+    """Refuse what is no context for TLS, or is made for the other side.  Raises: TypeError; ValueError.
+
+    unfit -- the protocol of the other side's, of ssl's PROTOCOL_TLS_
+    whose -- who needs the context, for the message: "client" or "server"
+    """
+    if given is None:
+        return
+    check_kind(option, given, ssl.SSLContext)
+    if isinstance(given, ssl.SSLContext) and given.protocol == unfit:
+        raise ValueError(f"{option}: a context for a {whose} wanted, not for the other side")
 
 
 def check_lists(**options: object) -> None:

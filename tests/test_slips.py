@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -129,6 +130,14 @@ def test_an_option_that_does_not_fit_is_named_where_it_is_given(make, given, err
         (partial(coop.listen, "127.0.0.1:0", backlog=-1), ValueError, "backlog: -1 is not 0 or more"),
         (partial(coop.connect, "127.0.0.1:1", timeout="5"), TypeError, "a number wanted, not str"),
         (partial(coop.sleep, []), TypeError, "a number wanted, not list"),
+        (
+            partial(coop.connect, ("\udcff", 1)),
+            ValueError,
+            r"address ('\udcff', 1): '\udcff' is no host's name",
+        ),
+        (partial(coop.connect, "unix:/\ud800"), ValueError, r"address 'unix:/\ud800': no file system has"),
+        (partial(coop.Network, tcp="no"), TypeError, "network tcp: True or False wanted, not 'no'"),
+        (partial(coop.Network, udp=1), TypeError, "network udp: True or False wanted, not 1"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_named_where_it_is_given(call, error, words):
@@ -142,6 +151,16 @@ def test_what_is_to_secure_connections_is_a_context_of_ssl():
         coop.ComponentGuest(component, tls="x")
     with pytest.raises(TypeError, match=r"context: a ssl\.SSLContext wanted, not str"):
         coop.HttpServer(coop.HttpGuests(lambda: coop.ComponentGuest(component)), context="x")
+
+
+def test_a_context_of_the_other_side_is_refused():
+    component = coop.Component.from_bytes("(component)")
+    with pytest.raises(ValueError, match="tls: a context for a client wanted"):
+        coop.ComponentGuest(component, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    with pytest.raises(ValueError, match="context: a context for a server wanted"):
+        coop.HttpServer(
+            coop.HttpGuests(lambda: coop.ComponentGuest(component)), context=ssl.create_default_context()
+        )
 
 
 def test_a_backlog_may_have_any_length():

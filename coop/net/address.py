@@ -79,7 +79,11 @@ def unix_name(address: Address) -> str | None:
         raise ValueError(f"address {address!r}: unix:PATH or unix:@NAME wanted")
     if "\0" in name:
         raise ValueError(f"address {address!r} contains a NUL byte")
-    if len(os.fsencode(name)) > _LONGEST:
+    try:
+        size = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        raise ValueError(f"address {address!r}: no file system has such a name") from None
+    if size > _LONGEST:
         raise ValueError(f"address {address!r}: the name of a Unix socket has {_LONGEST} bytes at most")
     return "\0" + name[1:] if name.startswith("@") else name
 

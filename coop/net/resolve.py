@@ -26,7 +26,7 @@ def resolve(
     except socket.gaierror:
         pass
     except UnicodeError:
-        raise ValueError(f"address {host}:{port}: {host!r} is no host's name") from None
+        raise ValueError(f"address {(host, port)!r}: {host!r} is no host's name") from None
     # A name: the C library's resolver blocks, so it runs in a helper thread.
     owner, task = scheduler(), current()
     look_up = partial(ask, host, port, type=socket.SOCK_STREAM, flags=flags)

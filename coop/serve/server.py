@@ -15,7 +15,7 @@ from coop.net.tls import TlsConn
 from coop.scheduler import scheduler
 from coop.serve.connection import Connection
 from coop.serve.instances import Instances
-from coop.slips import Unique, check_kind, check_number
+from coop.slips import Unique, check_context, check_number
 from coop.task import Task, current
 
 __all__ = ["ServeLimits", "Server"]
@@ -70,8 +70,7 @@ class Server(Unique):
         limits: ServeLimits | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        if context is not None:
-            check_kind("context", context, ssl.SSLContext)
+        check_context("context", context, ssl.PROTOCOL_TLS_CLIENT, "server")
         self.instances = instances
         self.limits = limits or ServeLimits()
         self.is_ending = False

@@ -18,7 +18,7 @@ from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
-from coop.slips import check_entries, check_kind, check_lists
+from coop.slips import check_context, check_entries, check_kind, check_lists
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
@@ -74,8 +74,7 @@ class Guest(Life[ComponentInstance]):
         check_entries("imports", imports, Interface, "an object of a coop.wit.Interface")
         if network is not None:
             check_kind("network", network, Network)
-        if tls is not None:
-            check_kind("tls", tls, ssl.SSLContext)
+        check_context("tls", tls, ssl.PROTOCOL_TLS_SERVER, "client")
         stdio = (stdin, stdout, stderr)
         may_listen = network is not None and bool(network.listen)
         limits = limits or (Limits.for_server() if may_listen else Limits())

@@ -46,7 +46,8 @@ class Network:
     listen  -- places it may bind sockets to, and so listen at; port 0, any free one, is a port as others
     names   -- names it may look up: "www.example.org", all below one as "*.example.org", all as "*"
     tcp, udp -- whether it may use these at all
-    Raises: ValueError that names the entry that is none; TypeError for what is no list of texts.
+    Raises: ValueError that names the entry that is none; TypeError for what is no list of texts, or neither
+    True nor False.
     """
 
     connect: str | Iterable[str] = ()
@@ -59,6 +60,9 @@ class Network:
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("tcp", "udp"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"network {name}: True or False wanted, not {getattr(self, name)!r}")
         for name, read in (("connect", _place), ("listen", _place), ("names", _pattern)):
             given = getattr(self, name)
             if not isinstance(given, (str, Iterable)) or isinstance(given, (bytes, bytearray)):
