@@ -18,7 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def command(code_or_args: str | Sequence[str]) -> list[str]:
     """The command line for some code, or for the arguments of an interpreter (`["-m", "coop", ...]`)."""
-    python = [sys.executable, "-X", "faulthandler", "-W", "error"]
+    # Where warnings are errors, CPython 3.15 lets no process with threads fork; coop sees to its own threads.
+    python = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-W",
+        "error",
+        "-W",
+        "ignore:This process:DeprecationWarning",
+    ]
     if isinstance(code_or_args, str):
         return [*python, "-c", textwrap.dedent(code_or_args)]
     return [*python, *code_or_args]

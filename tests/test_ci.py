@@ -31,6 +31,10 @@ esac
 """
 
 
+OTHERS = {"python3.13": "3.13.99", "python3.14": "3.14.0", "python3.15": "3.15.99", "python3.12": "3.12.0rc1"}
+"""Interpreters in the path.  Of these, 3.14.0 is one that coop refuses, and candidates are no releases."""
+
+
 def check(folder: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
     """Run the check in a copy; return its status, what it said, and how it called make."""
     run, env = prepared(folder, fails)
@@ -46,9 +50,10 @@ def prepared(folder: Path, fails: str = "nothing") -> tuple[Path, dict[str, str]
     tools.mkdir()
     (tools / "make").write_text(MAKE)
     (tools / "make").chmod(0o755)
-    # Another version, found on the path as it would be on a machine that has it.
-    (tools / "python3.13").write_text("#!/bin/sh\nprintf '3.13.99\\t/opt/python3.13\\n'\n")
-    (tools / "python3.13").chmod(0o755)
+    # Other versions, found on the path as they would be on a machine that has them.
+    for name, version in OTHERS.items():
+        (tools / name).write_text(f"#!/bin/sh\nprintf '{version}\\t/opt/{name}\\n'\n")
+        (tools / name).chmod(0o755)
     env = {
         **os.environ,
         "PATH": f"{tools}:/usr/bin:/bin",
@@ -65,7 +70,7 @@ def test_tests_and_lint_run_and_the_tests_again_on_every_other_interpreter(tmp_p
     status, said, calls = check(tmp_path)
     assert status == 0, said
     assert f"ran on CPython {platform.python_version()}, " in said
-    assert ", 3.13.99 in " in said
+    assert ", 3.13.99, 3.15.99 in " in said
     targets = [call.split()[1] for call in calls]
     assert targets[0] == "venv"
     assert targets.count("lint") == 1
@@ -74,7 +79,11 @@ def test_tests_and_lint_run_and_the_tests_again_on_every_other_interpreter(tmp_p
     (rest,) = [call for call in calls if call.endswith(" tests/cli tests/conformance")]
     assert f"PYTHON={sys.executable}" in most
     assert f"PYTHON={sys.executable}" in rest
-    assert any(" test PYTHON=/opt/python3.13 VENV=.venv-ci/3.13.99 " in call for call in calls)
+    newest = [call for call in calls if " test PYTHON=/opt/python3.15 VENV=.venv-ci/3.15.99 " in call]
+    between = [call for call in calls if " test PYTHON=/opt/python3.13 VENV=.venv-ci/3.13.99 " in call]
+    assert len(newest) == len(between) == 1
+    assert "tests/netpoll" in newest[0]
+    assert "tests/netpoll" not in between[0]
 
 
 @pytest.mark.parametrize("fails", ["lint", "VENV=.venv-ci/3.13.99"])

@@ -27,6 +27,7 @@ from coop.engine.account import Account, thread_ns
 from coop.engine.border import Border
 from coop.engine.capi import held, released
 from coop.engine.code import Code
+from coop.engine.cstack import on_its_stack
 from coop.engine.hostfunc import Caller, Waits
 from coop.engine.limits import Limits
 from coop.engine.marshal import AGAIN
@@ -48,6 +49,7 @@ class Driven(Account):
     pending -- what the task has to do before the guest goes on; set by a host function that suspends it
     waits   -- what the task has to wait for before the guest goes on; see `suspend`
     failure -- what a host call raised on the fiber; raised again on the task
+    stack_base -- the lowest address of its fiber's stack, once it has one; see `cstack`
     _begun  -- the slice for which its deadline was last set, as `Slices.count` numbers them
     _is_back -- whether the poll follows a park, so that its first host call is the try that parked
     _is_held -- whether a future, or a call lent to host code, needs the store: it is not deleted yet
@@ -66,6 +68,7 @@ class Driven(Account):
         "failure",
         "limits",
         "pending",
+        "stack_base",
         "state",
         "waits",
     )
@@ -82,10 +85,15 @@ class Driven(Account):
         self.waits: Waits | None = None
         self.failure: BaseException | None = None
         self._slices = border.slices(code.engine)
-        self._begun = 0
+        self._begun = self.stack_base = 0
         self._task: Task | None = None
         self._stop: BaseException | None = None
         self._is_held = self._is_back = False
+
+    @property
+    def stack_size(self) -> int:
+        """How large the stack of its fiber is, in bytes."""
+        return self.code.engine.stacks.size
 
     @property
     def task(self) -> Task:
@@ -182,7 +190,7 @@ class Driven(Account):
     def _drive(self, future: int, task: Task) -> None:
         """Poll `future` until it is done; see the module's picture."""
         border, slices, flag = self._border, self._slices, self._border.flag
-        poll = poll_held = held.wasmtime_call_future_poll
+        poll = poll_held = on_its_stack(held.wasmtime_call_future_poll, self)
         self.is_busy, self._is_held, cut_in = False, True, -1
         waits: Waits | None = None
         scheduler, turn, since_ns = border.scheduler, -1, 0
@@ -240,7 +248,7 @@ class Driven(Account):
                 else:
                     is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True
-                    poll = released.wasmtime_call_future_poll if border.is_silent else poll_held
+                    poll = self._poll_released() if border.is_silent else poll_held
                     if is_cut and cut_in != border.scheduler.turns:
                         # The slice that ended was somebody else's, and it goes on without a yield; but once
                         # a turn only, or a call that never parks could go on so for ever.
@@ -261,6 +269,9 @@ class Driven(Account):
             held.wasmtime_call_future_delete(future)
             self._is_held = False
             self.pending = self.waits = None
+
+    def _poll_released(self) -> Callable[[int], bool]:
+        return on_its_stack(released.wasmtime_call_future_poll, self)
 
     def wait(self, task: Task) -> None:
         """Yield to who is ready and to busy guests that have had less.

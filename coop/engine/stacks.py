@@ -13,6 +13,7 @@ from typing import Any
 
 from coop.engine.arena import Arena
 from coop.engine.capi import held
+from coop.engine.cstack import enter_new_stack
 from coop.engine.marshal import space
 
 NO_STACK = "no room for a guest's stack"
@@ -52,7 +53,9 @@ def stack_creator(arena: Arena) -> Creator:
     def new_stack(_env: int, wanted: int, _zeroed: int, out: int) -> int:
         try:
             assert wanted == size
-            store_stack(space, out, take(), at_getter, at_finalizer)
+            base = take()
+            store_stack(space, out, base, at_getter, at_finalizer)
+            enter_new_stack(base, size)
         except BaseException as error:
             return new_error(f"{NO_STACK}: {error}")
         return 0

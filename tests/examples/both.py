@@ -67,7 +67,8 @@ def echoes(port: int) -> None:
         for i, client in enumerate(clients):
             wanted, got = b"%d" % i + text, b""
             while len(got) < len(wanted):
-                got += client.recv(65536)
+                got += (more := client.recv(65536))
+                assert more, f"connection {i} ended after {got[:20]!r}"
             assert got == wanted
     for client in clients:
         client.shutdown(socket.SHUT_WR)
