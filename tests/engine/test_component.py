@@ -241,6 +241,80 @@ def test_versions_of_one_interface_may_be_imported_at_once():
     assert call(BOTH, "go", imports=[One(), Two()], interface="a:b/out@0.2.1") == 21
 
 
+BETWEEN = """(component
+  (import "a:b/c@0.2.1" (instance $host
+    (export "r" (type $r (sub resource)))
+    (export "[constructor]r" (func (param "n" u32) (result (own $r))))
+    (export "[method]r.get" (func (param "self" (borrow $r)) (result u32)))))
+  (alias export $host "r" (type $theirs))
+  (core func $theirs (canon lower (func $host "[constructor]r")))
+  (core func $get (canon lower (func $host "[method]r.get")))
+  (core func $drop (canon resource.drop $theirs))
+  (type $mine (resource (rep i32)))
+  (core func $new (canon resource.new $mine))
+  (core module $m
+    (import "" "theirs" (func $theirs (param i32) (result i32))) (import "" "drop" (func $drop (param i32)))
+    (import "" "get" (func $get (param i32) (result i32)))
+    (import "" "new" (func $new (param i32) (result i32)))
+    (func (export "new") (param i32) (result i32) (call $new (call $theirs (local.get 0))))
+    (func (export "get") (param i32) (result i32) (i32.mul (i32.const 10) (call $get (local.get 0))))
+    (func (export "look") (param i32) (result i32) (call $get (local.get 0)) (call $drop (local.get 0))))
+  (core instance $i (instantiate $m (with "" (instance (export "theirs" (func $theirs))
+    (export "get" (func $get)) (export "drop" (func $drop)) (export "new" (func $new))))))
+  (func $make (param "n" u32) (result (own $mine)) (canon lift (core func $i "new")))
+  (func $ask (param "self" (borrow $mine)) (result u32) (canon lift (core func $i "get")))
+  (func (export "look") (param "r" (borrow $theirs)) (result u32) (canon lift (core func $i "look")))
+  (component $Offer
+    (import "t" (type $t (sub resource)))
+    (import "make" (func $make (param "n" u32) (result (own $t))))
+    (import "ask" (func $ask (param "self" (borrow $t)) (result u32)))
+    (export $r "r" (type $t))
+    (export "[constructor]r" (func $make) (func (param "n" u32) (result (own $r))))
+    (export "[method]r.get" (func $ask) (func (param "self" (borrow $r)) (result u32))))
+  (instance $offer (instantiate $Offer
+    (with "t" (type $mine)) (with "make" (func $make)) (with "ask" (func $ask))))
+  (export "a:b/c@0.2.1" (instance $offer)))"""
+
+
+def test_a_component_may_offer_the_interface_it_uses_with_a_resource_of_its_own():
+    in_child(
+        f"""
+from tests.engine.component_wat import *
+from coop.wit import Resource, function
+
+class R(Resource):
+    def __init__(self, n):
+        super().__init__()
+        self.n = n
+
+    @function("func() -> u32")
+    def get(self):
+        return self.n
+
+class C(Interface):
+    name, resources = "a:b/c", {{"r": R}}
+
+    @function("func(n: u32) -> r", name="[constructor]r")
+    def new(self, n):
+        return R(n)
+
+def main():
+    with Guest(component('''{BETWEEN}'''), imports=[C()]) as guest:
+        theirs = guest.call("a:b/c", "[constructor]r", 7)
+        assert guest.call("a:b/c", "[method]r.get", theirs) == 70
+        assert guest.call("", "look", R(5)) == 5
+        for wrong in (("", "look", theirs), ("a:b/c", "[method]r.get", R(5))):
+            try:
+                guest.call(*wrong)
+            except coop.LinkError as error:
+                assert "wanted for" in str(error)
+            else:
+                raise AssertionError("not refused")
+coop.run(main)
+"""
+    )
+
+
 def test_functions_and_resources_may_stand_alone_in_a_world():
     in_child(
         """

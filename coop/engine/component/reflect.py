@@ -3,7 +3,8 @@
 wasmtime tells the types of a compiled component one by one; here they become values.
 A resource is a handle in wasmtime's telling too, and has no name: it gets that of the
 first interface that offers it, without the version, so that `wasi:io/poll/pollable` is
-the same thing wherever it is used.
+the same thing wherever it is used.  What a component defines itself is never the same as what it imports,
+or exports in another version: a component may stand between others and offer the interface it uses.
 
 1. A type that no host function could be given a value of - a stream, a future, an
    error-context - is a `BadModule` that names where it stands, never an abort.
@@ -91,20 +92,22 @@ def read_world(
     pointers = world.ptr(), engine.ptr()
     reader.count(ffi.wasmtime_component_type_import_count(*pointers), "imports")
     imports = reader.items(world.imports(engine).items(), "import")
-    hosts = len(reader.known)
+    reader.hosts = len(reader.known)
     reader.count(ffi.wasmtime_component_type_export_count(*pointers), "exports")
     exports = reader.items(world.exports(engine).items(), "export")
-    return imports, exports, frozenset(full for _, full in reader.known[hosts:])
+    return imports, exports, frozenset(full for _, full in reader.known[reader.hosts :])
 
 
 class _Reader:
     """One component on its way to types.
 
     known -- every resource met so far: wasmtime's type and the name given to it
+    hosts -- how many of them are the host's; None while its imports are read
     """
 
     def __init__(self, engine: Any, name: str) -> None:
         self.known: list[tuple[Any, str]] = []
+        self.hosts: int | None = None
         self._engine = engine
         self._name = name
         self._where = ""
@@ -126,7 +129,7 @@ class _Reader:
             elif isinstance(kind, wt.FuncType):
                 found[name] = Item(name, False, {"": self._func(kind)})
             elif isinstance(kind, wc.ResourceType):
-                found[name] = Item(name, False, {}, {name: self._resource(kind, name)})
+                found[name] = Item(name, False, {}, {name: self._resource(kind, name, self._where)})
             elif direction == "import" and isinstance(kind, (wt.ComponentType, wt.ModuleType)):
                 raise BadModule(
                     f"{self._name}: {self._where} is a whole component or module, not an interface"
@@ -140,7 +143,8 @@ class _Reader:
         members = [(member, self._ask(extern)) for member, extern in kind.exports(self._engine).items()]
         for member, what in members:
             if isinstance(what, wc.ResourceType):
-                item.resources[member] = self._resource(what, f"{unversioned(name)}/{member}")
+                full = f"{unversioned(name)}/{member}"
+                item.resources[member] = self._resource(what, full, f"{self._where}/{member}")
         outer = self._where
         for member, what in members:
             if isinstance(what, wt.FuncType):
@@ -154,11 +158,16 @@ class _Reader:
         except TypeError as error:
             raise BadModule(f"{self._name}: {self._where}: {error}") from None
 
-    def _resource(self, kind: Any, name: str) -> str:
-        """Return the name of a resource; one met for the first time gets `name`."""
+    def _resource(self, kind: Any, name: str, longer: str = "?") -> str:
+        """Return the name of a resource; one met for the first time gets `name`.
+
+        longer -- the name it gets instead if the component defines it, and another one is called `name`
+        """
         for known, full in self.known:
             if known == kind:
                 return full
+        if self.hosts is not None and any(full == name for _, full in self.known):
+            name = longer
         if len(self.known) >= _MOST_RESOURCES:
             raise BadModule(f"{self._name}: {self._where}: more than {_MOST_RESOURCES} resources")
         self.known.append((kind, name))
