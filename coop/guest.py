@@ -316,6 +316,9 @@ class Life(Unique, Generic[InstanceT]):
             return act(instance)
         finally:
             self._is_busy = False
+            if self._cancel is not None and not instance.is_dead:  # it came too late for the call
+                instance.close()
+                raise self._cancel
 
     def _enter(self) -> InstanceT:
         """Mark the guest as busy and return its instance, started; the caller resets the mark."""

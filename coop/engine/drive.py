@@ -179,13 +179,15 @@ class Driven(Account):
     # -- from a task
 
     def stop(self, error: BaseException) -> bool:
-        """End the call in progress with `error`, in whatever state it is; False if there is none."""
-        if self._task is None:
-            return False
+        """End the call in progress with `error`, in whatever state it is; False if there is none.
+
+        One that is about to begin, whose arguments are being read, does not begin.
+        """
         if self._stop is None:
             self._stop = error
-            self._task.interrupt(error)
-        return True
+            if self._task is not None:
+                self._task.interrupt(error)
+        return self._task is not None
 
     def _drive(self, future: int, task: Task) -> None:
         """Poll `future` until it is done; see the module's picture."""

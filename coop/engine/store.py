@@ -159,7 +159,8 @@ class Store(Driven):
         at = C.addressof(cells)
         self._task = task = current()
         try:
-            self._drive(begin(*arguments, at, at + ERROR), task)
+            if self._stop is None:
+                self._drive(begin(*arguments, at, at + ERROR), task)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
                 raise self._stop

@@ -4,12 +4,13 @@ What might end the process runs in a child.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import coop
-from coop.errors import BadModule, GuestTrap, LimitExceeded, LinkError
+from coop.errors import BadModule, GuestTrap, LimitExceeded, LinkError, WasCancelled
 from coop.wasip2 import Guest
 from coop.wit import Case, Err, Interface, Ok, Resource, function
 from tests.children import run_child
@@ -1150,7 +1151,7 @@ TAKES = text(
         ("guest.call('', 'go', [1], [])", b"in a call already"),
         ("guest.close()", b"it is in a call; cancel it"),
         ("guest._instance.close()", b"the guest is in a call; stop it"),
-        ("guest.cancel()", b"called 1 0"),
+        ("guest.cancel()", b"guest app was cancelled"),
         ("other.close()", b"called 1 0"),
     ],
 )
@@ -1185,6 +1186,25 @@ coop.run(main)
 """
     )
     assert says in done.stdout
+
+
+@pytest.mark.parametrize("last", [2, "wrong"])
+def test_a_guest_that_is_cancelled_while_its_arguments_are_read_ends(last: Any):
+    wat = text(body='(func (export "go") (param i32 i32))', lift={"go": '(param "x" (list u32))'})
+
+    def main() -> None:
+        guest = Guest(component(wat))
+
+        def values() -> Iterator[Any]:
+            guest.cancel()
+            yield last
+
+        with pytest.raises(WasCancelled):
+            guest.call("", "go", values())
+        with pytest.raises(WasCancelled):
+            guest.wait()
+
+    coop.run(main)
 
 
 @pytest.mark.parametrize(
