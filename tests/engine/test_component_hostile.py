@@ -5,14 +5,14 @@ What might end the process runs in a child.
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import coop
 from coop.errors import BadModule, GuestTrap, LimitExceeded, LinkError, WasCancelled
 from coop.wasip2 import Guest
-from coop.wit import Case, Err, Interface, Ok, Resource, function
+from coop.wit import Case, Err, Interface, Later, Ok, Resource, function
 from tests.children import run_child
 from tests.engine.component_wat import HOST, call, component, text
 from tests.engine.wat import in_child
@@ -1037,6 +1037,45 @@ def answering(parks: bool | None, answer: Any) -> Interface:
 def test_whatever_a_host_function_raises_comes_out(parks: bool | None, raised: type[BaseException]):
     with pytest.raises(raised):
         call(ASKS, "go", imports=[answering(parks, raised)])
+
+
+@pytest.mark.parametrize("parks", [True, False, None])
+@pytest.mark.parametrize("does", ["f", "later", "drop"])
+def test_an_error_of_wit_that_is_no_answer_is_not_taken_for_the_guests(does: str, parks: bool | None):
+    class Thing(Resource):
+        def drop(self) -> None:
+            raise Err("not wanted")
+
+    class Host(Interface):
+        name = HOST
+        resources: ClassVar[dict[str, type[Resource]]] = {"r": Thing}
+
+        @function("func() -> r", parks=parks)
+        def f(self) -> Any:
+            if does == "f":
+                raise Err("not wanted")
+            return Later(self.later) if does == "later" and parks is None else Thing()
+
+        def later(self) -> Any:
+            raise Err("not wanted")
+
+    wat = text(
+        '(export "r" (type $r (sub resource))) (export "f" (func (result (own $r))))',
+        lower={"f": "(result i32)"},
+        drop=["r"],
+        body='(func (export "run") (result i32) (call $drop-r (call $f)) (i32.const 0))',
+        after="""(func $run (result (result)) (canon lift (core func $main "run")))
+          (instance $run (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $run))""",
+    )
+
+    def main() -> None:
+        with pytest.raises(
+            TypeError, match=r"raised Err\('not wanted'\), which cannot be answered"
+        ) as caught:
+            Guest(component(wat), imports=[Host()]).run()
+        assert caught.value.__cause__ == Err("not wanted")
+
+    coop.run(main)
 
 
 @pytest.mark.parametrize("parks", [False, None, True])

@@ -263,7 +263,7 @@ class ComponentLinkage:
         """Keep `error` for the task and return an error that ends the guest."""
         instance = self._border.instance
         assert instance is not None
-        instance.failure = error
+        instance.failure = _no_answer(error)
         return int(held.wasmtime_error_new(b"host function failed"))
 
     def _drop(self, _env: int, _context: int, number: int) -> int:
@@ -285,10 +285,24 @@ def _finish(
     instance: "ComponentInstance", later: Callable[[], Any], encode: Encoder | None, results: int
 ) -> None:
     """Do on the task what the fiber could not wait for, and store what it came to."""
-    answer = later()
-    if encode is not None:
-        with instance.holding():  # others may have run meanwhile
-            encode(results, answer)
+    try:
+        answer = later()
+        if encode is not None:
+            with instance.holding():  # others may have run meanwhile
+                encode(results, answer)
+    except Err as error:
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: BaseException) -> BaseException:
+    """Return what ends the guest for an error of host code: an `Err` would be taken for the guest's own."""
+    if not isinstance(error, Err):
+        return error
+    wrong = TypeError(
+        f"host code raised {brief(error)}, which cannot be answered here: the type has no result"
+    )
+    wrong.__cause__ = error
+    return wrong
 
 
 def _suits(offered: str | None, version: str) -> bool:
