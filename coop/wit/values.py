@@ -18,9 +18,10 @@ An iterable given as a list, and an object given as a record, are read while not
 the scheduler: what they run must not park and must not call a guest.
 
 Names stay as WIT spells them, but a record's fields, which are attributes: `no-delay` is
-`no_delay`.
+`no_delay`, and what is a word of Python's has an underscore behind it: `from` is `from_`.
 """
 
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 __all__ = ["Case", "Err", "Ok", "Some", "attribute"]
@@ -66,4 +67,5 @@ class Err(Exception):
 
 def attribute(name: str) -> str:
     """Return a name of WIT as Python spells attributes."""
-    return name.lstrip("%").replace("-", "_")
+    spelled = name.lstrip("%").replace("-", "_")
+    return f"{spelled}_" if iskeyword(spelled) else spelled

@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from coop.errors import LinkError
 from coop.wasip2 import Guest
 from coop.wit import Case, Err, Interface, Ok, Some, function, packages
 from tests.components import SOURCES, python_component
+from tests.engine.component_wat import HOST, call, text
 from tests.guestbuild import ToolchainMissing
 
 TYPES = {
@@ -240,3 +242,27 @@ def test_a_number_that_is_none_stays_one(echo: Callable[..., Any]):
     ((result, seen),) = echo("an-f64", struct.unpack("<d", b"\1\0\0\0\0\0\xf8\x7f")[0])
     assert math.isnan(result)
     assert math.isnan(seen)
+
+
+@pytest.mark.parametrize("way", ["as it came", "an object", "a mapping", "by the name of WIT"])
+def test_a_field_that_is_called_like_a_word_of_python_has_an_underscore(way: str):
+    record = "record {%from: u32, to: u32}"
+
+    class Moves(Interface):
+        name = HOST
+
+        @function(f"func(move: {record}) -> {record}")
+        def move(self, move: Any) -> Any:
+            assert move == (move.from_, move.to) == (1, 2)
+            ways = {"an object": SimpleNamespace(from_=1, to=2), "a mapping": {"from_": 1, "to": 2}}
+            return {**ways, "by the name of WIT": {"from": 1, "to": 2}}.get(way, move)
+
+    wat = text(
+        """(type $r (record (field "from" u32) (field "to" u32))) (export "r" (type $move (eq $r)))
+        (export "move" (func (param "move" $move) (result $move)))""",
+        lower={"move": "(param i32 i32 i32)"},
+        body="""(func (export "go") (result i64)
+          (call $move (i32.const 1) (i32.const 2) (i32.const 64)) (i64.load (i32.const 64)))""",
+        lift={"go": "(result u64)"},
+    )
+    assert call(wat, "go", imports=[Moves()]) == 1 + (2 << 32)
