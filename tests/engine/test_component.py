@@ -21,6 +21,7 @@ from coop.errors import (
 )
 from coop.wasip2 import Guest
 from coop.wit import Err, Interface, Later, function
+from coop.wit.interface import Exported
 from tests.engine.component_wat import HOST, call, component, text
 from tests.engine.wat import in_child, module
 
@@ -313,6 +314,48 @@ def main():
 coop.run(main)
 """
     )
+
+
+def test_an_interface_that_is_imported_in_many_versions_is_read_once():
+    class Counted(Interface):
+        name, version = "a:b/c", "0.2"
+        reads = 0
+
+        @classmethod
+        def exported(cls) -> dict[str, Exported]:
+            cls.reads += 1
+            return super().exported()
+
+    many = "".join(f'(import "a:b/c@0.2.{i}" (instance (export "f" (func))))' for i in range(1000))
+    wat = SEVEN.replace("(component", f"(component {many}", 1)
+    assert (call(wat, "go", imports=[Counted()]), Counted.reads) == (7, 1)
+
+
+def test_functions_that_stand_alone_may_come_from_several_interfaces():
+    class One(Interface):
+        name = ""
+
+        @function("func() -> u32", parks=False)
+        def one(self) -> int:
+            return 1
+
+    class Two(One):
+        @function("func() -> u32", parks=False)
+        def two(self) -> int:
+            return 2
+
+        @function("func() -> u32", parks=False)
+        def one(self) -> int:
+            raise AssertionError("the first interface has it")
+
+    wat = """(component (import "one" (func $one (result u32))) (import "two" (func $two (result u32)))
+      (core func $one (canon lower (func $one))) (core func $two (canon lower (func $two)))
+      (core module $m (import "" "one" (func $one (result i32))) (import "" "two" (func $two (result i32)))
+        (func (export "go") (result i32) (i32.add (call $one) (i32.mul (i32.const 10) (call $two)))))
+      (core instance $i (instantiate $m (with "" (instance
+        (export "one" (func $one)) (export "two" (func $two))))))
+      (func (export "go") (result u32) (canon lift (core func $i "go"))))"""
+    assert call(wat, "go", imports=[One(), Two()]) == 21
 
 
 def test_functions_and_resources_may_stand_alone_in_a_world():

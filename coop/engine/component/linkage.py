@@ -65,6 +65,7 @@ class ComponentLinkage:
         self._border = border
         self._component = component
         self._interfaces = interfaces
+        self._exported: dict[type[Interface], dict[str, Exported]] = {}
         self._keep: list[Any] = []
         names: dict[str, None] = {}
         for item in component.imports.values():
@@ -78,6 +79,7 @@ class ComponentLinkage:
         except BaseException:
             self.close()
             raise
+        self._exported.clear()
 
     def close(self) -> None:
         """Delete the linker, once no guest is left that was made with it.  Raises: BugError before."""
@@ -127,20 +129,28 @@ class ComponentLinkage:
                 trouble[_MOST_TROUBLES:] = [f"{more} more imports are wrong"]
             raise LinkError(f"{self._component.name}: {'; '.join(trouble)}")
 
-    def _provider(self, item: Item) -> tuple[int, type[Interface]] | None:
-        """Return the interface that an import means, and its place among those of a guest."""
+    def _provider(self, item: Item) -> tuple[int, dict[str, Exported]] | None:
+        """Return what offers an import: its place among a guest's interfaces, and its functions.
+
+        Of the interfaces for functions that stand alone it is the first one that has this function.
+        """
         name, _, version = item.name.partition("@")
         wanted = name if item.is_interface else ""
         for place, interface in enumerate(self._interfaces):
-            if interface.name == wanted and _suits(interface.version, version):
-                return place, interface
+            if interface.name != wanted or not _suits(interface.version, version):
+                continue
+            exported = self._exported.get(interface)
+            if exported is None:
+                exported = self._exported[interface] = interface.exported()
+            if item.is_interface or item.name in exported:
+                return place, exported
         return None
 
     def _add_item(self, linker: int, item: Item, trouble: list[str]) -> None:
         for name, full in item.resources.items():
             self._add_resource(linker, name, full)
         provider = self._provider(item)
-        exported = {} if provider is None else provider[1].exported()
+        exported = {} if provider is None else provider[1]
         for function, kind in item.functions.items():
             name = function or item.name
             shown = f"{item.name} {function}".strip()
