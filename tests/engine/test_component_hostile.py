@@ -782,8 +782,31 @@ def _names(kind: str, count: int) -> str:
     return f'(component (import "a:b/c" (instance {types} {uses})))'
 
 
+def _long_names(kind: str) -> str:
+    long = [f"{'n' * 90_000}{i}" for i in range(10)]
+    inner = {"record": '(field "{}" u8)', "variant": '(case "{}")'}.get(kind, '"{}"')
+    uses = " ".join(f'(export "f{i}" (func (param "x" $s)))' for i in range(200))
+    types = f'(type $r ({kind} {" ".join(map(inner.format, long))})) (export "r" (type $s (eq $r)))'
+    return f'(component (import "a:b/c" (instance {types} {uses})))'
+
+
+def _long_members(inner: str) -> str:
+    uses = " ".join(f'(import "a:b/c{i}" (instance (type $i)))' for i in range(200))
+    return f"(component (type $i (instance {inner.format('n' * 90_000)})) {uses})"
+
+
+def _handles(resources: int, uses: int) -> str:
+    kinds = " ".join(f'(export "r{i}" (type $r{i} (sub resource)))' for i in range(resources))
+    handles = " ".join(f'(param "p{i}" $own)' for i in range(900))
+    functions = " ".join(f'(export "f{i}" (func {handles}))' for i in range(uses))
+    return f'(component (import "a:b/c" (instance {kinds} (type $own (own $r{resources - 1})) {functions})))'
+
+
 def _interface(count: int, member: str) -> str:
     return f'(component (import "a:b/c" (instance {" ".join(member.format(i) for i in range(count))})))'
+
+
+_TOO_LONG = "names of more than 16777216 characters in all"
 
 
 @pytest.mark.parametrize(
@@ -794,6 +817,10 @@ def _interface(count: int, member: str) -> str:
         (_tree(15, 12), "more than 100000 types in all signatures"),
         (_names("enum", 9_000), "more than 100000 types in all signatures"),
         (_names("variant", 9_000), "more than 100000 types in all signatures"),
+        *((_long_names(kind), _TOO_LONG) for kind in ("record", "variant", "enum", "flags")),
+        (_long_members('(export "{}" (func))'), _TOO_LONG),
+        (_long_members('(export "f" (func (param "{}" u8)))'), _TOO_LONG),
+        (_handles(500, 3), "too many uses of 500 resources"),
         (_record(20_000), "record field size is out of bounds"),
         (_interface(10_001, '(export "f{0}" (func))'), "import a:b/c: more than 10000 imports and exports"),
         (
@@ -809,6 +836,13 @@ def _interface(count: int, member: str) -> str:
         "many tuples",
         "names",
         "cases",
+        "long names of fields",
+        "long names of cases",
+        "long names in enums",
+        "long names of flags",
+        "long names of functions",
+        "long names of parameters",
+        "handles",
         "fields",
         "functions",
         "resources",

@@ -9,10 +9,11 @@ or exports in another version: a component may stand between others and offer th
 1. A type that no host function could be given a value of - a stream, a future, an
    error-context - is a `BadModule` that names where it stands, never an abort.
 2. What takes long to read is not read to its end: wasmtime's lists of imports and exports take time
-   that grows with the square of their length, and a type's text may be much shorter than the type.
+   that grows with the square of their length, and a type's text may be much shorter than the type, or of
+   names alone that are much longer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +50,14 @@ _MOST_MEMBERS = 10_000
 
 _MOST_RESOURCES = 1_000
 
+_MOST_COMPARED = 1_000_000
+"""How often one resource is compared with another, which is the one way to tell which of them it is."""
+
 _MOST_TYPES = 100_000
 """Types in all signatures, and names of cases and flags, each counted where it is used."""
+
+_MOST_TEXT = 16 << 20
+"""Characters of all names, each counted where it is used: what stands once may be used by thousands."""
 
 _NOT_PASSED: dict[type, str] = {
     wt.StreamType: "a stream",
@@ -111,7 +118,7 @@ class _Reader:
         self._engine = engine
         self._name = name
         self._where = ""
-        self._members = self._types = 0
+        self._members = self._types = self._text = self._compared = 0
 
     def count(self, more: int, where: str) -> None:
         """Count imports, exports or parts of one before they are read.  Raises: BadModule for too many."""
@@ -141,6 +148,7 @@ class _Reader:
         pointers = kind.ptr(), self._engine.ptr()
         self.count(ffi.wasmtime_component_instance_type_export_count(*pointers), self._where)
         members = [(member, self._ask(extern)) for member, extern in kind.exports(self._engine).items()]
+        self._count_text(member for member, _ in members)
         for member, what in members:
             if isinstance(what, wc.ResourceType):
                 full = f"{unversioned(name)}/{member}"
@@ -163,19 +171,23 @@ class _Reader:
 
         longer -- the name it gets instead if the component defines it, and another one is called `name`
         """
-        for known, full in self.known:
-            if known == kind:
-                return full
+        count = len(self.known)
+        place = next((i for i, (known, _) in enumerate(self.known) if known == kind), count)
+        self._compared += place
+        if self._compared > _MOST_COMPARED:
+            raise BadModule(f"{self._name}: {self._where}: too many uses of {count} resources")
+        if place < count:
+            return self.known[place][1]
         if self.hosts is not None and any(full == name for _, full in self.known):
             name = longer
-        if len(self.known) >= _MOST_RESOURCES:
+        if count >= _MOST_RESOURCES:
             raise BadModule(f"{self._name}: {self._where}: more than {_MOST_RESOURCES} resources")
         self.known.append((kind, name))
         return name
 
     def _func(self, kind: Any) -> Func:
         try:
-            params = tuple((name, self._type(each)) for name, each in kind.params)
+            params = self._parts(kind.params)
             result = kind.result
             return Func(params, None if result is None else self._type(result))
         except TypeError as error:  # wasmtime-py's word for a type it does not know
@@ -196,22 +208,33 @@ class _Reader:
         if self._types > _MOST_TYPES:
             raise BadModule(f"{self._name}: {self._where}: more than {_MOST_TYPES} types in all signatures")
 
+    def _count_text(self, names: Iterable[str]) -> None:
+        self._text += sum(map(len, names))
+        if self._text > _MOST_TEXT:
+            raise BadModule(f"{self._name}: {self._where}: names of more than {_MOST_TEXT} characters in all")
+
     def _names(self, kind: Any) -> tuple[str, ...]:
         names = tuple(kind.names)
         self._count_types(len(names))
+        self._count_text(names)
         return names
+
+    def _parts(self, named: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Type], ...]:
+        self._count_text(name for name, _ in named)
+        return tuple((name, self._type(each)) for name, each in named)
 
     def _built(self, kind: Any) -> Type:
         match kind:
             case wt.ListType():
                 return List(self._type(kind.element))
             case wt.RecordType():
-                return Record(tuple((name, self._type(each)) for name, each in kind.fields))
+                return Record(self._parts(kind.fields))
             case wt.TupleType():
                 return Tuple(tuple(map(self._type, kind.elements)))
             case wt.VariantType():
                 cases = kind.cases
                 self._count_types(len(cases))
+                self._count_text(name for name, _ in cases)
                 return Variant(tuple((name, self._optional(each)) for name, each in cases))
             case wt.EnumType():
                 return Enum(self._names(kind))
