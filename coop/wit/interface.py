@@ -219,9 +219,10 @@ def _exported(attribute: str, mark: Function, is_method: bool, names: Mapping[st
     if signature is None:
         return Exported(attribute, is_method, None, mark.parks, None)
     if is_method:
-        rest = signature.split("(", 1)[1]
+        word, bracket, rest = signature.partition("(")
         comma = "" if rest.lstrip().startswith(")") else ", "
-        signature = f"func(self: borrow<self>{comma}{rest}"
+        if bracket:
+            signature = f"{word}(self: borrow<self>{comma}{rest}"
     return Exported(attribute, is_method, parse_func(signature, names), mark.parks, mark.signature)
 
 

@@ -135,10 +135,13 @@ class _Parser:
 
     def _case(self) -> tuple[str, Type | None]:
         name = self._name()
-        return name, self._many("(", self.type, ")")[0] if self._next() == "(" else None
+        return name, self._one("(", ")") if self._next() == "(" else None
 
-    def _one(self) -> Type:
-        return self._many("<", self.type, ">")[0]
+    def _one(self, begin: str = "<", end: str = ">") -> Type:
+        found = self._many(begin, self.type, end)
+        if len(found) != 1:
+            raise self._error(f"one type expected from {begin!r} to {end!r}, not {len(found)}")
+        return found[0]
 
     def _perhaps(self) -> Type | None:
         return None if self._has("_") else self.type()
@@ -180,8 +183,8 @@ class _Parser:
         if self._next() != "<":
             return Result(None, None)
         parts = self._many("<", self._perhaps, ">")
-        if len(parts) > 2:
-            raise self._error("a result has two parts at most")
+        if not 0 < len(parts) <= 2:
+            raise self._error("a result with brackets has one part or two")
         return Result(parts[0], parts[1] if len(parts) == 2 else None)
 
 
