@@ -140,9 +140,10 @@ class Guest(Life[Instance]):
             self._random,
         )
         wasi.poll = Poll(wasi)
-        linkage = border.linkage(self.module, _tables(self.module), self._imports)
-        linkage.require(self.module)
+        border.linkage(self.module, _tables(self.module), self._imports).require(self.module)
         self._open_descriptors(owner, wasi)
+        # Asked for again: others may have run while a connection was made, and what no guest uses is closed.
+        linkage = border.linkage(self.module, _tables(self.module), self._imports)
         instance = Instance(border, self.module, linkage, self.limits, wasi, self)
         wasi.instance, wasi.memory = instance, instance.memory
         return instance

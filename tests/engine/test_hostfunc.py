@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import coop
-from tests.engine.wat import call, module
+from tests.engine.wat import call, in_child, module
 
 BOTH = pytest.mark.parametrize("parks", [True, False], ids=["parks", "fast"])
 WASM = {"i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f32": "f32", "f64": "f64"}
@@ -294,6 +294,33 @@ def test_callables_that_compare_equal_are_still_told_apart():
         return said
 
     assert coop.run(main) == [1, 2]
+
+
+def test_a_guest_that_waits_for_its_connection_keeps_its_functions_meanwhile():
+    in_child(
+        """
+def function(value):
+    return coop.host_function("h", "f", results=["i32"])(lambda caller: value)
+
+def many(module):
+    for i in range(100):
+        with coop.Guest(module, imports=[function(i)]) as guest:
+            assert guest.call("go") == i
+
+def main():
+    text = '(module (import "h" "f" (func $f (result i32))) (func (export "go") (result i32) (call $f)))'
+    module = coop.Module.from_bytes(text)
+    listener = coop.listen("127.0.0.1:0")
+    place = f"localhost:{listener.address[1]}"
+    others = coop.spawn(many, module)  # it runs while the name is looked up
+    with coop.Guest(module, imports=[function(5)], connections=[place]) as guest:
+        guest.start()
+        assert others.is_done
+        assert guest.call("go") == 5
+
+coop.run(main)
+"""
+    )
 
 
 # -- the caller's memory
