@@ -31,6 +31,7 @@ from coop.stint import Stint
 from coop.task import Task
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
+from coop.wasip2.http.machine import Machine
 from coop.wasip2.http.messages import OutgoingResponse
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Connection:
         self._sent = self._status = 0
 
     @property
-    def _http(self) -> h11.Connection:
+    def _http(self) -> Machine:
         return self._wire.http
 
     def run(self) -> None:

@@ -20,6 +20,7 @@ from coop.netpoll.contract import WRITE
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.polldesc import PollDesc
 from coop.serve.heads import has_body, reason
+from coop.wasip2.http.machine import Machine
 
 __all__ = ["Wire"]
 
@@ -52,7 +53,7 @@ class Wire:
 
     def __init__(self, conn: Conn, stream: Conn | TlsConn, head_bytes: int, pause_seconds: float) -> None:
         self.stream = stream
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
+        self.http = Machine(h11.SERVER, head_bytes)
         self.moved = 0
         self.is_begun = False
         self._conn = conn
@@ -128,7 +129,7 @@ class Wire:
         self.http.start_next_cycle()
         self.is_begun = bool(data)
         if data.startswith(b"\r"):
-            self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._head_bytes)
+            self.http = Machine(h11.SERVER, self._head_bytes)
             self.is_begun = False
             self._begin(data)
             if is_ended:

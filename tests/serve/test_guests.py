@@ -87,6 +87,13 @@ def test_trailers_of_a_request_reach_the_guest(watched, trailers: bytes, found: 
     assert b"3 " + found in watched().run(lambda address: exchange(address, data))
 
 
+def test_very_many_trailers_are_none(watched):
+    data = get("/sum", "Transfer-Encoding: chunked", "Connection: close", method="POST")
+    data += b"3\r\nabc\r\n0\r\n" + b"X:\n" * 5_000 + b"\r\n"
+    answer = watched().run(lambda address: exchange(address, data))
+    assert answer.startswith(b"HTTP/1.1 500 ")  # the guest was told, and did not expect it
+
+
 # -- clients that leave
 
 

@@ -136,6 +136,7 @@ def test_a_client_that_waits_is_told_to_go_on(serve):
         (b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X:\n" * 5_000 + b"\r\n", 431),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
     ],
 )

@@ -279,6 +279,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         (saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"Transfer-Encoding: gzip\r\n\r\n"), "HttpResponseTransferCoding"),
         (saying(OK + b"x: " + b"y" * 600_000), "HttpResponseHeaderSectionSize"),
+        (saying(OK + b"x:\n" * 5_000 + b"\n"), "HttpResponseHeaderSectionSize"),
     ],
 )
 def test_an_answer_that_does_not_come_has_a_code(web, serve, code: str):

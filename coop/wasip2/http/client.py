@@ -27,6 +27,7 @@ from coop.task import Task
 from coop.wasip2.http.bodies import IncomingBody, Outcome
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
+from coop.wasip2.http.machine import Machine
 from coop.wasip2.http.messages import (
     FutureIncomingResponse,
     IncomingResponse,
@@ -126,7 +127,7 @@ class _Exchange:
         self._request = request
         self._options = options
         self._target = target
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS_MOST)
+        self._http = Machine(h11.CLIENT, _HEADERS_MOST)
         self._conn: Conn | TlsConn | None = None
         self._tasks: list[Task] = []
         self._stint = Stint(world.owner)

@@ -1,0 +1,69 @@
+"""`h11` with a bound for lines: the same messages as without, except for those with too many."""
+
+import random
+
+import h11
+import pytest
+
+from coop.wasip2.http.machine import MOST_LINES, Machine
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+TEXT = b"a line\n" * 30_000
+
+
+def played(machine: h11.Connection, pieces: list[bytes]) -> tuple:
+    """What was understood of these pieces and the end: body, trailers, how it ended, what is left."""
+    body, trailers, end = b"", [], ""
+    try:
+        for piece in [*pieces, b""]:
+            machine.receive_data(piece)
+            while (event := machine.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Data):
+                    body += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    trailers = list(event.headers)
+                elif not isinstance(event, h11.Request):
+                    end = str(event)
+                    break
+    except h11.RemoteProtocolError as error:
+        end = f"{error.error_status_hint} {error}"
+    return body, trailers, end, machine.trailing_data
+
+
+def cut(data: bytes, seed: int) -> list[bytes]:
+    """The same bytes in pieces of any size."""
+    dice, pieces = random.Random(seed), []
+    while data:
+        size = dice.choice((1, 700, 5_000, 65_536))
+        pieces.append(data[:size])
+        data = data[size:]
+    return pieces
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "data",
+    [
+        POST + b"Content-Length: %d\r\n\r\n%s" % (len(TEXT), TEXT),
+        POST + b"Content-Length: %d\r\n\r\n%s" % (len(TEXT) + 1, TEXT),
+        POST + b"Content-Length: %d\r\n\r\n%s" % (len(TEXT) - 9_000, TEXT),
+        CHUNKED + b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(TEXT), TEXT),
+        CHUNKED + b"1\r\n\n\r\n" * 5_000 + b"0\r\n\r\n" + TEXT,
+        CHUNKED + b"1\r\n\n\r\n" * 5_000 + b"z\r\n",
+        POST + b"X: y\r\n" * (MOST_LINES - 3) + b"\r\n",
+    ],
+)
+def test_what_has_many_lines_is_understood_as_ever(data: bytes, seed: int):
+    pieces = cut(data, seed)
+    ours, theirs = played(Machine(h11.SERVER, 65_536), pieces), played(h11.Connection(h11.SERVER), pieces)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "before", [POST, CHUNKED + b"0\r\n", CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(TEXT), TEXT)]
+)
+def test_a_head_and_trailers_of_too_many_lines_are_refused(before: bytes, seed: int):
+    data = before + b"x:\n" * 5_000 + b"\n"
+    assert played(Machine(h11.SERVER, 65_536), cut(data, seed))[2] == f"431 more than {MOST_LINES} lines"
