@@ -33,6 +33,7 @@ from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.machine import Machine
 from coop.wasip2.http.messages import OutgoingResponse
+from coop.wasip2.http.pipe import Pipe
 
 if TYPE_CHECKING:
     from coop.serve.server import Server
@@ -43,6 +44,9 @@ _PIECE = 64 << 10
 
 _UNWANTED = 256 << 10
 """Bytes of a body that nobody wants which are read all the same, so that the connection can go on."""
+
+_UNSENT_S = 2.0
+"""How long a guest may write a body that is not sent, as behind the answer to HEAD, before it is ended."""
 
 log = Log("coop.serve")
 
@@ -307,18 +311,33 @@ class Connection:
         if body is None:
             self._wire.send(h11.EndOfMessage())
             return
-        is_sent = has_body(head.method, response.status)
+        if not has_body(head.method, response.status):
+            self._throw_away(body.pipe)
+            self._wire.send(h11.EndOfMessage())
+            return
         while data := body.pipe.take_waiting(_PIECE):
-            if is_sent:
-                self._wire.send(h11.Data(data=data))
-                self._sent += len(data)
+            self._wire.send(h11.Data(data=data))
+            self._sent += len(data)
         trailers: Any = body.trailers.wait("the end of a body") or ()
         if body.pipe.is_abandoned:
             raise ConnectionResetError("the client is gone")  # what it left there was not sent
-        is_chunked = is_sent and not response.fields.has("content-length")
-        if not is_chunked or self._http.their_http_version == b"1.0":
+        if response.fields.has("content-length") or self._http.their_http_version == b"1.0":
             trailers = ()  # there is no place for them
         self._wire.send(h11.EndOfMessage(headers=[(name.encode(), value) for name, value in trailers]))
+
+    def _throw_away(self, pipe: Pipe) -> None:
+        """Let a guest write what is not sent.  It may be endless, and the client has its answer."""
+        exchange, owner = self._exchange, scheduler()
+        assert exchange is not None
+        timer = owner.timers.set(owner.now_ns() + to_ns(_UNSENT_S), exchange.cancel)
+        left = _UNWANTED
+        try:
+            while left > 0 and (data := pipe.take_waiting(_PIECE)):
+                left -= len(data)
+        finally:
+            timer.cancel()
+        if left <= 0:
+            exchange.cancel()
 
     def _may_go_on(self) -> bool:
         http = self._http

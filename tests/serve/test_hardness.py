@@ -291,6 +291,25 @@ def test_a_head_request_gets_the_length_and_no_body(serve):
     assert rest.startswith(b"HTTP/1.1 200 OK")
 
 
+@pytest.mark.parametrize("path", ["/endless", "/half"])
+def test_a_body_that_is_not_sent_and_never_ends_holds_nobody_up(watched, path: str):
+    server = watched()
+
+    def client(address):
+        with socket.create_connection(address, timeout=20) as sock:
+            sock.sendall(get(path, method="HEAD"))
+            received = sock.recv(65536)
+            sock.sendall(get("/hello", "Connection: close"))
+            while data := sock.recv(65536):
+                received += data
+        return received
+
+    first, rest = server.run(client).split(b"\r\n\r\n", 1)
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+    assert server.alive() == 0  # of those that answered too
+
+
 @pytest.mark.parametrize(
     "head",
     [
