@@ -237,6 +237,54 @@ result = monotonic_clock.now() - began, whole(answer(future))
     assert sum(got) > 16 << 20
 
 
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_a_server_that_answers_early_hears_the_rest(web, more: str):
+    got, has_all = [], threading.Event()
+
+    def early(sock: socket.socket) -> None:
+        data = read_head(sock)
+        sock.sendall(OK + more.encode() + b"content-length: 2\r\n\r\nok")
+        while not data.endswith(b"\r\n0\r\n\r\n") and (piece := sock.recv(65536)):
+            data += piece
+        got.append(data.count(b"x"))
+        has_all.set()
+        got.append(sock.recv(10))
+
+    def late(sock: socket.socket) -> None:
+        has_all.wait(20)
+        saying(OK + b"content-length: 0\r\n\r\n")(sock)
+
+    with raw_server(early) as authority, raw_server(late) as other:
+        found = web(f"""
+sent = request({authority!r}, "/", http.Method_Post())
+body = sent.body()
+response = answer(outgoing_handler.handle(sent, None))
+found = whole(response)
+drop(response)
+write(body, b"x" * (2 << 20))
+fetch({other!r})
+result = found
+""")
+    assert found == (200, b"ok", "closed", None)
+    assert got == [2 << 20, b""]
+
+
+def test_a_server_that_answers_early_and_leaves_ends_the_body(web):
+    with raw_server(saying(OK + b"content-length: 2\r\n\r\nok")) as authority:
+        found = web(f"""
+sent = request({authority!r}, "/", http.Method_Post())
+body = sent.body()
+found = whole(answer(outgoing_handler.handle(sent, None)))
+stream = body.write()
+try:
+    while True:
+        stream.blocking_write_and_flush(bytes(4096))
+except Err as error:
+    result = found, code(error)
+""")
+    assert found == ((200, b"ok", "closed", None), "Closed")
+
+
 def test_what_was_written_just_before_the_end_is_not_lost(web):
     with echo_server() as server:
         found = web(f"""

@@ -183,6 +183,7 @@ class _Exchange:
             else:
                 self._tasks.append(self._world.spawn(self._send_body, name="a request's body"))
             self._receive()
+            self._send_the_rest()
         except Exception as error:
             self._fail(error)
 
@@ -254,6 +255,12 @@ class _Exchange:
             # Half a request is left there, and waiting for more would be for nothing.
             self._fail(error)
             self.cancel()
+
+    def _send_the_rest(self) -> None:
+        """Let the guest end its body, as others do: a server may answer before it has heard all of it."""
+        self._pipe.on_abandon = None  # it has all of the answer, and may drop it
+        for task in self._tasks[1:]:
+            task.wait()
 
     # -- receiving
 
