@@ -96,6 +96,11 @@ class OpenFile(PollDesc):
             ready = self.ready
         return ready & mode
 
+    def is_left(self) -> bool:
+        """Whether the peer has closed its sending half, or all of it; what it sent before may be unread."""
+        self._look()
+        return self.ready & HANGUP != 0
+
     def _look(self) -> None:
         """Ask the kernel for the levels that are stale."""
         asker = select.poll()

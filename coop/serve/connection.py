@@ -8,7 +8,8 @@ side gives up.
 3. A body that the guest does not finish ends the connection without its last piece, so that nobody
    takes it for whole.
 4. A client that goes away takes its guest along: at once if the connection is reset, after
-   `pause_seconds` without a byte if it only says that it will send nothing more.
+   `pause_seconds` without a byte if it only says that it will send nothing more, or while the
+   guest does not read what it has sent.
 """
 
 import time
@@ -23,6 +24,8 @@ from coop.errors import DeadlineExceeded, WasCancelled
 from coop.logs import Log
 from coop.net import Conn
 from coop.net.tls import TlsConn
+from coop.netpoll.contract import WRITE
+from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler
 from coop.serve.exchange import Exchange
 from coop.serve.heads import Head, has_body, objection, reason
@@ -33,7 +36,8 @@ from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.machine import Machine
 from coop.wasip2.http.messages import OutgoingResponse
-from coop.wasip2.http.pipe import Pipe
+from coop.wasip2.http.pipe import Pipe, PipePollable
+from coop.wasip2.pollables import MomentPollable, wait_for_any
 
 if TYPE_CHECKING:
     from coop.serve.server import Server
@@ -226,10 +230,27 @@ class Connection:
             size += len(event.data)
             if size > self._limits.body_bytes:
                 raise HttpFailure("HTTP-request-body-size", size)
-            exchange.body.put_all(bytes(event.data))
+            self._hand_on(exchange, memoryview(event.data))
         trailers = received(event.headers)
         exchange.trailers.set(Fields(trailers, immutable=True) if trailers else None)
         exchange.body.end()
+
+    def _hand_on(self, exchange: Exchange, data: memoryview) -> None:
+        """Put a piece of a body where the guest reads it, unless the client goes away before it does.
+
+        Nothing is received meanwhile that would tell.
+        """
+        pipe, owner = exchange.body, scheduler()
+        while data:
+            if (count := pipe.put(data)) != BLOCKED:
+                data = data[count:]
+                continue
+            moved = self._wire.moved
+            patience = MomentPollable(owner, owner.now_ns() + to_ns(self._limits.pause_seconds))
+            wait_for_any(owner, [PipePollable(owner, pipe.desc, WRITE), patience])
+            is_idle = patience.is_ready() and moved == self._wire.moved
+            if is_idle and not pipe.desc.ready & WRITE and self._wire.is_left():
+                raise ConnectionResetError("the client is gone")
 
     def _read_unwanted(self) -> None:
         left = _UNWANTED

@@ -101,6 +101,10 @@ class Wire:
             self.http.receive_data(data)
         return data
 
+    def is_left(self) -> bool:
+        """Whether the client sends no more, though what it has sent may not be received yet."""
+        return self._conn.openfile.is_left()
+
     def _begin(self, data: bytes) -> None:
         """Take the first piece of a request, without empty lines.
 

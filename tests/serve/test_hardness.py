@@ -45,6 +45,15 @@ def test_nothing_is_left_of_a_client_that_leaves(watched, path: str, leave, wait
     assert server.alive() == 0
 
 
+@pytest.mark.parametrize("leave", [reset, socket.socket.close])
+@pytest.mark.parametrize("path", ["/hang", "/half", "/spin"])
+def test_nothing_is_left_of_a_client_whose_body_was_not_read(watched, path: str, leave):
+    data = get(path, "Content-Length: 100000", method="POST") + b"x" * 100_000
+    server = watched(pause_seconds=0.3)
+    server.run(lambda address: leave(asked(address, data)))
+    assert server.alive() == 0
+
+
 @pytest.mark.parametrize("path", ["/hang", "/half", "/spin", "/endless"])
 def test_a_guest_that_never_ends_is_ended_with_the_server(watched, path: str):
     server = watched()
