@@ -480,6 +480,11 @@ def test_empty_lines_within_reason_are_none_of_anybodys_business(serve):
     assert found.startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_head_of_blanks_that_takes_long_to_find_illegal_is_refused_at_once(serve):
+    data = get("/head", "X:" + " " * 60_000 + "\x00")
+    assert b"blanks in a row" in serve(lambda address: exchange(address, data))
+
+
 @pytest.mark.parametrize("path", ["/sum", "/refuse"])
 def test_a_body_in_very_many_chunks_keeps_nobody_waiting(component, monkeypatch, path: str):
     """A piece of it is ten thousand events, none of which parks who reads it."""

@@ -5,11 +5,12 @@ import random
 import h11
 import pytest
 
-from coop.wasip2.http.machine import MOST_LINES, Machine
+from coop.wasip2.http.machine import MOST_BLANKS, MOST_LINES, Machine
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 TEXT = b"a line\n" * 30_000
+BLANK = b" \t" * 10_000
 
 
 def played(machine: h11.Connection, pieces: list[bytes]) -> tuple:
@@ -51,7 +52,10 @@ def cut(data: bytes, seed: int) -> list[bytes]:
         CHUNKED + b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(TEXT), TEXT),
         CHUNKED + b"1\r\n\n\r\n" * 5_000 + b"0\r\n\r\n" + TEXT,
         CHUNKED + b"1\r\n\n\r\n" * 5_000 + b"z\r\n",
+        CHUNKED + b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(BLANK), BLANK),
+        POST + b"Content-Length: %d\r\n\r\n%s" % (len(BLANK), BLANK),
         POST + b"X: y\r\n" * (MOST_LINES - 3) + b"\r\n",
+        POST + b"X:" + b" " * (MOST_BLANKS - 1) + b"y" + b" " * (MOST_BLANKS - 1) + b"\r\n\r\n",
     ],
 )
 def test_what_has_many_lines_is_understood_as_ever(data: bytes, seed: int):
@@ -67,3 +71,18 @@ def test_what_has_many_lines_is_understood_as_ever(data: bytes, seed: int):
 def test_a_head_and_trailers_of_too_many_lines_are_refused(before: bytes, seed: int):
     data = before + b"x:\n" * 5_000 + b"\n"
     assert played(Machine(h11.SERVER, 65_536), cut(data, seed))[2] == f"431 more than {MOST_LINES} lines"
+
+
+ILLEGAL = [  # each takes a regular expression of `h11` seconds or minutes
+    POST + b"X:" + b" " * 60_000 + b"\x00\r\n\r\n",
+    POST + b"X:" + b"\t" * 60_000 + b"y\x00\r\n\r\n",
+    CHUNKED + b"1;" + b" " * 60_000 + b"\nx\r\nx\r\n",
+    CHUNKED + b"3\r\nabc\r\n0\r\nX:" + b" " * 60_000 + b"\x00\r\n\r\n",
+    CHUNKED + b"%x\r\n%s\r\n0\r\nX:" % (len(BLANK), BLANK) + b" " * 60_000 + b"\x00\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("data", ILLEGAL)
+def test_a_long_run_of_blanks_where_none_belongs_is_refused_at_once(data: bytes, seed: int):
+    assert played(Machine(h11.SERVER, 65_536), cut(data, seed))[2] == f"400 {MOST_BLANKS} blanks in a row"

@@ -1,24 +1,27 @@
-"""HTTP/1.1 as `h11` knows it, with a bound for lines.
+"""HTTP/1.1 as `h11` knows it, with bounds for what it takes apart in one go.
 
-`h11` takes a head, or the trailers of a body, apart in one go, and that takes a few microseconds a line.
-Ordinary heads have some dozens; who sends tens of thousands, of a few bytes each, would keep the thread.
+The lines of a head, of trailers and before a chunk go through regular expressions, while nobody else runs.
+Two kinds of them, which nobody sends in earnest, would keep the thread:
 
-1. A head, or trailers, of more than `MOST_LINES` lines is none.
-2. What comes with very many line ends in it is given to `h11` in small meals, so that this is seen in time.
-   It may be the text of a body as well, which takes a little longer then.
+- tens of thousands of lines, of a few bytes each, at microseconds a line;
+- long runs of blanks in a line that is illegal behind them: the blanks belong to either of two neighbours in
+  the expression, all ways to share them out are tried, and those of 64 KiB take half a minute.
+
+1. More lines, or more blanks in a row, than the bounds are no head, no trailers and no size of a chunk.
+2. What comes with as many is given to `h11` in small meals, so that this is seen before it is taken apart.
+   It may be in the middle of a body as well, which takes a little longer then.
 """
 
 from typing import Any
 
 import h11
 
-__all__ = ["MOST_LINES", "Machine"]
+__all__ = ["MOST_BLANKS", "MOST_LINES", "Machine"]
 
 MOST_LINES = 1000
+MOST_BLANKS = 128
 
-_MANY = MOST_LINES
-"""Line ends in one piece that comes; above it is taken in meals."""
-
+_BLANKS = b" " * MOST_BLANKS
 _MEAL = 4 << 10
 
 
@@ -29,7 +32,13 @@ class Machine(h11.Connection):
         super().__init__(role, max_incomplete_event_size=head_bytes)
         self._untasted = b""  # has come, and was not given to `h11` yet
         self._is_over = False  # and the end behind it
-        self._lines = 0  # it was given since it last made an event of something
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count anew, when `h11` has made an event of what it had but for a little."""
+        self._lines = 0
+        self._has_blanks = False
+        self._last = b""  # of what it was given, with blanks for tabs
 
     @property
     def trailing_data(self) -> tuple[bytes, bool]:
@@ -39,29 +48,36 @@ class Machine(h11.Connection):
 
     def receive_data(self, data: bytes) -> None:
         """Take what comes; b"" is the end."""
-        lines = data.count(b"\n")
-        if self._untasted or lines > _MANY:
-            self._untasted += data
-            self._is_over = self._is_over or not data
-        else:
-            self._lines += lines
-            super().receive_data(data)
+        self._untasted += data
+        self._is_over = self._is_over or not data
 
     def next_event(self) -> Any:
         """Return the next event.  Raises: h11.RemoteProtocolError."""
         while (event := super().next_event()) is h11.NEED_DATA:
-            # What `h11` has of a body it gives away: so this is a head, or trailers.
+            # What `h11` has of a body it gives away: so this is a head, or trailers, or the size of a chunk.
             if self._lines > MOST_LINES:
                 raise h11.RemoteProtocolError(f"more than {MOST_LINES} lines", error_status_hint=431)
-            if not self._untasted:
+            if self._has_blanks:
+                raise h11.RemoteProtocolError(f"{MOST_BLANKS} blanks in a row")
+            if self._untasted:
+                self._taste()
+            elif self._is_over and not super().trailing_data[1]:
+                super().receive_data(b"")
+            else:
                 return event
-            self._taste()
-        self._lines = 0
+        self._begin()
         return event
 
     def _taste(self) -> None:
-        meal, self._untasted = self._untasted[:_MEAL], self._untasted[_MEAL:]
-        self._lines += meal.count(b"\n")
+        """Give `h11` what has come, or a meal of it that ends where there are many blanks in a row."""
+        kept = len(self._last)
+        data = self._last + self._untasted.replace(b"\t", b" ")
+        end, at, lines = len(data), data.find(_BLANKS), data.count(b"\n", kept)
+        if lines > MOST_LINES or at >= 0:
+            end = min(end if at < 0 else at + MOST_BLANKS, kept + _MEAL)
+            lines = data.count(b"\n", kept, end)
+        self._lines += lines
+        self._has_blanks = data.endswith(_BLANKS, 0, end)
+        self._last = data[max(end - MOST_BLANKS + 1, 0) : end]
+        meal, self._untasted = self._untasted[: end - kept], self._untasted[end - kept :]
         super().receive_data(meal)
-        if self._is_over and not self._untasted:
-            super().receive_data(b"")
