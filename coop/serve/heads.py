@@ -14,7 +14,7 @@ _BODILESS = (204, 304)
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(:[0-9]*)?")
-_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)")
+_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")  # no character could belong to either part
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Head:
         method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
         host = next((value.decode("latin-1") for name, value in event.headers if name == b"host"), None)
         if (found := _ABSOLUTE.fullmatch(target)) is not None:  # as a proxy is asked
-            host, target = found[1], found[2]
+            host, target = found[1], found[2] or ""
             if not host:
                 raise ValueError("the request names no host")
             if not target.startswith("/"):

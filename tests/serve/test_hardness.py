@@ -480,6 +480,11 @@ def test_empty_lines_within_reason_are_none_of_anybodys_business(serve):
     assert found.startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_target_that_is_none_is_refused_at_once_however_long(serve):
+    data = get("http://" + "a" * 100_000 + "#")  # an expression that tries all ways to part it takes a minute
+    assert serve(lambda address: exchange(address, data), head_bytes=1 << 20).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_head_of_blanks_that_takes_long_to_find_illegal_is_refused_at_once(serve):
     data = get("/head", "X:" + " " * 60_000 + "\x00")
     assert b"blanks in a row" in serve(lambda address: exchange(address, data))
