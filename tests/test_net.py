@@ -14,6 +14,7 @@ from coop.net.dial import bind_listener
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler
+from tests.children import run_child
 
 POLLERS = ["hostpoll", "oneoff", "pollset"]
 each_poller = pytest.mark.parametrize("poller", POLLERS)
@@ -234,6 +235,55 @@ def test_iterating_over_a_listener_ends_when_it_is_closed():
         return served
 
     assert coop.run(main) == 3
+
+
+NO_ROOM = """
+import os, resource, socket, sys
+import coop
+
+def fill():
+    held = []
+    try:
+        while True:
+            held.append(os.dup(2))
+    except OSError:
+        return held
+
+def main():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    with coop.listen("127.0.0.1:0") as listener, socket.socket() as client:
+        def serve():
+            for conn in listener:
+                with conn:
+                    conn.sendall(b"hello")
+        client.connect(listener.address)
+        client.setblocking(False)
+        held = fill()
+        task = coop.spawn(serve)
+        for _ in range(3):
+            coop.sleep(0.01)
+        assert not task.is_done, task
+        for fd in held:
+            os.close(fd)
+        # There is room again: it is served by whoever iterates, and nothing had to be begun anew.
+        while True:
+            try:
+                print(client.recv(100))
+                break
+            except BlockingIOError:
+                coop.sleep(0.01)
+        listener.close()
+        task.wait()
+
+coop.run(main, poller=sys.argv[1])
+"""
+
+
+@each_poller
+def test_iterating_over_a_listener_waits_while_there_is_no_descriptor_for_a_client(poller: str):
+    done = run_child(["-c", NO_ROOM, poller])
+    assert done.stdout == b"b'hello'\n"
+    assert b"client not accepted" in done.stderr
 
 
 @pytest.mark.seed("T26")

@@ -13,6 +13,7 @@ and writing raise `Busy` here, and go on when the guest has closed it or ended. 
 deadlines hold for the guest too.  A listener is shared: whoever accepts first gets the client.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 from coop.clock import to_ns
 from coop.errors import Busy, Closed, CoopError
+from coop.logs import Log
 from coop.net.address import shown, spelled
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
@@ -29,6 +31,14 @@ from coop.slips import Unique
 from coop.stint import Stint
 
 _S = TypeVar("_S", bound="_Socket")
+
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""What a listener says while there is no room for one connection more."""
+
+_PAUSE_NS = 100_000_000
+"""How long nobody is accepted after that: room comes back as others leave."""
+
+log = Log("coop.net")
 
 
 class _Socket(Unique):
@@ -192,7 +202,11 @@ class Conn(_Socket):
 
 
 class Listener(_Socket):
-    """A listening socket; iterating over it accepts until it is closed."""
+    """A listening socket; iterating over it accepts until it is closed.
+
+    While the process has no descriptor for one client more, clients wait: they could all come at once,
+    and a server must not end by that.  `accept` itself raises the OSError.
+    """
 
     _file: ListenerFile
 
@@ -237,6 +251,12 @@ class Listener(_Socket):
                 connection = self.accept()
             except Closed:
                 return
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    raise
+                log.warning("client not accepted", error=str(error))
+                self._owner.sleep_ns(_PAUSE_NS)
+                continue
             yield connection
 
 

@@ -40,8 +40,8 @@ def serve_client(module: coop.Module, connection: coop.Conn, number: int) -> Non
                 module, stdin=connection, stdout=connection, stderr="inherit", limits=LIMITS
             ).run()
             end = f"exit code {code}"
-        except coop.CoopError as error:
-            end = str(error)  # a trap or a limit ends this client's guest alone
+        except (coop.CoopError, OSError) as error:
+            end = str(error)  # a trap or a limit, also one of the system, ends this client's guest alone
     print(f"client {number}: {end}", flush=True)
 
 

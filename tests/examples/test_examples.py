@@ -150,6 +150,50 @@ def test_guest_per_client_ends_only_the_guest_whose_client_breaks_off(poller):
         host.interrupt()
 
 
+FEW_DESCRIPTORS = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@each_poller
+def test_guest_per_client_outlives_more_clients_than_there_are_descriptors(poller):
+    command = [
+        "-c",
+        FEW_DESCRIPTORS,
+        str(EXAMPLES / "guest_per_client/host.py"),
+        "--port=0",
+        "--poller",
+        poller,
+    ]
+    with start_child(command, stderr=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}) as child:
+        host = Example(child)
+        port = host.port()
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) for _ in range(60)]
+        assert any(b"client not accepted" in line for line in child.stderr)
+        for client in clients:
+            client.close()
+        echoes_in_the_end(host, port)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=PATIENCE_S)
+        assert child.returncode == 0
+
+
+def echoes_in_the_end(host: Example, port: int) -> None:
+    """Check that a client is served once those that left have made room; one that comes too soon is not."""
+    while True:
+        assert host.child.poll() is None, "the server has ended"
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
+            client.sendall(b"hello")
+            try:
+                if client.recv(5) == b"hello":
+                    return
+            except ConnectionResetError:
+                pass  # its guest could not be started
+
+
 @each_guest
 @each_poller
 def test_ticker_lets_every_guest_tick_at_its_own_pace(language, poller):
