@@ -14,6 +14,7 @@ from coop.cli.doctor import examine
 from coop.cli.given import with_plan
 from coop.cli.guestrun import run_plan
 from coop.cli.plan import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, UsageError
+from coop.cli.tell import tell
 from coop.cli.witfolder import VERSIONS, write_wit
 
 POLLERS = ("hostpoll", "oneoff", "pollset")
@@ -91,7 +92,7 @@ def program(ctx: click.Context) -> int:
     `coop GUEST` is short for `coop run GUEST`; `coop run --help` tells all.
     """
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
+        tell(ctx.get_help())
         return BAD_USAGE
     return 0
 
@@ -308,7 +309,7 @@ def wit(ctx: click.Context, /, folder: Path, wasi: str) -> int:
     of your own, `imports` and `http`. A file that it has not written it does not overwrite.
     """
     write_wit(folder, wasi)
-    click.echo(f"wrote {folder}", err=True)
+    tell(f"wrote {folder}")
     return 0
 
 
@@ -377,5 +378,5 @@ def _usage_words(error: UsageError | click.UsageError) -> str:
 
 
 def _say(words: str, status: int) -> int:
-    click.echo(f"coop: {words}", err=True)
+    tell(f"coop: {words}")
     return status

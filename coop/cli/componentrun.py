@@ -7,6 +7,7 @@ import click
 
 import coop
 from coop.cli.plan import Plan, Termination, UsageError
+from coop.cli.tell import tell
 from coop.cli.wave import read, show
 from coop.engine.component import Component
 from coop.scheduler import scheduler
@@ -113,7 +114,7 @@ class ComponentRun:
     def _print_error(self, error: Err) -> int:
         kind = self._type().result
         kind = kind.err if isinstance(kind, Result) else None
-        click.echo("err" if kind is None else f"err({show(kind, error.value)})", err=True)
+        tell("err" if kind is None else f"err({show(kind, error.value)})")
         return 1
 
 

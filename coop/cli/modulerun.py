@@ -8,6 +8,7 @@ import click
 
 import coop
 from coop.cli.plan import Plan, Termination, UsageError
+from coop.cli.tell import tell
 from coop.cli.values import argument, shown
 from coop.logs import Log
 from coop.net.address import shown as shown_address
@@ -84,7 +85,7 @@ def _tell_sockets(plan: Plan, addresses: Sequence[Any]) -> None:
     """Log the guest's sockets; say where it listens if nobody could know, so that clients find it."""
     for fd, (asked, address) in enumerate(zip(plan.listen, addresses, strict=True), 3):
         if isinstance(asked, str) and asked.endswith(":0") and isinstance(address, tuple):
-            click.echo(f"listening on {shown_address(address)} (fd {fd})", err=True)
+            tell(f"listening on {shown_address(address)} (fd {fd})")
         else:
             log.info("listening", address=shown_address(address), fd=fd)
     for fd, asked in enumerate(plan.connect, 3 + len(addresses)):

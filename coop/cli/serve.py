@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 import coop
 from coop.cli.componentrun import limits_of, network_of
 from coop.cli.guestrun import load
 from coop.cli.plan import TERMINATED, Plan, Terminated, Termination, UsageError
+from coop.cli.tell import tell
 from coop.engine.component import Component
 from coop.net.address import shown
 from coop.scheduler import scheduler
@@ -72,7 +71,7 @@ def _main(server: Server, make: Callable[[], Guest], address: str, termination: 
         guest.start()
     where = server.listen(address)
     termination.will_end(scheduler(), _Ending(server))
-    click.echo(f"serving {'https' if server.is_tls else 'http'}://{shown(where)}", err=True)
+    tell(f"serving {'https' if server.is_tls else 'http'}://{shown(where)}")
     server.run()
     return 0
 

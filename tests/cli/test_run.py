@@ -265,3 +265,26 @@ os.execv(sys.executable, [sys.executable, "-m", "coop", "run", *sys.argv[1:]])
 def test_closed_streams_change_nothing(tmp_path, args, status):
     guest = save(tmp_path, EXPORTS)
     run_child(["-c", CLOSED, *(guest if arg == "exports" else arg for arg in args)], expect=status)
+
+
+#: A command line whose stderr is a full disk.
+FULL = """
+import os, sys
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+os.execv(sys.executable, [sys.executable, "-m", "coop", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "out"),
+    [
+        (["run", "--bogus"], 2, b""),
+        (["run", "nope.wasm"], 1, b""),
+        (["run", str(TRAP)], 134, b""),
+        (["run", "-W", "timeout=50ms", str(SPIN)], 124, b""),
+        (["run", "--tcplisten", "127.0.0.1:0", str(TICKER), "1", "1"], 0, b"tick 1\n"),
+    ],
+    ids=["usage", "no file", "trap", "time", "listener"],
+)
+def test_what_cannot_be_said_changes_neither_the_guest_nor_the_status(args, status, out):
+    assert run_child(["-c", FULL, *args], expect=status).stdout == out
