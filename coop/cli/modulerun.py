@@ -31,7 +31,7 @@ def prepare(plan: Plan, module: coop.Module) -> Callable[[Termination], int]:
 
 def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     """Return the arguments of the export to call; a check of what the guest must have, too."""
-    name = plan.invoke or "_start"
+    name = "_start" if plan.invoke is None else plan.invoke
     signature = module.exports.get(name)
     if signature is None:
         others = sorted(name for name, kind in module.exports.items() if kind is not None)
@@ -70,13 +70,13 @@ def _main(plan: Plan, module: coop.Module, arguments: Sequence[Any], termination
     )
     termination.will_end(scheduler(), guest)
     with guest:
-        guest.start()
-        _tell_sockets(plan, guest.addresses)
-        if plan.invoke is None:
-            return guest.run()
         try:
+            guest.start()
+            _tell_sockets(plan, guest.addresses)
+            if plan.invoke is None:
+                return guest.run()
             _print_results(module, plan.invoke, guest.call(plan.invoke, *arguments))
-        except coop.GuestExit as error:
+        except coop.GuestExit as error:  # its start section may end it, too, and so may its `_initialize`
             return error.code
         return 0
 

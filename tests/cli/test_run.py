@@ -155,12 +155,31 @@ def test_an_export_may_trap(tmp_path):
     assert b"unreachable" in done.stderr
 
 
+def test_an_export_may_have_an_empty_name(tmp_path):
+    guest = save(tmp_path, '(module (func (export "") (result i32) (i32.const 7)))')
+    assert coop("run", "--invoke", "", guest).stdout == b"7\n"
+
+
 # -- exit statuses
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 125, 126, 200, 255])
 def test_the_exit_status_is_the_guests(tmp_path, code):
     assert coop("run", save(tmp_path, exits(code)), expect=code).stderr == b""
+
+
+@pytest.mark.parametrize("how", ["(start $leave)", '(export "_initialize" (func $leave))'])
+@pytest.mark.parametrize("options", [[], ["--invoke", "main"]])
+def test_a_guest_may_end_before_it_is_called(tmp_path, how, options):
+    guest = save(
+        tmp_path,
+        f"""(module
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (func $leave (call $exit (i32.const 3))) {how}
+          (func (export "_start")) (func (export "main")))""",
+    )
+    assert coop("run", *options, guest, expect=3).stderr == b""
 
 
 @pytest.mark.parametrize("code", [256, 4294967295])
