@@ -2,10 +2,11 @@
 
     true  42  1.5  'c'  "text"  [1, 2]  (1, "a")  {x: 1, y: 2}  case(5)  some(1)  none  ok(1)  {read, write}
 
-What is read is led by its type.  A whole argument that is a string needs no quotation marks.
+What is read is led by its type.  A whole argument that is a string needs no quotation marks, `some(...)`
+and `ok(...)` may be left out around what is no option or result itself, and a name that is a word of the
+notation is marked: `%none`.  What is shown can be read again.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,8 +20,11 @@ __all__ = ["read", "show"]
 _T = TypeVar("_T")
 
 _TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)+'|[\[\](){},:]|[^\s\[\](){},:"']+)""")
-_ESCAPES = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}|\\(.)")
+_ESCAPES = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}|\\(.?)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+_SHOWN = {character: f"\\{letter}" for letter, character in _ESCAPED.items()}
+_WORDS = ("true", "false", "inf", "nan", "some", "none", "ok", "err")
+"""What is the name of a case only behind a percent sign."""
 
 
 def read(kind: wit.Type, text: str) -> Any:
@@ -89,12 +93,14 @@ class _Reader:
             case wit.Record(fields):
                 return self._record(dict(fields))
             case wit.Flags(names):
-                return frozenset(self._many("{", lambda: _one_of(names, self._take()), "}"))
+                return frozenset(self._once(self._many("{", lambda: _one_of(names, self._take()), "}")))
             case wit.Enum(names):
                 return _one_of(names, self._take())
             case wit.Option(some):
                 return self._option(some)
             case wit.Result(ok, err):
+                if ok is not None and _may_be_bare(ok) and self._next() not in ("ok", "err"):
+                    return Ok(self.value(ok))
                 name, value = self._case({"ok": ok, "err": err})
                 return Ok(value) if name == "ok" else Err(value)
             case wit.Variant(cases):
@@ -121,7 +127,9 @@ class _Reader:
             self._take(":")
             return name, self.value(fields[name])
 
-        found = dict(self._many("{", field, "}"))
+        pairs = self._many("{", field, "}")
+        self._once([name for name, _ in pairs])
+        found = dict(pairs)
         for name, kind in fields.items():
             if name not in found and isinstance(kind, wit.Option):
                 found[name] = None
@@ -129,8 +137,14 @@ class _Reader:
             raise ValueError(f"{self._text!r}: {', '.join(missing)} missing")
         return found
 
+    def _once(self, names: list[str]) -> list[str]:
+        """Return the names, none of which may stand twice."""
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{self._text!r}: {twice} stands twice")
+        return names
+
     def _option(self, some: wit.Type) -> Any:
-        if self._next() in ("some", "none"):
+        if self._next() in ("some", "none") or not _may_be_bare(some):
             name, value = self._case({"some": some, "none": None})
             return None if name == "none" else Some(value) if isinstance(some, wit.Option) else value
         return self.value(some)
@@ -146,10 +160,32 @@ class _Reader:
         return name, value
 
 
+def _may_be_bare(kind: wit.Type) -> bool:
+    """Whether a value may stand without the `some` or `ok` around it: it looks like neither by itself."""
+    return not isinstance(kind, (wit.Option, wit.Result))
+
+
 def _one_of(names: tuple[str, ...], token: str) -> str:
-    if token not in names:
+    name = token.removeprefix("%")
+    if name not in names:
         raise ValueError(f"{token!r} is none of {', '.join(names)}")
-    return token
+    return name
+
+
+def _unescaped(text: str) -> str:
+    """Return what stands between quotation marks as it is meant.  Raises: ValueError."""
+
+    def meant(found: re.Match[str]) -> str:
+        if found[1] is None:
+            character = _ESCAPED.get(found[2], "")
+        else:
+            number = int(found[1], 16)
+            character = chr(number) if number < 0xD800 or 0xDFFF < number <= 0x10FFFF else ""
+        if not character:
+            raise ValueError(f"{found[0]!r} is no escape: \\n \\r \\t \\\\ \\\" \\' and \\u{{1f600}} are")
+        return character
+
+    return _ESCAPES.sub(meant, text)
 
 
 def _primitive(name: str, token: str) -> Any:
@@ -159,7 +195,10 @@ def _primitive(name: str, token: str) -> Any:
         mark = '"' if name == "string" else "'"
         if token[0] != mark:
             raise ValueError(f"{token} is no {name}; it stands in {mark}")
-        return _ESCAPES.sub(lambda m: chr(int(m[1], 16)) if m[1] else _ESCAPED.get(m[2], m[2]), token[1:-1])
+        text = _unescaped(token[1:-1])
+        if name == "char" and len(text) != 1:
+            raise ValueError(f"{token} is no char, but {len(text)} of them")
+        return text
     try:
         if name in ("f32", "f64"):
             return float(token)
@@ -177,9 +216,9 @@ def show(kind: wit.Type, value: Any) -> str:
     """Return a value as text."""
     match kind:
         case wit.Primitive("string"):
-            return json.dumps(value, ensure_ascii=False)
+            return f'"{_escaped(value)}"'
         case wit.Primitive("char"):
-            return f"'{value}'" if value not in ("'", "\\") else f"'\\{value}'"
+            return f"'{_escaped(value)}'"
         case wit.Primitive("bool"):
             return "true" if value else "false"
         case wit.Primitive(name):
@@ -194,15 +233,24 @@ def show(kind: wit.Type, value: Any) -> str:
         case wit.Flags(names):
             return f"{{{', '.join(name for name in names if name in value)}}}"
         case wit.Enum():
-            return str(value)
+            return _label(value)
         case wit.Option(some):
             inner = value.value if isinstance(value, Some) else value
             return "none" if value is None else f"some({show(some, inner)})"
         case wit.Result(ok, err):
             return _shown_case("ok", ok, value) if isinstance(value, Ok) else _shown_case("err", err, value)
         case wit.Variant(cases):
-            return _shown_case(value.name, dict(cases)[value.name], value)
+            return _shown_case(_label(value.name), dict(cases)[value.name], value)
     return f"<{wit.show(kind)}>"
+
+
+def _escaped(text: str) -> str:
+    """Return a text with nothing in it that would end it, or command a terminal."""
+    return "".join(_SHOWN.get(c) or (c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in text)
+
+
+def _label(name: str) -> str:
+    return f"%{name}" if name in _WORDS else name
 
 
 def _joined(kinds: tuple[wit.Type, ...], values: tuple[Any, ...]) -> str:
