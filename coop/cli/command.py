@@ -160,7 +160,8 @@ def program(ctx: click.Context) -> int:
 @click.option(
     "--invoke",
     metavar="NAME",
-    help="Call this export with the arguments, and print its results; in a component, INTERFACE#NAME.",
+    help="Call this export with the arguments, and print its results; in a component, INTERFACE#NAME"
+    " or 'NAME(1, \"two\")'.",
 )
 @click.option("--argv0", metavar="NAME", help="What the guest is told is its own name.")
 @click.option(

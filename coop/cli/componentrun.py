@@ -8,7 +8,7 @@ import click
 import coop
 from coop.cli.plan import Plan, Termination, UsageError
 from coop.cli.tell import tell
-from coop.cli.wave import read, show
+from coop.cli.wave import read, read_arguments, show
 from coop.engine.component import Component
 from coop.scheduler import scheduler
 from coop.wasip2 import Guest, Network
@@ -53,8 +53,11 @@ class ComponentRun:
                 )
             component.require(_RUN, "run", _RUN_TYPE)
             return _RUN, "run", []
-        interface, _, function = plan.invoke.rpartition("#")
+        name, parenthesis, rest = plan.invoke.partition("(")
+        interface, function = self._place(name.strip())
         export = component.export(interface, function)
+        if parenthesis:
+            return interface, function, self._called(export.type, parenthesis + rest)
         params = export.type.params
         if len(params) != len(plan.args):
             raise coop.LinkError(
@@ -70,6 +73,30 @@ class ComponentRun:
                     f"--invoke {plan.invoke}: argument {name}, a {show_type(kind)}: {error}"
                 ) from None
         return interface, function, values
+
+    def _place(self, name: str) -> tuple[str, str]:
+        """Return the interface and the name of a function; one that only one interface has needs no more."""
+        interface, sign, function = name.rpartition("#")
+        if sign or not name or name in self._component.exports:
+            return interface, function
+        places = [item.name for item in self._component.exports.values() if name in item.functions]
+        if len(places) > 1:
+            raise coop.LinkError(
+                f"--invoke {name}: several interfaces have it; {' or '.join(f'{p}#{name}' for p in places)}?"
+            )
+        return (places[0] if places else ""), name
+
+    def _called(self, kind: Func, arguments: str) -> list[Any]:
+        """Read the arguments of a call as wasmtime spells one: `add(1, 2)`."""
+        if self._plan.args:
+            raise UsageError(
+                f"--invoke {self._plan.invoke}: its arguments stand in parentheses, and"
+                f" {len(self._plan.args)} more after the file"
+            )
+        try:
+            return read_arguments([each for _, each in kind.params], arguments)
+        except ValueError as error:
+            raise coop.LinkError(f"--invoke {self._plan.invoke}: it is {kind}: {error}") from None
 
     def __call__(self, termination: Termination) -> int:
         """Run the guest and return its exit code.  Raises: what `Guest.run` raises."""

@@ -8,14 +8,14 @@ notation is marked: `%none`.  What is shown can be read again.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from coop.cli.values import shown as shown_number
 from coop.wit import Case, Err, Ok, Some
 from coop.wit import types as wit
 
-__all__ = ["read", "show"]
+__all__ = ["read", "read_arguments", "show"]
 
 _T = TypeVar("_T")
 
@@ -35,6 +35,19 @@ def read(kind: wit.Type, text: str) -> Any:
     value = reader.value(kind)
     reader.end()
     return value
+
+
+def read_arguments(kinds: Sequence[wit.Type], text: str) -> list[Any]:
+    """Return arguments in parentheses, of which options at the end may be left out.  Raises: ValueError."""
+    reader = _Reader(text)
+    values = list(reader.elements(kinds, least=_needed(kinds)))
+    reader.end()
+    return values + [None] * (len(kinds) - len(values))
+
+
+def _needed(kinds: Sequence[wit.Type]) -> int:
+    """How many values there are at least: the last that is no option must be there."""
+    return max((n for n, kind in enumerate(kinds, 1) if not isinstance(kind, wit.Option)), default=0)
 
 
 class _Reader:
@@ -89,7 +102,7 @@ class _Reader:
             case wit.List(element):
                 return self._many("[", lambda: self.value(element), "]")
             case wit.Tuple(elements):
-                return self._tuple(elements)
+                return self.elements(elements, least=len(elements))
             case wit.Record(fields):
                 return self._record(dict(fields))
             case wit.Flags(names):
@@ -107,7 +120,8 @@ class _Reader:
                 return Case(*self._case(dict(cases)))
         raise ValueError(f"a command line cannot give a {wit.show(kind)}")
 
-    def _tuple(self, elements: tuple[wit.Type, ...]) -> tuple[Any, ...]:
+    def elements(self, elements: Sequence[wit.Type], least: int) -> tuple[Any, ...]:
+        """Read values in parentheses, of a type each; `least` of them must be there."""
         kinds = iter(elements)
 
         def one() -> Any:
@@ -117,8 +131,8 @@ class _Reader:
             return self.value(kind)
 
         found = tuple(self._many("(", one, ")"))
-        if len(found) != len(elements):
-            raise ValueError(f"{self._text!r}: {len(elements)} values expected, not {len(found)}")
+        if len(found) < least:
+            raise ValueError(f"{self._text!r}: {least} values expected, not {len(found)}")
         return found
 
     def _record(self, fields: dict[str, wit.Type]) -> dict[str, Any]:
