@@ -213,7 +213,7 @@ _SERVE_EPILOG = """\b
 Examples:
   coop serve service.wasm                            on 127.0.0.1:8080
   coop serve --addr 0.0.0.0:80 --dir data service.wasm
-  coop serve --tls-cert cert.pem --tls-key key.pem --addr :443 service.wasm
+  coop serve --tls-cert cert.pem --tls-key key.pem --addr 0.0.0.0:443 service.wasm
   coop serve --reuse 1000 service.wasm               one guest answers up to 1000 requests, one at a time
 
 \b

@@ -91,7 +91,7 @@ def _context(certificate: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
-        if not Path(path).is_file():
+        if not Path(path).exists():  # a pipe will do
             raise UsageError(f"{option} {path}: no such file")
     try:
         context.load_cert_chain(certificate, key, password="")  # OpenSSL would ask the terminal for one

@@ -48,7 +48,11 @@ def run() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Two components, one calling the other.")
     parser.add_argument("--poller", choices=("hostpoll", "oneoff", "pollset"), default="hostpoll")
-    coop.run(run, poller=parser.parse_args().poller)
+    options = parser.parse_args()
+    try:
+        coop.run(run, poller=options.poller)
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 if __name__ == "__main__":

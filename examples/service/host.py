@@ -66,6 +66,8 @@ def main() -> None:
         if not isinstance(component, coop.Component):
             sys.exit(f"service: {options.guest} is a core module; only a component serves HTTP")
         coop.run(serve, f"{options.host}:{options.port}", component, options.reuse, poller=options.poller)
+    except KeyboardInterrupt:  # before it serves
+        print("stopped")
     except (coop.CoopError, OSError, ValueError) as error:
         sys.exit(f"service: {getattr(error, 'strerror', None) or error}")
 

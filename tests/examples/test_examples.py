@@ -1,10 +1,14 @@
 """The examples run as a reader runs them: each guest, each poller, real clients, ^C at the end."""
 
+import fcntl
+import os
 import re
 import signal
 import socket
 import struct
 import subprocess
+import termios
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,6 +214,25 @@ def test_ticker_ends_on_interrupt():
     with example("ticker", "--ticks=0") as host:
         host.read_until("slow: tick 1")
         host.interrupt()
+
+
+@pytest.mark.parametrize("name", ["tcpecho", "guest_per_client", "ticker", "service"])
+def test_a_guest_that_is_still_being_read_can_be_interrupted(name, tmp_path: Path):
+    pipe = tmp_path / "guest.wasm"
+    os.mkfifo(pipe)
+    with example(name, "--guest", str(pipe)) as host, pipe.open("wb", buffering=0) as writer:
+        writer.write(b"\0")
+        unread = array("i", [1])
+        while unread[0]:  # then it waits for the rest
+            fcntl.ioctl(writer, termios.FIONREAD, unread)
+        host.interrupt()
+
+
+def test_the_composition_can_be_interrupted():
+    with example("composition") as host:
+        host.read_until("front asks for the square of 30")
+        host.child.send_signal(signal.SIGINT)
+        host.ends()
 
 
 @pytest.mark.parametrize("name", ["tcpecho", "guest_per_client"])

@@ -8,12 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from coop.net.address import parse_address
 from tests.children import run_child, start_child
 from tests.components import command, service
 from tests.guestbuild import ToolchainMissing
@@ -158,6 +160,39 @@ def test_https_is_served_with_a_certificate(guest, tmp_path):
         connection.request("GET", "/hello")
         assert connection.getresponse().read() == b"hello\n"
         connection.close()
+
+
+def test_a_certificate_may_come_through_pipes(guest, tmp_path):
+    import ssl
+
+    cert, key = make_certificate(tmp_path)
+    pipes = tmp_path / "cert.pipe", tmp_path / "key.pipe"
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    writers = [
+        threading.Thread(target=lambda to=to, of=of: to.write_bytes(of.read_bytes()), daemon=True)
+        for to, of in zip(pipes, (cert, key), strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    with served(guest, "--tls-cert", str(pipes[0]), "--tls-key", str(pipes[1])) as (where, _):
+        context = ssl.create_default_context(cafile=cert)
+        port = int(where.rpartition(":")[2])
+        with (
+            socket.create_connection(("localhost", port), timeout=PATIENCE_S) as sock,
+            context.wrap_socket(sock, server_hostname="localhost") as tls,
+        ):
+            assert tls.version() is not None
+    for writer in writers:
+        writer.join(PATIENCE_S)
+
+
+def test_the_addresses_in_the_help_can_be_listened_on():
+    text = run_child(["-m", "coop", "serve", "--help"]).stdout.decode()
+    addresses = re.findall(r"--addr (\S*[0-9]) ", text)
+    assert len(addresses) == 2
+    for address in addresses:
+        assert parse_address(address)
 
 
 def test_a_key_with_a_password_is_refused_and_not_asked_for(guest, tmp_path):
