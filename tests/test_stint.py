@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 import coop
-from coop.scheduler import scheduler
+from coop.clock import ManualClock
+from coop.netpoll import make_poller
+from coop.scheduler import Scheduler, scheduler
 from coop.stint import Stint
 from tests.engine.wat import module
 
@@ -147,19 +149,22 @@ def test_a_host_function_that_must_not_park_reads_on():
 
 def test_a_step_yields_only_after_a_while_and_begins_anew_with_each_turn():
     def main() -> list[int]:
-        owner, work = scheduler(), Work(0.002)
+        owner = scheduler()
         stint, turns = Stint(owner), []
         for _ in range(4):
             stint.step()
             turns.append(owner.turns)
-            work()
+            clock.advance(2_000_000)
         coop.pause()
         begun = owner.turns
         stint.step()
         assert owner.turns == begun
         return [turn - turns[0] for turn in turns]
 
-    assert coop.run(main) == [0, 0, 0, 1]
+    clock = ManualClock()
+    runs = Scheduler(make_poller("hostpoll"), clock=clock)
+    assert runs.run(main) == [0, 0, 0, 1]
+    runs.poller.shutdown()
 
 
 def test_outside_of_any_task_nobody_yields():

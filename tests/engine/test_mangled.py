@@ -20,7 +20,7 @@ def bomb(begin, levels):
 
 # What would be spelled out stays far below what the machine has: the child ends instead.
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 30), -1))
+resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 30), resource.RLIM_INFINITY))
 FUNCTION, TYPE = bomb("_Z1fSt4pairIiiE", 12), bomb("FvSt4pairIiiE", 12) + "E"
 
 def end(run):

@@ -220,12 +220,13 @@ def test_where_no_thread_is_to_be_had_a_busy_guest_goes_on_in_short_slices():
             coop.spawn(guest.run).observe()
             while not guest.stats().slices:
                 coop.pause()
+            # A stack of a thread is 8 MiB.
             used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), -1))  # a thread's stack is 8 MiB
+            resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
             for _ in range(5):
                 coop.sleep(0.05)
             print(guest.stats().slices > 5, threading.active_count())
-            resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
             coop.sleep(0.2)
             print(threading.active_count())
             guest.cancel()
