@@ -17,6 +17,15 @@ class Unique:
         raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled")
 
 
+def brief(value: object) -> str:
+    """Return a value for a message, cut short; by its type, if it cannot be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits has only its bits to show
+        text = hex(value) if type(value) is int else f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 _GUESTS = {"Module": "Guest", "Component": "ComponentGuest"}
 
 

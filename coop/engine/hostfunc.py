@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coop.engine.marshal import WASM_TYPE, check_value
-from coop.slips import Unique
+from coop.slips import Unique, brief
 from coop.task import Task
 
 if TYPE_CHECKING:
@@ -109,12 +109,14 @@ class HostFunction:
         kinds = self.results
         answers = (answer,) if len(kinds) == 1 else () if answer is None else answer
         if not isinstance(answers, tuple) or len(answers) != len(kinds):
-            raise TypeError(f"host function {self} returned {answer!r}; declared are {len(kinds)} results")
+            raise TypeError(
+                f"host function {self} returned {brief(answer)}; declared are {len(kinds)} results"
+            )
         for kind, value in zip(kinds, answers, strict=True):
             try:
                 check_value(kind, value)
             except TypeError as error:
-                raise TypeError(f"host function {self} returned {answer!r}: {error}") from None
+                raise TypeError(f"host function {self} returned {brief(answer)}: {error}") from None
         return answers
 
 

@@ -26,6 +26,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from coop.slips import brief
+
 WASM_TYPE = {"i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f32": "f32", "f64": "f64"}
 """What may be declared, and the wasm type it stands for."""
 
@@ -183,7 +185,7 @@ def pack_value(kind: str, value: Any) -> bytes:
     try:
         return _F64.pack(value) if kind == "f64" else _F32.pack(value) + b"\0\0\0\0"
     except (OverflowError, struct.error):
-        raise TypeError(f"{value} does not fit into {kind}") from None
+        raise TypeError(f"{brief(value)} does not fit into {kind}") from None
 
 
 def check_value(kind: str, value: Any) -> None:
@@ -195,7 +197,7 @@ def _integer(kind: str, value: Any, bits: int) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{kind} wanted, not {type(value).__name__}")
     if not -(1 << bits - 1) <= value < 1 << bits:
-        raise TypeError(f"{value} does not fit into {kind}")
+        raise TypeError(f"{brief(value)} does not fit into {kind}")
     return value & (1 << bits) - 1
 
 

@@ -266,3 +266,31 @@ def test_a_field_that_is_called_like_a_word_of_python_has_an_underscore(way: str
         lift={"go": "(result u64)"},
     )
     assert call(wat, "go", imports=[Moves()]) == 1 + (2 << 32)
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise KeyError("not shown")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1 << 20_000, "0x1000"), (Unshown(), "<Unshown>")], ids=["large", "unshown"]
+)
+def test_a_wrong_value_that_cannot_be_shown_is_named_all_the_same(value: Any, shown: str):
+    class Answers(Interface):
+        name = HOST
+
+        @function("func() -> u32")
+        def answer(self) -> Any:
+            return value
+
+    wat = text(
+        '(export "answer" (func (result u32)))',
+        lower={"answer": "(result i32)"},
+        body='(func (export "go") (param i32) (result i32) (call $answer))',
+        lift={"go": '(param "x" u32) (result u32)'},
+    )
+    with pytest.raises(LinkError, match=f"argument x: u32 wanted, not {shown}"):
+        call(wat, "go", value, imports=[Answers()])
+    with pytest.raises(TypeError, match=f"answer returned {shown}.*: u32 wanted, not {shown}"):
+        call(wat, "go", 1, imports=[Answers()])

@@ -1,6 +1,7 @@
 """Host functions: every type both ways, wrong answers, what they raise, and what a caller may touch."""
 
 import math
+import re
 import struct
 from typing import Any
 
@@ -123,6 +124,31 @@ def test_a_wrong_answer_is_an_error_that_says_so(results: list[str], value: Any,
     with pytest.raises(TypeError, match=says) as caught:
         answer(results, value, parks)
     assert "host function h.f returned" in str(caught.value)
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise KeyError("not shown")
+
+
+@pytest.mark.parametrize("parks", [True, False])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1 << 20_000, "0x1000"), (Unshown(), "<Unshown>"), ([1] * 1000, "[1, 1, ")],
+    ids=["large", "unshown", "long"],
+)
+@pytest.mark.parametrize("kind", ["i32", "f64"])
+def test_what_cannot_be_shown_or_is_too_long_is_a_short_error_all_the_same(
+    kind: str, value: Any, shown: str, parks: bool
+):
+    host = coop.host_function("h", "f", results=[kind], parks=parks)(lambda caller: value)
+    text = f"""(module (import "h" "f" (func $f (result {kind})))
+      (func (export "go") (param {kind}) (result {kind}) (call $f)))"""
+    with pytest.raises(TypeError, match=f"h.f returned {re.escape(shown)}") as caught:
+        call(text, 1, imports=(host,))
+    assert len(str(caught.value)) < 200
+    with pytest.raises(coop.LinkError, match=rf"go, argument 1: .*(not fit into {kind}|{kind} wanted)"):
+        call(text, value, imports=(host,))
 
 
 @BOTH

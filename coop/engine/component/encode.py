@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, VAL_SIZE, held
 from coop.engine.marshal import space
+from coop.slips import brief
 from coop.wit.types import (
     Borrow,
     Enum,
@@ -36,7 +37,7 @@ from coop.wit.values import Case, Err, Ok, Some, attribute
 if TYPE_CHECKING:
     from coop.engine.component.handles import Lender
 
-__all__ = ["Encoder", "brief", "make_encoder"]
+__all__ = ["Encoder", "make_encoder"]
 
 Encoder = Callable[[int, Any], None]
 
@@ -112,12 +113,6 @@ def _optional(kind: Type | None, lender: "Lender") -> Encoder | None:
 
 def _wanted(what: str, value: object) -> TypeError:
     return TypeError(f"{what} wanted, not {brief(value)}")
-
-
-def brief(value: object) -> str:
-    """Return a value for a message, cut short."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _put_name(at: int, name: bytes) -> None:

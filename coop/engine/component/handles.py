@@ -22,7 +22,7 @@ from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LimitExceeded
 from coop.logs import Log
-from coop.slips import Unique
+from coop.slips import Unique, brief
 from coop.wit.interface import Resource, hold_of
 from coop.wit.types import Own, Type, parts
 
@@ -307,7 +307,7 @@ class Lender:
 
         def give(at: int, thing: Any) -> None:
             if not isinstance(thing, classes):
-                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {thing!r}")
+                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {brief(thing)}")
             self._put(at, kind, self.instance().handles.add(thing), is_owned=True)
 
         return give
@@ -320,7 +320,7 @@ class Lender:
 
         def lend(at: int, thing: Any) -> None:
             if not isinstance(thing, classes):
-                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {thing!r}")
+                raise TypeError(f"a {_names(classes)} wanted for {resource}, not {brief(thing)}")
             self._put(at, kind, self.instance().handles.lend(thing), is_owned=False)
 
         return lend
@@ -342,7 +342,7 @@ class Lender:
     def _guest_giver(self, resource: str, *, moves: bool) -> Encoder:
         def give(at: int, thing: Any) -> None:
             if not isinstance(thing, GuestResource):
-                raise TypeError(f"a GuestResource wanted for {resource}, not {thing!r}")
+                raise TypeError(f"a GuestResource wanted for {resource}, not {brief(thing)}")
             _put_word(space, at + _PAYLOAD, thing.handle(self.instance(), resource, moves=moves))
             space[at] = _RESOURCE
 

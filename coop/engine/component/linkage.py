@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 from coop.engine.component.capi import AsyncCallback, Callback, Destructor, held
 from coop.engine.component.component import Component, Export
 from coop.engine.component.decode import Decoder, make_decoder, make_decoders
-from coop.engine.component.encode import Encoder, brief, make_encoder
+from coop.engine.component.encode import Encoder, make_encoder
 from coop.engine.component.handles import Lender
 from coop.engine.component.reflect import Item
 from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LinkError
+from coop.slips import brief
 from coop.wit.interface import Exported, Interface, Later, Resource
 from coop.wit.types import Func, Result
 from coop.wit.values import Err, Ok
