@@ -395,7 +395,11 @@ LENT = text(
     (func (export "late") (param i32) (global.set $kept (local.get 0)) (call $drop-r (local.get 0)))
     (func (export "again") (result i32) (call $method-r.go (global.get $kept)))
     (func (export "trap") (param i32) unreachable)
-    (func (export "own") (param i32 i32 i32))
+    (func (export "own") (param i32 i32 i32) (global.set $kept (local.get 0)))
+    (func (export "drop-own") (param i32) (result i32)
+      (call $drop-r (global.get $kept)) (call $method-r.go (local.get 0)))
+    (func (export "give-own") (param i32) (result i32)
+      (call $take (global.get $kept)) (call $method-r.go (local.get 0)))
     (func (export "two") (param i32 i32) (call $drop-r (local.get 0)) (call $drop-r (local.get 1)))
     (func (export "give") (param i32) (call $take (local.get 0)))""",
     lift={
@@ -405,6 +409,8 @@ LENT = text(
         "again": "(result u32)",
         "trap": '(param "r" (borrow $r))',
         "own": '(param "r" (own $r)) (param "s" (list u32))',
+        "drop-own": '(param "r" (borrow $r)) (result u32)',
+        "give-own": '(param "r" (borrow $r)) (result u32)',
         "two": '(param "a" (borrow $r)) (param "b" (borrow $r))',
         "give": '(param "r" (borrow $r))',
     },
@@ -437,6 +443,21 @@ def test_a_borrowed_handle_is_worth_nothing_after_the_call():
             with pytest.raises(GuestTrap, match="unknown handle index"):
                 guest.call("", "again")
         assert thing.drops == 0
+
+    coop.run(main)
+
+
+@pytest.mark.parametrize("name", ["drop-own", "give-own"])
+def test_a_thing_that_a_guest_owns_and_has_lent_is_not_given_up_before_the_call_is_over(name: str):
+    def main() -> None:
+        thing, other = Thing(), Thing()
+        with Guest(component(LENT), imports=[Things()]) as guest:
+            guest.call("", "own", other, [])
+            assert guest.call("", "use", other) == 7
+            guest.call("", "own", thing, [])
+            with pytest.raises(GuestTrap, match="a Thing is given up while it is lent to the guest as well"):
+                guest.call("", name, thing)
+        assert (thing.drops, other.drops) == (1, 1)
 
     coop.run(main)
 

@@ -47,7 +47,7 @@ class Handles:
     taken -- what the guest has given up in the values that are being decoded; see `Lender.whole`
     """
 
-    __slots__ = ("_free", "_lent", "_new", "_objects", "_used", "limit", "taken")
+    __slots__ = ("_free", "_lent", "_lent_things", "_new", "_objects", "_used", "limit", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
@@ -55,6 +55,7 @@ class Handles:
         self._objects: dict[int, Resource] = {}
         self._free: list[int] = []
         self._lent: list[int] = []
+        self._lent_things: set[int] = set()  # by identity: nobody says that they have a hash
         self._new: list[int] | None = None
         self._used: list[GuestResource] = []
 
@@ -75,6 +76,7 @@ class Handles:
         self._check_room()
         number = self._number(thing)
         self._lent.append(number)
+        self._lent_things.add(id(thing))
         return number
 
     def use(self, thing: "GuestResource") -> None:
@@ -96,8 +98,13 @@ class Handles:
         return self._objects[number]
 
     def take(self, number: int) -> Resource:
-        """Return the object of a number, which ends.  Raises: GuestTrap while others need it."""
+        """Return the object of a number, which ends.
+
+        Raises: GuestTrap while others need it, or it is lent to the guest, which would use what is dropped.
+        """
         thing = self._objects[number]
+        if id(thing) in self._lent_things:
+            raise GuestTrap(f"a {type(thing).__name__} is given up while it is lent to the guest as well")
         hold_of(thing).release(thing)
         self._forget(number)
         return thing
@@ -124,6 +131,7 @@ class Handles:
     def end_of_call(self) -> None:
         """End what was lent for a call; the objects are left alone."""
         lent, self._lent = self._lent, []
+        self._lent_things.clear()
         for number in lent:
             self._forget(number)
 
