@@ -42,7 +42,7 @@ from coop.engine.marshal import (
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
 from coop.engine.shim import TRY_MODULE, shim_text
-from coop.engine.signatures import FuncType
+from coop.engine.signatures import FuncType, Import
 from coop.engine.slices import Slices
 from coop.engine.traps import new_trap, take_error
 from coop.engine.watcher import Watcher
@@ -58,6 +58,10 @@ _STRLEN = C.cast(_libc.strlen, C.c_void_p).value or 0
 
 _LINKAGES_KEPT = 32
 """Sets of imports that are kept for guests to come; each takes a quarter of a megabyte."""
+
+
+_MOST_TROUBLES, _MOST_TEXT = 20, 1000
+"""How many imports an error of linking tells of, and characters of each."""
 
 
 class Border:
@@ -195,19 +199,26 @@ class Linkage:
             self._add_function(function)
 
     def require(self, module: Module) -> None:
-        """Raise LinkError, naming each, unless every import of `module` is here and of the right type."""
+        """Raise LinkError, naming the first ones, unless every import of `module` is here and of its type."""
         if self._fits is not None and self._fits() is module:
             return
-        missing = []
-        for wanted in module.imports:
-            offered = self._offered.get((wanted.module, wanted.name))
-            if offered is None:
-                missing.append(f"{wanted} is not provided")
-            elif wanted.type != offered:
-                missing.append(f"{wanted} has type {_show(wanted.type)}, provided is {_show(offered)}")
-        if missing:
-            raise LinkError(f"{module.name}: import {'; import '.join(missing)}")
+        offered = self._offered
+        wrong = [w for w in module.imports if w.type is None or offered.get((w.module, w.name)) != w.type]
+        if wrong:
+            says = [f"import {self._trouble(wanted)}" for wanted in wrong[:_MOST_TROUBLES]]
+            if len(wrong) > _MOST_TROUBLES:
+                says.append(f"{len(wrong) - _MOST_TROUBLES} more imports are wrong")
+            raise LinkError(f"{module.name}: {'; '.join(says)}")
         self._fits = weakref.ref(module)
+
+    def _trouble(self, wanted: Import) -> str:
+        """Return what is wrong with an import, cut short: a module could make it as long as it likes."""
+        offered = self._offered.get((wanted.module, wanted.name))
+        if offered is None:
+            text = f"{wanted} is not provided"
+        else:
+            text = f"{wanted} has type {_show(wanted.type)}, provided is {_show(offered)}"
+        return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
 
     def close(self) -> None:
         """Delete the pre-instances, then the linker."""

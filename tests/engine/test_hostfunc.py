@@ -296,6 +296,16 @@ def test_missing_imports_are_named_all_at_once_and_wrong_types_with_both_types()
     assert "h.memory is not provided" in said
 
 
+@pytest.mark.parametrize("name", ["f", "g" * 90_000])
+def test_an_error_of_linking_stays_short_whatever_a_module_imports(name: str):
+    f = coop.host_function("h", "f")(lambda caller: None)
+    imports = f'(import "h" "{name}" (func {"(param i64)" * 900}))' * 50
+    with pytest.raises(coop.LinkError, match="30 more imports are wrong") as caught:
+        call(f"(module {imports})", imports=(f,))
+    assert str(caught.value).count(f"import h.{name[:900]}") == 20
+    assert len(str(caught.value)) < 30_000
+
+
 def test_callables_that_compare_equal_are_still_told_apart():
     class Says:
         def __init__(self, value: int) -> None:
