@@ -103,6 +103,12 @@ def test_fields_that_fill_the_hosts_memory_end_the_guest(web):
         web("f = http.Fields()\nwhile True: f.append('a', b'x' * 1000)")
 
 
+@pytest.mark.parametrize("more", ["f.append('a' * 200_000, b'')", "f.set('a:', [bytes(100_000)] * 2)"])
+def test_fields_that_are_too_long_are_not_looked_at(web, more: str):
+    with pytest.raises(GuestTrap, match="fields of more than 131072 bytes"):
+        web(f"f = http.Fields()\ntry: {more}\nexcept Err: pass")
+
+
 MANY = "f = http.Fields()\nfor i in range(100): f.append(f'name-{i}', b'x' * 1000)\n"
 
 
@@ -163,6 +169,9 @@ result = type(r.method()).__name__
         *(("authority", repr(a), False) for a in ("", "a b", "a\r\nx: y", "u@a", "a:b", "::1", "a:", "a/b")),
         *(("authority", repr("a" * 253 + ".:65535" + more), not more) for more in ("", "0", "0" * 1_000_000)),
         *((part, "None", True) for part in ("path_with_query", "scheme", "authority")),
+        *(("path_with_query", repr("/" + "a" * n), n < 65534) for n in (65533, 65534)),
+        *(("method", f"http.Method_Other('a' * {n})", n < 65535) for n in (65534, 65535)),
+        *(("scheme", f"http.Scheme_Other('a' * {n})", n < 65535) for n in (65534, 65535)),
     ],
 )
 def test_parts_of_a_request_are_kept_or_refused(web, part: str, given: str, fits: bool):

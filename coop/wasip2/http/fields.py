@@ -117,8 +117,13 @@ class Fields(Resource):
 
     @staticmethod
     def checked(name: str, values: Iterable[bytes]) -> tuple[str, list[bytes]]:
-        """Return a name as it is kept, and its values.  Raises: Err for what cannot stand in a header."""
+        """Return a name as it is kept, and its values.
+
+        Raises: Err for what cannot stand in a header; GuestTrap for what is too long to be looked at.
+        """
         found = list(values)
+        if len(name) + sum(map(len, found)) > _MOST:
+            raise trap(f"fields of more than {_MOST} bytes")
         if _NAME.fullmatch(name) is None or any(_VALUE.fullmatch(value) is None for value in found):
             raise Err(Case("invalid-syntax"))
         name = name.lower()

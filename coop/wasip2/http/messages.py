@@ -31,6 +31,13 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?")
 _LONGEST_AUTHORITY = 260
 """Characters of a name, a dot at its end, and a port; what a guest gives may have any length."""
+_LONGEST = 65534
+"""Characters of a path, or anything else that a guest gives; as other hosts have it."""
+
+
+def _is_made_of(expression: re.Pattern[str], text: str) -> bool:
+    """Whether a guest's text is what it should be."""
+    return len(text) <= _LONGEST and expression.fullmatch(text) is not None
 
 
 def method_case(name: str) -> Case:
@@ -188,7 +195,7 @@ class OutgoingRequest(_Outgoing):
     @function("func(method: method) -> result", parks=False)
     def set_method(self, method: Case) -> None:
         """Set the method; an error for what is no token."""
-        if method.name == "other" and _TOKEN.fullmatch(method.value) is None:
+        if method.name == "other" and not _is_made_of(_TOKEN, method.value):
             raise Err
         self.verb = method
 
@@ -200,7 +207,7 @@ class OutgoingRequest(_Outgoing):
     @function("func(path-with-query: option<string>) -> result", parks=False)
     def set_path_with_query(self, path: str | None) -> None:
         """Set path and query; an error for what is neither."""
-        if path and _PATH.fullmatch(path) is None:
+        if path and not _is_made_of(_PATH, path):
             raise Err
         self.target = path
 
@@ -212,7 +219,7 @@ class OutgoingRequest(_Outgoing):
     @function("func(scheme: option<scheme>) -> result", parks=False)
     def set_scheme(self, scheme: Case | None) -> None:
         """Set the scheme; an error for what is none."""
-        if scheme is not None and scheme.name == "other" and _SCHEME.fullmatch(scheme.value) is None:
+        if scheme is not None and scheme.name == "other" and not _is_made_of(_SCHEME, scheme.value):
             raise Err
         self.protocol = scheme
 
