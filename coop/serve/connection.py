@@ -116,7 +116,6 @@ class Connection:
         if event is None:
             return False
         self.is_idle = False
-        self._wire.began(event.method.decode("latin-1"))
         refused = objection(event, self._limits.head_bytes, self._limits.body_bytes)
         if refused is None:
             try:
@@ -319,7 +318,9 @@ class Connection:
         if self._server.is_ending or waits or self._wire.is_pipelined or self._is_cut:
             headers.append((b"connection", b"close"))
         has_length = response.fields.has("content-length")
-        if response.sent is None and not has_length and has_body(head.method, response.status):
+        if response.sent is None and has_body(head.method, response.status):
+            # Whatever was promised, there is none: a client would wait for it.
+            headers = [entry for entry in headers if entry[0] != b"content-length"]
             headers.append((b"content-length", b"0"))
             has_length = True
         self._is_delimited = has_length or self._http.their_http_version != b"1.0"

@@ -65,7 +65,6 @@ class Wire:
             b"",
             0,
         )  # of an empty line before a request; and the bytes of those before it
-        self._method = ""
         self._left: int | None = None  # bytes the answer lacks; None: they are not known
         self._is_whole = False  # nothing of the answer is left to send, as far as the client can tell
         self._is_early = True  # what came last came before that
@@ -122,14 +121,10 @@ class Wire:
             self.is_begun, self._empty = True, 0
             self.http.receive_data(data)
 
-    def began(self, method: str) -> None:
-        """Be told of a request's head, on which it depends how long the answer is."""
-        self._method = method
-
     def begin_next(self) -> None:
         """Turn to the next request, of which a part may have come."""
         data, is_ended = self.http.trailing_data
-        self._is_whole, self._is_early, self._left, self._method = False, True, None, ""
+        self._is_whole, self._is_early, self._left = False, True, None
         self.http.start_next_cycle()
         self.is_begun = bool(data)
         if data.startswith(b"\r"):
@@ -168,7 +163,7 @@ class Wire:
         if isinstance(event, h11.Response):
             lengths = [int(value) for name, value in event.headers if name == b"content-length"]
             self._left = lengths[0] if lengths else None
-            if not has_body(self._method, event.status_code):
+            if not has_body(self.http.method.decode(), event.status_code):
                 self._left = 0
         elif isinstance(event, h11.Data) and self._left is not None:
             self._left -= len(event.data)
@@ -186,7 +181,7 @@ class Wire:
             (b"connection", b"close"),
         ]
         # A head that never came whole can be one for HEAD all the same, and the answer to that has no body.
-        is_head = self._method == "HEAD" or self.http.trailing_data[0].startswith(b"HEAD ")
+        is_head = self.http.method == b"HEAD" or self.http.trailing_data[0].startswith(b"HEAD ")
         self.send(h11.Response(status_code=status, headers=headers, reason=reason(status)))
         if not is_head:
             self.send(h11.Data(data=body))

@@ -168,6 +168,12 @@ class IncomingHandler(exports.IncomingHandler):
                 stream.blocking_write_and_flush(b"x" * 4096)
         elif path == "/counted":
             respond(response_out, 200, b"body", [("content-length", "4")], [("x-sum", b"42")])
+        elif path == "/misplaced":
+            respond(response_out, 200, b"body", [], [("x-sum", b"42"), ("content-length", b"x")])
+        elif path == "/bodiless":
+            ResponseOutparam.set(
+                response_out, Ok(OutgoingResponse(Fields.from_list([("content-length", b"4")])))
+            )
         elif path in {"/204", "/304"}:
             respond(response_out, int(path[1:]), b"not sent", [("content-length", "8")])
         elif path == "/refuse":

@@ -304,6 +304,19 @@ def test_a_head_request_gets_the_length_and_no_body(serve):
     assert rest.startswith(b"HTTP/1.1 200 OK")
 
 
+def test_a_length_without_a_body_is_not_promised(serve):
+    first, rest = both(serve, get("/bodiless"))
+    assert b"content-length: 0" in first
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+    first, rest = both(serve, get("/bodiless", method="HEAD"))
+    assert b"content-length: 4" in first
+
+
+def test_a_length_is_no_trailer(serve):
+    answer = serve(lambda address: exchange(address, get("/misplaced")))
+    assert answer.endswith(b"\r\n0\r\nx-sum: 42\r\n\r\n")
+
+
 @pytest.mark.parametrize("path", ["/endless", "/half"])
 def test_a_body_that_is_not_sent_and_never_ends_holds_nobody_up(watched, path: str):
     server = watched()
@@ -342,6 +355,8 @@ def test_a_body_that_is_not_sent_and_never_ends_holds_nobody_up(watched, path: s
         get("/hello").replace(b"Host: a", b"Host: a b"),
         get("/hello").replace(b"Host: a", b"Host: u@a"),
         get("/hello", "X: a\x00b"),
+        get("/hello", "X: a\x01b"),
+        get("/hello", "X: a\x7fb", method="HEAD"),
     ],
 )
 def test_a_request_that_two_servers_could_take_differently_is_refused(serve, head: bytes):

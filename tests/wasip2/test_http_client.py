@@ -323,6 +323,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         (saying(b"HTTP/1.1 200 "), "HttpResponseIncomplete"),
         (saying(b"nonsense\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"content-length: x\r\n\r\n"), "HttpProtocolError"),
+        (saying(OK + b"content-length: 0\r\nx: a\x01b\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n"), "HttpProtocolError"),
         (saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"Transfer-Encoding: gzip\r\n\r\n"), "HttpResponseTransferCoding"),

@@ -210,7 +210,9 @@ class OutgoingBody(Resource):
             error = self._wrong_size(self._written)
             self._fail(error)
             raise Err(error.code)
-        self.trailers.set(None if trailers is None else trailers.pairs())
+        found = [] if trailers is None else trailers.pairs()
+        # Behind a body its length would say where another one ends, to whoever takes it for a header.
+        self.trailers.set([entry for entry in found if entry[0] != "content-length"])
         self.pipe.end()
 
     def _wrong_size(self, size: int) -> HttpFailure:

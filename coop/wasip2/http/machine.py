@@ -10,8 +10,10 @@ Two kinds of them, which nobody sends in earnest, would keep the thread:
 1. More lines, or more blanks in a row, than the bounds are no head, no trailers and no size of a chunk.
 2. What comes with as many is given to `h11` in small meals, so that this is seen before it is taken apart.
    It may be in the middle of a body as well, which takes a little longer then.
+3. Fields have no control characters in their values, but for tabs.
 """
 
+import re
 from typing import Any
 
 import h11
@@ -24,12 +26,19 @@ MOST_BLANKS = 128
 _BLANKS = b" " * MOST_BLANKS
 _MEAL = 4 << 10
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What `h11` lets pass, and a guest cannot put into fields of its own."""
+
 
 class Machine(h11.Connection):
-    """One side of a connection; used as its base is."""
+    """One side of a connection; used as its base is.
+
+    method -- of the request that was received last, until the next one may come
+    """
 
     def __init__(self, role: Any, head_bytes: int) -> None:
         super().__init__(role, max_incomplete_event_size=head_bytes)
+        self.method = b""
         self._untasted = b""  # has come, and was not given to `h11` yet
         self._is_over = False  # and the end behind it
         self._begin()
@@ -66,7 +75,17 @@ class Machine(h11.Connection):
             else:
                 return event
         self._begin()
+        if isinstance(event, h11.Request):
+            self.method = event.method
+        headers = getattr(event, "headers", ())
+        if any(_CONTROL.search(value) is not None for _, value in headers):
+            raise h11.RemoteProtocolError("a control character in a header")
         return event
+
+    def start_next_cycle(self) -> None:
+        """Turn to the next request."""
+        super().start_next_cycle()
+        self.method = b""
 
     def _taste(self) -> None:
         """Give `h11` what has come, or a meal of it that ends where there are many blanks in a row."""
