@@ -86,3 +86,11 @@ ILLEGAL = [  # each takes a regular expression of `h11` seconds or minutes
 @pytest.mark.parametrize("data", ILLEGAL)
 def test_a_long_run_of_blanks_where_none_belongs_is_refused_at_once(data: bytes, seed: int):
     assert played(Machine(h11.SERVER, 65_536), cut(data, seed))[2] == f"400 {MOST_BLANKS} blanks in a row"
+
+
+@pytest.mark.parametrize("size", [30_000, 65_000, 66_000, 100_000])
+@pytest.mark.parametrize("piece", [40_000, 60_000])
+def test_a_head_that_is_too_long_is_not_taken_apart_though_its_end_has_come(size: int, piece: int):
+    data = POST + b"X: " + b"y" * (size - len(POST) - 7) + b"\r\n\r\n"
+    machine = Machine(h11.SERVER, 65_536)
+    assert played(machine, [data[:piece], data[piece:]])[2].startswith("431 ") == (size > 65_536)

@@ -41,7 +41,7 @@ from coop.wasip2.world import World
 __all__ = ["send"]
 
 _PIECE = 64 << 10
-_HEADERS_MOST = 256 << 10
+_HEADERS_MOST = 64 << 10
 
 _TIMEOUT_S = 600.0
 """For everything that the guest has set no time for."""

@@ -25,6 +25,7 @@ MOST_BLANKS = 128
 
 _BLANKS = b" " * MOST_BLANKS
 _MEAL = 4 << 10
+_MOST_AT_ONCE = 64 << 10
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """What `h11` lets pass, and a guest cannot put into fields of its own."""
@@ -38,14 +39,16 @@ class Machine(h11.Connection):
 
     def __init__(self, role: Any, head_bytes: int) -> None:
         super().__init__(role, max_incomplete_event_size=head_bytes)
+        self._most = max(head_bytes, _MOST_AT_ONCE)
         self.method = b""
         self._untasted = b""  # has come, and was not given to `h11` yet
-        self._is_over = False  # and the end behind it
+        self._is_dense = False  # and has very many lines or blanks
+        self._is_over = False  # and the end came behind it
         self._begin()
 
     def _begin(self) -> None:
         """Count anew, when `h11` has made an event of what it had but for a little."""
-        self._lines = 0
+        self._given = self._lines = 0
         self._has_blanks = False
         self._last = b""  # of what it was given, with blanks for tabs
 
@@ -58,6 +61,7 @@ class Machine(h11.Connection):
     def receive_data(self, data: bytes) -> None:
         """Take what comes; b"" is the end."""
         self._untasted += data
+        self._is_dense = self._is_dense or data.count(b"\n") > MOST_LINES
         self._is_over = self._is_over or not data
 
     def next_event(self) -> Any:
@@ -89,14 +93,16 @@ class Machine(h11.Connection):
 
     def _taste(self) -> None:
         """Give `h11` what has come, or a meal of it that ends where there are many blanks in a row."""
-        kept = len(self._last)
-        data = self._last + self._untasted.replace(b"\t", b" ")
-        end, at, lines = len(data), data.find(_BLANKS), data.count(b"\n", kept)
-        if lines > MOST_LINES or at >= 0:
-            end = min(end if at < 0 else at + MOST_BLANKS, kept + _MEAL)
-            lines = data.count(b"\n", kept, end)
-        self._lines += lines
-        self._has_blanks = data.endswith(_BLANKS, 0, end)
-        self._last = data[max(end - MOST_BLANKS + 1, 0) : end]
+        # One byte above what a head may have, and `h11` refuses it without taking it apart.
+        size = _MEAL if self._is_dense else max(self._most + 1 - self._given, 1)
+        data = self._last + self._untasted[:size].replace(b"\t", b" ")
+        kept, end = len(self._last), len(data)
+        if (at := data.find(_BLANKS)) >= 0:
+            end, self._is_dense = at + MOST_BLANKS, True
         meal, self._untasted = self._untasted[: end - kept], self._untasted[end - kept :]
+        self._given += len(meal)
+        self._lines += meal.count(b"\n")
+        self._has_blanks = at >= 0
+        self._last = data[max(end - MOST_BLANKS + 1, 0) : end]
+        self._is_dense = self._is_dense and bool(self._untasted)
         super().receive_data(meal)
