@@ -52,6 +52,9 @@ _UNWANTED = 256 << 10
 _UNSENT_S = 2.0
 """How long a guest may write a body that is not sent, as behind the answer to HEAD, before it is ended."""
 
+_MOST_WORDS = 200
+"""Characters of why a request is refused; they may name all that it said."""
+
 log = Log("coop.serve")
 
 
@@ -129,6 +132,7 @@ class Connection:
         return self._may_go_on()
 
     def _refuse(self, status: int, words: str) -> None:
+        words = words[:_MOST_WORDS]
         log.info("request refused", peer=self._peer, status=status, error=words)
         self._wire.refuse(status, words)
 

@@ -499,6 +499,13 @@ def test_empty_lines_within_reason_are_none_of_anybodys_business(serve):
     assert found.startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_refusal_does_not_say_all_that_was_sent(serve, logged):
+    answer = serve(lambda address: exchange(address, get("/head", "\x01" * 60_000)))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert len(answer) < 1000
+    assert all(len(str(line)) < 1000 for line in logged)
+
+
 def test_a_target_that_is_none_is_refused_at_once_however_long(serve):
     data = get("http://" + "a" * 100_000 + "#")  # an expression that tries all ways to part it takes a minute
     assert serve(lambda address: exchange(address, data), head_bytes=1 << 20).startswith(b"HTTP/1.1 400 ")
