@@ -185,7 +185,10 @@ def program(ctx: click.Context) -> int:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> int:
-    """Run GUEST, a .wasm or .wat file, a module or a component, with ARGS until it ends."""
+    """Run GUEST, a .wasm or .wat file, a module or a component, with ARGS until it ends.
+
+    A GUEST of - is read from standard input.
+    """
     if given["verbose"]:
         logs.show(given["verbose"])
     name = given["guest"]

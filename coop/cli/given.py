@@ -55,7 +55,7 @@ def _settings(order: Sequence[str | None], given: Mapping[str, Any]) -> Settings
 def with_plan(ctx: click.Context, given: Mapping[str, Any], act: Callable[[Plan], int]) -> int:
     """Make a plan of what was given, and act on it.  Raises: UsageError; what `act` raises."""
     settings = _settings(ctx.meta["coop.order"], given)
-    if given["guest"] is None:
+    if not given["guest"]:
         raise UsageError(f"no guest is named (coop {ctx.info_name} --help tells more)")
     passed = take_passed(os.environ, os.getpid()) if settings.listen_fds else Passed()
     if passed.connected and settings.listen:
@@ -66,10 +66,13 @@ def with_plan(ctx: click.Context, given: Mapping[str, Any], act: Callable[[Plan]
 
 
 def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
+    path, argv0 = given["guest"], given["argv0"]
+    if path == "-":  # as for wasmtime
+        path, argv0 = "/dev/stdin", argv0 or "-"
     return Plan(
-        path=given["guest"],
+        path=path,
         args=given.get("args", ()),
-        argv0=given["argv0"],
+        argv0=argv0,
         dirs=_dirs(given["dirs"]),
         env=passed.env | _env(given["env"], settings.inherit_env),
         listen=[*passed.listening, *settings.listen],

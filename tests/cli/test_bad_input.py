@@ -31,6 +31,11 @@ def test_a_misspelled_command_is_guessed(args, hint):
     assert complaint(args, 1).partition(": ")[2] == f"No such file or directory{hint}"
 
 
+@pytest.mark.parametrize("args", [["run", ""], ["run"], ["doctor", ""], ["serve", ""]])
+def test_a_name_that_is_empty_is_none(args):
+    assert complaint(args, 2) == f"no guest is named (coop {args[0]} --help tells more)"
+
+
 def test_a_file_that_is_a_directory(tmp_path):
     assert complaint(["run", tmp_path], 1) == f"{tmp_path}: Is a directory"
 

@@ -58,6 +58,13 @@ def test_everything_after_the_file_is_the_guests(tmp_path):
     assert words(coop("run", guest, *args).stdout.partition(b"\n")[0]) == ["guest.wat", *args]
 
 
+def test_a_guest_may_come_from_standard_input():
+    done = coop("run", "-", "x", stdin=ARGS_ENV.encode())
+    assert words(done.stdout.partition(b"\n")[0]) == ["-", "x"]
+    assert coop("-", "x", stdin=ARGS_ENV.encode()).stdout == done.stdout
+    assert b"verdict" in coop("doctor", "-", stdin=ARGS_ENV.encode()).stdout
+
+
 def test_argv0_can_be_given(tmp_path):
     done = coop("run", "--argv0", "tool", save(tmp_path, ARGS_ENV))
     assert words(done.stdout.partition(b"\n")[0]) == ["tool"]
