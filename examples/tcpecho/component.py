@@ -3,9 +3,13 @@
 Build it with componentize-py for the world `command` that `coop wit` writes, and run it with
 
     coop run --allow-listen 127.0.0.1:9999 tcpecho.wasm 127.0.0.1 9999
+
+While nothing is owed to a client we wait for it to send; while something is, we wait for it to take.  So
+one that does not read holds up itself alone.
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from componentize_py_types import Err
@@ -22,26 +26,34 @@ from wit_world.imports.streams import InputStream, OutputStream
 
 @dataclass
 class Client:
-    """One connection, and what it is waited for with."""
+    """One connection, what it is waited for with, and what is still owed to it."""
 
     socket: tcp.TcpSocket
     source: InputStream
     sink: OutputStream
     readable: Pollable
+    writable: Pollable
+    owed: bytes = b""
+
+    def awaited(self) -> Pollable:
+        """What must happen before there is something to do for it."""
+        return self.writable if self.owed else self.readable
 
     def echo(self) -> bool:
-        """Give back what has come; whether there may be more."""
+        """Give back what has come, as much as it takes; whether there may be more."""
         try:
-            data = self.source.read(4096)
-            if data:
-                self.sink.blocking_write_and_flush(data)
+            self.owed = self.owed or self.source.read(4096)
+            room = self.sink.check_write() if self.owed else 0
+            if room:
+                self.sink.write(self.owed[:room])
+                self.owed = self.owed[room:]
         except Err:  # the client has ended
             return False
         return True
 
     def close(self) -> None:
         """Let go of it, what was made of it first."""
-        for handle in (self.readable, self.source, self.sink, self.socket):
+        for handle in (self.readable, self.writable, self.source, self.sink, self.socket):
             handle.__exit__(None, None, None)
 
 
@@ -69,11 +81,12 @@ class Run(exports.Run):
         knocking = listener.subscribe()
         clients: list[Client] = []
         while True:
-            ready = poll.poll([knocking, *(client.readable for client in clients)])
+            ready = poll.poll([knocking, *(client.awaited() for client in clients)])
             for client in [clients[i - 1] for i in ready if i > 0]:
                 if not client.echo():
                     clients.remove(client)
                     client.close()
             if 0 in ready:
-                socket, source, sink = listener.accept()
-                clients.append(Client(socket, source, sink, source.subscribe()))
+                with suppress(Err):  # the client has gone again
+                    socket, source, sink = listener.accept()
+                    clients.append(Client(socket, source, sink, source.subscribe(), sink.subscribe()))

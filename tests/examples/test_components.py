@@ -1,6 +1,8 @@
 """The examples that are components, run as a reader runs them, and on native wasmtime."""
 
+import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -8,7 +10,7 @@ import pytest
 
 from tests.children import ROOT, command
 from tests.components import python_component
-from tests.examples.both import PATIENCE_S, SWITCHES, built, echoes, native, serving
+from tests.examples.both import HERE, PATIENCE_S, SWITCHES, THERE, built, echoes, native, serving
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +36,19 @@ def test_the_echo_component_serves_many_clients(echo: str, poller: str):
 
 def test_the_echo_component_does_the_same_on_native_wasmtime(echo: str):
     with serving([*native("run"), "-S", SWITCHES, echo, "127.0.0.1", "0"]) as (_, port):
+        echoes(port)
+
+
+@pytest.mark.parametrize("host", [HERE, THERE])
+def test_a_client_that_does_not_read_holds_up_itself_alone(echo: str, host: str):
+    here = command(["-m", "coop", "run", "--allow-listen", "127.0.0.1:0"])
+    argv = here if host == HERE else [*native("run"), "-S", SWITCHES]
+    with serving([*argv, echo, "127.0.0.1", "0"]) as (_, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as deaf:
+            deaf.setblocking(False)
+            while select.select([], [deaf], [], 1.0)[1]:  # until the server takes no more of it
+                deaf.send(bytes(65536))
+            echoes(port)
         echoes(port)
 
 
