@@ -3,7 +3,7 @@
 As in `findings`, nothing is compiled or run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from coop.cli.finding import Finding, Patient, missing, note, trouble
 from coop.cli.imports import some
@@ -28,7 +28,10 @@ def _unversioned(names: list[str]) -> set[str]:
 def _exports(patient: Patient) -> Iterator[Finding]:
     exports = list(patient.anatomy.exports)
     names = _unversioned(exports)
-    if _RUN in names or patient.plan.invoke is not None:
+    if patient.plan.invoke is not None:
+        yield from _invoked(patient.plan.invoke, patient.anatomy.exports)
+        return
+    if _RUN in names:
         return
     if _SERVE in names:
         yield missing(f"it serves HTTP ({_SERVE}) and is no command: coop serve runs it, coop run does not")
@@ -36,6 +39,21 @@ def _exports(patient: Patient) -> Iterator[Finding]:
         yield missing(
             f"it does not export {_RUN}, so it is no command; it exports {some(exports) or 'nothing'}"
             " (--invoke INTERFACE#FUNCTION calls one)"
+        )
+
+
+def _invoked(invoke: str, exports: Mapping[str, str]) -> Iterator[Finding]:
+    """Say what of an export to call is not there; what is in an interface, its name does not tell."""
+    name = invoke.partition("(")[0].strip()
+    interface, sign, _ = name.rpartition("#")
+    if sign and interface:
+        if interface not in exports and interface not in _unversioned(list(exports)):
+            yield missing(
+                f"it exports no interface {interface}; it exports {some(list(exports)) or 'nothing'}"
+            )
+    elif name.removeprefix("#") not in exports and (sign or "interface" not in exports.values()):
+        yield missing(
+            f"it exports no function {name.removeprefix('#')}; it exports {some(list(exports)) or 'nothing'}"
         )
 
 

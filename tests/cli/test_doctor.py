@@ -216,7 +216,23 @@ def test_a_component_is_told_with_its_interfaces(doctor):
 def test_a_component_that_is_no_command_is_told_so(doctor):
     status, text = doctor("(component)")
     assert (status, "it does not export wasi:cli/run" in text) == (1, True)
-    assert doctor("(component)", "--invoke", "f")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "call", ["f", "f(1)", "#f", "a:b/c#f", "a:b/c@1.0.0#f", "no", "no(1)", "#no", "a:b/no#f"]
+)
+def test_an_export_of_a_component_is_looked_for_as_a_run_does(tmp_path, call):
+    component = """(component (core module $m (func (export "f") (param i32)))
+      (core instance $i (instantiate $m))
+      (func $f (param "a" u32) (canon lift (core func $i "f"))) {})"""
+    interface = '(instance (export "a:b/c@1.0.0") (export "f" (func $f)))'
+    for number, exports in enumerate(['(export "f" (func $f))', f'(export "f" (func $f)) {interface}']):
+        guest = save(tmp_path, component.format(exports), f"{number}.wat")
+        args = [] if "(" in call else ["1"]
+        told = coop("doctor", "--invoke", call, guest, *args, expect=None)
+        ended = coop("run", "--invoke", call, guest, *args, expect=None)
+        if "no" not in call or "#" in call or number == 0:  # else it might be in the interface
+            assert told.returncode == ended.returncode, (told.stdout, ended.stderr)
 
 
 def test_a_component_that_serves_http_is_for_the_other_command(doctor):
