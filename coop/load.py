@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coop.engine import Module
 from coop.engine.code import is_component
+from coop.engine.codefile import read_code
 from coop.engine.config import DEFAULT_WASM_STACK
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load(
     on_compile     -- called before a compile that may take long, not for a cache hit
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
     """
-    data = Path(path).read_bytes()
+    data = read_code(path)
     kind: type[Module | Component] = Module
     if is_component(data):
         from coop.engine import component  # its import takes as long as half of coop's

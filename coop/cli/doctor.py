@@ -10,7 +10,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
@@ -19,6 +18,7 @@ from coop.cli.findings import findings
 from coop.cli.imports import GROUPS, MEANINGS, group_of, some
 from coop.cli.plan import Plan
 from coop.engine.anatomy import Anatomy, read_anatomy
+from coop.engine.codefile import read_code
 from coop.logs import wants_colours
 from coop.net.address import parse_address, unix_name
 from coop.net.address import shown as shown_address
@@ -49,7 +49,7 @@ def examine(plan: Plan) -> int:
     for address in (*plan.listen, *plan.connect):
         if isinstance(address, str) and unix_name(address) is None:
             parse_address(address)
-    patient = Patient(read_anatomy(Path(plan.path).read_bytes(), plan.path), plan)
+    patient = Patient(read_anatomy(read_code(plan.path), plan.path), plan)
     found = findings(patient)
     for line in _report(patient, found):
         _print(line)

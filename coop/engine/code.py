@@ -11,6 +11,7 @@ import wasmtime
 
 from coop.engine.cache import ModuleCache, default_directory
 from coop.engine.capi import address
+from coop.engine.codefile import read_code
 from coop.engine.config import DEFAULT_WASM_STACK, Engine, engine_for
 from coop.engine.mangled import defused
 from coop.engine.traps import take_error
@@ -94,7 +95,7 @@ class Code(Unique):
         on_compile     -- called before a compile that may take long, not for a cache hit
         Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
         """
-        data = Path(path).read_bytes()
+        data = read_code(path)
         return cls.from_bytes(
             data,
             name=str(path),

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import threading
 
 import pytest
 import wasmtime
@@ -44,6 +45,24 @@ def test_a_file_that_is_no_wasm(tmp_path):
     path = tmp_path / "a.wasm"
     path.write_bytes(b"\x7fELF and so on")
     assert complaint(["run", path], 1).startswith(f"{path}: not a wasm file")
+
+
+@pytest.mark.parametrize("command", ["run", "doctor", "serve"])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, command):
+    path = tmp_path / "disk.img"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert complaint([command, path], 1) == f"{path}: more than {1 << 30} bytes, and no guest is so large"
+
+
+def test_a_guest_may_come_through_a_pipe_in_pieces(tmp_path):
+    pipe = tmp_path / "guest.wat"
+    os.mkfifo(pipe)
+    text = b";" * 3_000_000 + b"\n" + TICKER.read_bytes()
+    writer = threading.Thread(target=lambda: pipe.write_bytes(text), daemon=True)
+    writer.start()
+    assert coop("run", pipe, "1", "1").stdout == b"tick 1\n"
+    writer.join(60)
 
 
 def test_an_empty_file(tmp_path):
