@@ -6,7 +6,6 @@ finds.  A guest that may be used again answers one request at a time, and saves 
 
 from collections.abc import Callable
 
-from coop.errors import BugError
 from coop.guest import GuestState
 from coop.wasip2.guest import Guest
 from coop.wit.types import Func, Own
@@ -70,13 +69,11 @@ class Instances:
     def close(self) -> None:
         """End every guest, at work or idle."""
         self._is_closed = True
-        self._idle.clear()
-        for guest in list(self._served):
-            self._end(guest)
+        while self._idle:
+            self._end(self._idle.pop())
+        for guest in list(self._served):  # those at work, which are given back when they have ended
+            guest.cancel()
 
     def _end(self, guest: Guest) -> None:
         self._served.pop(guest, None)
-        try:
-            guest.close()
-        except BugError:
-            guest.cancel()  # it is at work
+        guest.close()
