@@ -5,8 +5,8 @@ layer makes.  Each message is lower case and says what was attempted on what.
 
 1. `CoopError` is the root of all that a caller may want to handle.
 2. `Cancelled` is a BaseException: `except Exception` must not swallow it.
-3. `BugError` means a state that cannot be.  It is never a way to say no to a
-   user, and nothing catches it to carry on.
+3. `BugError` means that a program is wrong, coop or the one that uses it: a state that
+   cannot be, a call from where it must not come.  Nothing catches it to carry on.
 """
 
 import errno
@@ -57,7 +57,7 @@ class Cancelled(BaseException):
 
 
 class BugError(CoopError):
-    """A state that cannot be: coop itself is wrong, or was used from where it must not be."""
+    """A state that cannot be, or a call from where it must not come: a program is to be mended."""
 
 
 class Closed(CoopError, OSError):
@@ -68,7 +68,7 @@ class Closed(CoopError, OSError):
 
 
 class Busy(CoopError, OSError):
-    """Another task already waits in this direction of the connection."""
+    """Another task uses this direction of the connection, a guest has it, or the guest is in a call."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EBUSY, message)
@@ -119,7 +119,7 @@ class Unsupported(CoopError):
 
 
 class BadModule(CoopError, ValueError):
-    """The bytes are no WebAssembly module that coop can load."""
+    """The bytes are no WebAssembly module or component that coop can load."""
 
 
 class LinkError(CoopError):
@@ -143,7 +143,7 @@ class GuestTrap(CoopError):
 
 
 class GuestExit(CoopError):
-    """The guest ended itself with `proc_exit` while one of its exports was called.
+    """The guest ended itself, as by `proc_exit`, while one of its exports was called.
 
     code -- its exit code, 0 to 2**32 - 1
     """

@@ -20,8 +20,8 @@ class RunQueue:
 
     tasks -- the queue proper; to be looked at only
     late  -- who used up a slice, as a heap; to be looked at only
-    due   -- how many of the queue proper are still to run in this turn; counted by the scheduler, and by
-             tasks that park
+    due   -- how many of the queue proper are still to run in this turn; counted down by the scheduler,
+             and by tasks that park
     pop   -- takes the task that has waited longest; no method, since every wake ends in it
     """
 

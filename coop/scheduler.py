@@ -6,8 +6,8 @@ A turn is what the loop does again and again, read from top to bottom:
     2. fire the timers that are due
     3. ask the poller - with delay 0 if some task is ready; otherwise this is the
        idle path, and the poller waits, once, for the clock and every descriptor
-    4. run each task that was ready at that moment, once, first in first out; then one
-       of the guests that used up their slice, unless somebody became ready meanwhile
+    4. run each task that was ready at that moment, once, first in first out; then one of the
+       guests that used up their slice - if somebody became ready meanwhile, in the next turn
 
 Tasks made ready in step 4 run in the next turn.  So the poller is asked between
 any two slices of a task, and neither a busy crowd nor two tasks that keep waking
@@ -93,7 +93,7 @@ class Scheduler(Unique):
         self.main: Task | None = None
         """The main task, while a run lasts."""
         self.before_guest: Callable[[], object] | None = None
-        """Asked before a guest starts; set by whoever minds the signals."""
+        """Called before a guest starts; set by whoever minds the signals."""
         self.now_ns: Callable[[], int] = self.clock.now_ns
         """The present moment on the scheduler's clock; no method, since it is asked several times a turn."""
         self._task_class = task_class

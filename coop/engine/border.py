@@ -6,11 +6,12 @@ attributes `instance` and `state` - and whoever lets a guest run sets it
 first.  Only one guest of a scheduler runs at a time, and it is always the one in
 the cell.
 
-A host call that waits gives wasmtime a *continuation*: a C function that is
+A user's function that parks gives wasmtime a *continuation*: a C function that is
 asked, once for every poll of the guest, whether the call may go on.  Ours is
 libc's `strlen`, over two bytes of which the first says yes or no; so asking costs
 no Python.  One flag serves every guest, because it is read only while one of
-them is being polled: suspending clears it, and resuming sets it.
+them is being polled: suspending clears it, and resuming sets it.  Raw imports wait
+without one; see `shim`.
 
 1. Python that runs on a fiber - everything called from here - is short, never
    switches, and lets no exception out: wasmtime would go on with garbage.

@@ -1,14 +1,17 @@
 """Host functions: what a guest may import from Python.
 
-Two kinds, and two ways to call each.  A *user's* function is any Python function
-with declared types; it gets a `Caller` first.  A *raw* import is a WASI function:
-numbers in, an errno out, on the state that its table's package keeps for each guest.
+Two kinds.  A *user's* function is any Python function with declared types; it gets
+a `Caller` first.  A *raw* import is a WASI function: numbers in, an errno out, on the
+state that its table's package keeps for each guest.
 
-The way matters more.  A function that `parks` runs on the task's greenlet, where
-it may sleep, receive and wait as any host code.  One that does not runs on the
-guest's fiber, in a third of the time, and must not park: a park tried there is an
-error that ends the guest, because switching with wasm on the stack would end the
-process.
+A user's function that `parks` runs on the task's greenlet, where it may sleep, receive
+and wait as any host code.  One that does not runs on the guest's fiber, in a fifth of
+the time, and must not park: a park tried there is an error that ends the guest, because
+switching with wasm on the stack would end the process.
+
+A raw import always runs on the fiber.  One that `parks` may have the guest suspended
+(`Driven.suspend`): it says what to wait for, the task waits for it, and then the `shim`
+calls the import again.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +38,8 @@ class Waits(Protocol):
 class RawImport:
     """A WASI function.
 
-    call  -- call(state, *numbers) -> errno, or what the instance's `suspend` has returned
-    parks -- whether it may do the latter
+    call  -- call(state, *numbers) -> errno, or what `Driven.suspend` has returned, or AT_ONCE
+    parks -- whether it may answer anything but an errno
     """
 
     name: str
@@ -80,7 +83,7 @@ class HostFunction:
     params       -- its parameter types: "i32", "u32", "i64", "u64", "f32", "f64"
     results      -- its result types; none: the function returns None, several: a tuple
     call         -- call(caller, *params) -> results, in plain sync style
-    parks        -- True: it may park. False: it never does, and costs a third
+    parks        -- True: it may park. False: it never does, and costs a fifth
     Raises: ValueError for a type that cannot be declared.
     """
 

@@ -11,6 +11,7 @@ guest; what a file raises as an OSError is the guest's errno.
    ask ahead.  A writer always takes a write, which then takes as long as it takes.
 """
 
+import errno
 import io
 import os
 import select
@@ -39,10 +40,10 @@ class _InProcess(OpenFile):
         self.ready = BOTH  # nobody but the file itself knows, so nothing is stale
 
     def try_read(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(9, f"read {self.what}: it is written to")
+        raise OSError(errno.EBADF, f"read {self.what}: it is written to")
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(9, f"write {self.what}: it is read from")
+        raise OSError(errno.EBADF, f"write {self.what}: it is read from")
 
     def destroy(self) -> None:
         """Nothing to give back."""

@@ -15,6 +15,7 @@
    new writer makes no new event over it.  On sockets it is for ever.
 """
 
+import errno
 import os
 import socket
 import stat
@@ -254,10 +255,10 @@ class ListenerFile(OpenFile):
             return connection
 
     def try_read(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(107, f"read {self.what}: a listener has nothing to read")
+        raise OSError(errno.ENOTCONN, f"read {self.what}: a listener has nothing to read")
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(107, f"write {self.what}: a listener takes no bytes")
+        raise OSError(errno.ENOTCONN, f"write {self.what}: a listener takes no bytes")
 
     def destroy(self) -> None:
         if self._lent is not None:

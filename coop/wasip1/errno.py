@@ -10,7 +10,7 @@ from coop.engine import OutOfBounds
 
 
 class Errno(IntEnum):
-    """WASI preview 1's error numbers; the comment is what the guest did or met."""
+    """WASI preview 1's error numbers; what each means to a call stands in that call's text."""
 
     SUCCESS = 0
     TOOBIG = 1

@@ -1,9 +1,7 @@
-"""A WASI preview 1 guest: a value with a life.
+"""A WASI preview 1 guest: what it is given, and how that becomes its descriptors.
 
-    configured -> running -> ended: an exit code, a trap, a limit, a cancel
-
-Nothing is granted by default: no argument, no environment, no directory, no
-socket, and null for its standard streams.
+Its life is `coop.guest`'s, and that of every kind.  Nothing is granted by default: no
+argument, no environment, no directory, no socket, and null for its standard streams.
 """
 
 import os
