@@ -25,7 +25,32 @@ Everything public is here.  Below it lie layers, of which each imports only lowe
 
 To read it as a book, begin with `scheduler` and `task`; then `netpoll.polldesc` and
 `netpoll.hostpoll` tell how a task waits, `engine.drive` how a guest gives up the thread,
-`wasip1.io` and `wasip1.poll` what it asks for.
+`wasip1.io` and `wasip1.poll` what it asks for.  The text of each of these packages says
+what to read next, and that of `netpoll` what is taken from Go, TinyGo, Emscripten and wasmtime.
+
+The words that recur, and the module where each is at home:
+
+    task         a green thread, which is a greenlet                              task
+    park, wake   to give up the thread; to make a task that did so ready again    task
+    hub          the greenlet of the scheduler's loop                             scheduler
+    turn         one round of that loop                                           scheduler
+    idle path    its one combined wait, when no task is ready                     scheduler
+    late         behind the run queue: of a guest that used up its slice          runq
+    stint        a stretch of Python without a park                               stint
+    poller       what waits for every descriptor at once                          netpoll.contract
+    arm, fire    to have a poller listen; to note an event, and find who waited   netpoll.polldesc
+    waiter       a task's place in the queue of a descriptor                      netpoll.waiter
+    open file    what a number names, and what its duplicates share               netpoll.openfile
+    level        whether a file is ready now; an edge: that it became so          netpoll.openfile
+    stale        of a level: it was true once, and nobody has looked since        netpoll.openfile
+    wake-up      what ends a poller's wait from any thread                        netpoll.wakeup
+    guest        a program at work: configured, started, ended                    guest
+    fiber        the stack of wasmtime's on which a guest runs                    engine.drive
+    shim         the wasm between a guest and the imports that can block          engine.shim
+    border       where the calls of all guests become Python calls                engine.border
+    slice, busy  how long a guest may compute; one that has used a slice up       engine.slices
+    held         called with the GIL kept; `released`: without it                 engine.capi
+    dense        of a guest: slower, so that very many fit                        engine.dense
 """
 
 from typing import TYPE_CHECKING, Any

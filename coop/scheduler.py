@@ -9,15 +9,15 @@ A turn is what the loop does again and again, read from top to bottom:
     4. run each task that was ready at that moment, once, first in first out; then one of the
        guests that used up their slice - if somebody became ready meanwhile, in the next turn
 
-Tasks made ready in step 4 run in the next turn.  So the poller is asked between
-any two slices of a task, and neither a busy crowd nor two tasks that keep waking
-each other can starve a descriptor or a timer.  The order is promised: tasks run
-in the order in which they became ready, and those that one poll found become
+Tasks made ready in step 4 run in the next turn.  So the poller is asked between any two slices
+of a task, and neither a busy crowd nor two tasks that keep waking each other can starve a
+descriptor or a timer.  The reader who knows TinyGo's scheduler finds its loop here, but for this:
+there one sleeper is woken a turn, and nobody asks the poller while tasks are ready.  The order is
+promised: tasks run in the order in which they became ready, and those that one poll found become
 ready in the order of its events.
 
 1. One scheduler belongs to one OS thread of one process.
-2. When the main task ends, the run ends: every other task is cancelled and runs
-   to its end.
+2. When the main task ends, the run ends: every other task is cancelled and runs to its end.
 3. If nothing can ever wake anyone, the run ends with `Deadlock`, which lists every
    parked task, what it waits for and its stack.
 4. An error that nobody took when the run ends comes out of `run`.

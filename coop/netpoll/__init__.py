@@ -3,6 +3,26 @@
 hostpoll  epoll, registered once, edge-triggered: the default
 oneoff    `poll_oneoff` over a subscription table, as runtimes inside WASI guests do
 pollset   keyed by pollables, as runtimes over WASI 0.2 do
+
+Read `contract` first; then `polldesc` and `waiter` for who waits, `hostpoll` and `wakeup` for who
+is asked, `openfile` and `kernelfiles` for what is ready.  `subs` with `oneoff`, and `pollset`, do
+the same by other means; `hostoneoff` and `hostpollset` lay poll(2) under them.
+
+What is taken from others, and why:
+
+- `polldesc`: the four states of Go's netpoll.go, so few that every race of readiness, deadline
+  and close has one outcome.
+- `subs`, `oneoff`: the table of Go's netpoll_wasip1.go.  The list that the host is asked with is
+  kept ready: a wait changes an entry of it, and builds no list.
+- `wakeup`: the break of Go's netpoll_epoll.go, an eventfd and a flag.  It takes one descriptor
+  where a pipe takes two, and at most one write is under way.
+- `pollset`: the registry of TinyGo's netpoll_wasip2.go.  A handle that somebody waits for is
+  dropped exactly once; and as on TinyGo's idle path one wait covers the clock and everything else.
+- `openfile`: the readiness of Emscripten's libepoll.js.  Whoever asks is answered from the same
+  bits, so that reads, polls and pollables never disagree; and who polls very many files again and
+  again stays queued at each, and looks at those alone that had an event (`wasip1.keptlist`).
+- `fdpool`: the pool of wasi-common's fdpool.rs.  Both operations take constant time, and nothing
+  is reserved ahead.
 """
 
 from collections.abc import Callable

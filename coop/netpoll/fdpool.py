@@ -1,5 +1,7 @@
 """Which numbers are free: the allocator under every table that a guest names things in.
 
+It is the pool of wasmtime's wasi-common, in its last form, which makes no numbers in advance.
+
 1. The number freed last is handed out first; with nothing freed, the next one never used.
 2. A number is either in use or free, and freeing what is not in use is a bug, always.
 3. Nothing is reserved ahead: the memory is what has been freed and not taken again.

@@ -14,7 +14,8 @@ derives from the same bits (`PollDesc.ready`):
   asked for.  Whoever tells somebody else "ready" asks `level`, which looks again.
 
 Host calls, a guest's reads and writes, its `poll_oneoff` and the pollables of a
-component are consumers of these levels; none keeps readiness of its own.
+component are consumers of these levels; none keeps readiness of its own.  So does
+Emscripten's epoll: what it reports and what its poll reports are derived by one function.
 
 With a poller whose registration is permanent, a bit that is clear is the truth,
 and trying is refused without asking the kernel.  A guest that spins on

@@ -178,7 +178,7 @@ class PollDesc:
         """
         self.ready &= ~mode
 
-    # -- queueing up: `add_wait` and `done`; `is_fired` and `wake` are for who keeps a registry as TinyGo's
+    # -- queueing up: TinyGo's four verbs, of which waits here need `add_wait` and `done` alone
 
     def add_wait(self, mode: int, task: Task) -> Waiter:
         """Queue `task` up for `mode` and arm it; the caller parks next, then calls `done`."""

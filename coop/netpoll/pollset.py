@@ -1,4 +1,4 @@
-"""A poller keyed by pollables: what a runtime over WASI 0.2's `wasi:io/poll` is.
+"""A poller keyed by pollables: what a runtime over WASI 0.2's `wasi:io/poll` is, as TinyGo's.
 
 A pollable is a handle that is ready or not; which direction of what it stands
 for is settled when it is made.  The registry owns every pollable it is given and
@@ -103,7 +103,8 @@ class PollsetPoller:
         self._open: dict[int, PollDesc] = {}
         self._armed: dict[tuple[int, int], Registration] = {}
 
-    # -- the registry: TinyGo's four verbs and their wait, for whoever has pollables that are no descriptor's
+    # -- the registry: TinyGo's four verbs and their wait, for who has pollables that are no descriptor's.
+    # Its own descriptors need `done` alone; the tests hold the others to what TinyGo promises.
 
     def add_wait(self, pollable: Pollable, task: Task) -> Registration:
         """Own `pollable` and wake `task` once when it is ready; the caller parks next, then calls `done`."""

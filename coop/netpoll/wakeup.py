@@ -1,4 +1,4 @@
-"""The wake-up: one eventfd that makes a blocked poll return.
+"""The wake-up: one eventfd that makes a blocked poll return, as Go's `netpollBreak` does.
 
 Signalling it is the one thing in this package that another thread or a signal
 handler may do, so it takes no lock: a handler that interrupts the holder of a

@@ -1,7 +1,10 @@
 """WASI preview 1: guests as programs with descriptors, on the scheduler's one readiness model.
 
-Read `guest` for the life of one, `imports` for the table of its calls, `poll` for the
-call everything turns on.
+Read `guest` for what one is given (its life is told in `coop.guest`), `imports` for the table
+of its calls, and then a few calls: `io` and `filewait` for those that wait for one file, `poll`
+for the one that waits for many, with its arrays in `sublist` and `keptlist`.  All work on `state`
+and `fdtable`, and are spelled as `abi` and `errno` say; `fds`, `files`, `paths`, `names`, `dirents`,
+`sock` and `process` are the others, by family.
 """
 
 from coop.guest import GuestState

@@ -5,6 +5,9 @@ changes where something happened: a few entries of thousands.  What differs is f
 comparing halves, halves of halves and so on; and only those files are looked at that an
 event has marked since, or that were ready when last looked at.
 
+The reader may know the ready list of an epoll, Emscripten's for instance: a listener stays
+at each file, an event puts the file on the list, and a look derives anew what is ready.
+
 1. A number that named nothing is looked up again whenever the table has changed.
 2. A file is listened to from the moment its entry is taken, before anybody looks at it:
    an event between the look and the wait marks it.
