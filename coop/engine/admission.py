@@ -59,7 +59,7 @@ def _count_maps() -> int:
         return 0
 
 
-class _Account:
+class _Room:
     """What may still be charged before somebody has to look: `maps`, and bytes of address `space`."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Account:
         self.space = address_space_left()
 
 
-_account = _Account()
+_room = _Room()
 
 
 def admit(border: "Border", engine: "Engine", memories: int) -> None:
@@ -97,23 +97,23 @@ def admit(border: "Border", engine: "Engine", memories: int) -> None:
 
     Raises: LimitExceeded("guests") if its maps or its address space might not fit.
     """
-    account = _account
+    room = _room
     if engine.memories is None:
         maps, space = memories * _MAPS_OF_MEMORY + _MAPS_BESIDES, _SPACE_OF_MEMORY
     else:
         maps, space = 1 + 2 * memories * engine.memories.splits, engine.memories.need()
-    if not account.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
-        if account.space < space:
+    if not room.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
+        if room.space < space:
             what = "have all of the address space that it may use (RLIMIT_AS, or 128 TiB)"
         else:
-            of = f"the {account.limit} memory maps of this process (sysctl vm.max_map_count)"
-            what = f"use {account.used} of {of}"
+            of = f"the {room.limit} memory maps of this process (sysctl vm.max_map_count)"
+            what = f"use {room.used} of {of}"
         raise LimitExceeded("guests", f"{len(border.instances)} guests and all else {what}")
 
 
 def left() -> None:
     """Take notice that a guest has ended: there may be room again."""
-    _account.full_until_ns = 0
+    _room.full_until_ns = 0
 
 
 def require_frames(count: int = _HEADROOM) -> None:

@@ -130,7 +130,7 @@ class DiskFile(HostDescriptor, RegularFile):
             if append and not _APPEND:
                 raise OSError(errno.ENOTSUP, f"append to {self.what}, which is lent")
             self._appends = append
-        elif stat.S_ISREG(self.mode):
+        elif stat.S_ISREG(self.st_mode):
             flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
             fcntl.fcntl(self.fd, fcntl.F_SETFL, flags | os.O_APPEND if append else flags & ~os.O_APPEND)
 
@@ -219,7 +219,7 @@ class DiskFile(HostDescriptor, RegularFile):
         return os.writev(self.fd, buffers)
 
     def available(self) -> int:
-        if not stat.S_ISREG(self.mode):
+        if not stat.S_ISREG(self.st_mode):
             return super().available()
         try:  # FIONREAD has an int, which a large file's count does not fit
             return max(os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR), 0)

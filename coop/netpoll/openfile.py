@@ -56,10 +56,10 @@ class OpenFile(PollDesc):
     refs     -- how many numbers name it; `release` gives one back
     nonblock -- the guest's own O_NONBLOCK: its calls answer EAGAIN instead of parking
     is_known -- whether a bit that is clear is the truth, since the poller's registration is permanent
-    mode     -- the file's type as in `st_mode`
+    st_mode  -- its type, as stat(2) has it
     """
 
-    __slots__ = ("_refused", "is_known", "mode", "nonblock", "refs")
+    __slots__ = ("_refused", "is_known", "nonblock", "refs", "st_mode")
 
     runs_user_code = False
     """Whether moving bytes runs Python given by the user, which must happen on the task's greenlet:
@@ -68,14 +68,14 @@ class OpenFile(PollDesc):
     def __init__(
         self,
         fd: int,
-        mode: int,
+        st_mode: int,
         what: str = "",
         *,
         poller: "Poller | None" = None,
         timers: Timers | None = None,
     ) -> None:
         super().__init__(fd, what, poller=poller, timers=timers)
-        self.mode = mode
+        self.st_mode = st_mode
         self.nonblock = False
         self.refs = 1
         self.ready = BOTH | BOTH << STALE_SHIFT
@@ -109,7 +109,7 @@ class OpenFile(PollDesc):
         found = asker.poll(0)
         events = found[0][1] if found else 0
         ready = self.ready & ~(BOTH | BOTH << STALE_SHIFT)
-        if not stat.S_ISSOCK(self.mode):
+        if not stat.S_ISSOCK(self.st_mode):
             ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
         if events & _READABLE:
             ready |= READ

@@ -152,7 +152,7 @@ def _describe(file: OpenFile, rights: int, inheriting: int, fdflags: int) -> Des
     file.nonblock = bool(fdflags & Fdflags.NONBLOCK)
     return Descriptor(
         file,
-        filetype_of_mode(file.mode),
+        filetype_of_mode(file.st_mode),
         rights & fitting,
         inheriting,
         fdflags & ~Fdflags.NONBLOCK,

@@ -217,9 +217,9 @@ def test_no_limit_is_no_limit():
 @pytest.fixture
 def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of maps lies just above what the process uses."""
-    account = admission._Account()
-    account.limit = admission._count_maps() + admission._RESERVE + 50
-    monkeypatch.setattr(admission, "_account", account)
+    room = admission._Room()
+    room.limit = admission._count_maps() + admission._RESERVE + 50
+    monkeypatch.setattr(admission, "_room", room)
 
 
 @pytest.mark.usefixtures("few_maps")

@@ -84,7 +84,7 @@ class Descriptor(Resource):
     @fallible("func() -> result<descriptor-type, error-code>")
     def get_type(self) -> str:
         """Return what kind of file it is."""
-        return descriptor_type(self.file.mode)
+        return descriptor_type(self.file.st_mode)
 
     @fallible("func() -> result<descriptor-stat, error-code>")
     def stat(self) -> DescriptorStat:
