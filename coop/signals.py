@@ -35,10 +35,11 @@ from coop.netpoll.kernelfiles import SocketFile
 from coop.scheduler import Scheduler
 from coop.task import Task, current, current_or_none
 
-_FAULTS = {signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS}
+FAULTS = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS)
 """What an instruction raises: Python's handlers are of no use for it, and wasmtime's are needed."""
 
-_ALL = tuple(map(int, sorted(signal.valid_signals() - _FAULTS)))
+_ALL = tuple(map(int, sorted(signal.valid_signals() - set(FAULTS))))
+"""What the user's handlers may be for."""
 
 _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""

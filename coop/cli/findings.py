@@ -17,8 +17,7 @@ from coop.cli.componentfindings import component_findings
 from coop.cli.finding import OFFERED, Finding, Level, Patient, missing, note, trouble
 from coop.cli.imports import foreign
 from coop.cli.toolchain import ASYNCIFY, GO, TINYGO
-from coop.engine.anatomy import PAGE
-from coop.engine.binary import FuncType
+from coop.engine.binary import PAGE, FuncType
 
 Rule = Callable[[Patient], Iterator[Finding]]
 

@@ -24,13 +24,10 @@ from coop.engine.hostfunc import ImportTable
 KINDS = ("function", "table", "memory", "global", "tag")
 """What an import or export may be, by its number."""
 
-PAGE = 65536
-"""Bytes in a page of memory."""
-
 _COMPONENT_IMPORT, _COMPONENT_EXPORT, _COMPONENT_INSTANCE = 10, 11, 5
 _FUNCTION_NAMES = 1
 _REFERENCES = (0x63, 0x64)
-_SHARED, _IS_64 = 2, 4
+_SHARED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,6 @@ class Extent:
     minimum: int
     maximum: int | None
     is_shared: bool
-    is_64: bool
 
 
 @dataclass(slots=True)
@@ -207,7 +203,7 @@ def _table(section: Reader) -> Extent:
 def _extent(section: Reader) -> Extent:
     flags, minimum = section.byte(), section.number()
     maximum = section.number() if flags & 1 else None
-    return Extent(minimum, maximum, bool(flags & _SHARED), bool(flags & _IS_64))
+    return Extent(minimum, maximum, bool(flags & _SHARED))
 
 
 def _component_import(section: Reader) -> Wanted:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 FuncType = tuple[tuple[str, ...], tuple[str, ...]]
 """Parameter and result types by name: "i32", "i64", "f32", "f64", "v128", "externref", ..."""
 
-TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT, START = 1, 2, 3, 4, 5, 7, 8
+TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT = 1, 2, 3, 4, 5, 7
 CUSTOM = 0
 """Numbers of sections."""
 
@@ -19,6 +19,9 @@ FUNC_KIND, TABLE_KIND, MEMORY_KIND, GLOBAL_KIND, TAG_KIND = range(5)
 MAGIC = b"\0asm"
 CORE, COMPONENT = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
 """What follows the magic number."""
+
+PAGE = 65536
+"""Bytes in a page of memory."""
 
 _VALUE = {
     0x7F: "i32",

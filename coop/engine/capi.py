@@ -64,7 +64,6 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wasmtime_module_new": (_A, [_A, _A, _SIZE, _A]),
     "wasmtime_module_deserialize": (_A, [_A, _A, _SIZE, _A]),
     "wasmtime_trap_new": (_A, [_STR, _SIZE]),
-    "wasmtime_trap_code": (C.c_bool, [_A, _A]),
     "wasm_trap_message": (None, [_A, _A]),
     "wasm_trap_trace": (None, [_A, _A]),
     "wasm_trap_delete": (None, [_A]),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import wasmtime
 
+from coop.engine.binary import COMPONENT, CORE, MAGIC
 from coop.engine.cache import ModuleCache, default_directory
 from coop.engine.capi import address
 from coop.engine.codefile import read_code
@@ -19,9 +20,7 @@ from coop.errors import BadModule, WrongThread
 from coop.forks import abandon_in_children
 from coop.slips import Unique
 
-MAGIC = b"\0asm"
-MODULE_VERSION, COMPONENT_VERSION = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
-_OF_VERSION = {MODULE_VERSION: "core module", COMPONENT_VERSION: "component"}
+_OF_VERSION = {CORE: "core module", COMPONENT: "component"}
 
 _TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b", re.DOTALL)
 
@@ -130,7 +129,7 @@ def is_component(data: bytes | str) -> bool:
     """Whether the bytes of a file, or its text, are a component's; anything else is taken for a module."""
     raw = data.encode() if isinstance(data, str) else bytes(data[:4096])
     if raw[:4] == MAGIC:
-        return raw[4:8] == COMPONENT_VERSION
+        return raw[4:8] == COMPONENT
     return _TEXT_OF_COMPONENT.match(raw) is not None
 
 

@@ -14,10 +14,9 @@ import os
 import signal
 
 from coop.logs import Log
+from coop.signals import FAULTS
 
 log = Log("coop.engine")
-
-FAULTS = (signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, signal.SIGBUS)
 
 _Sigaction = C.c_size_t * 32
 """More than any `struct sigaction` takes; it begins with the handler's address."""

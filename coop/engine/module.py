@@ -6,8 +6,9 @@ from typing import Any
 
 import wasmtime
 
+from coop.engine.binary import CORE
 from coop.engine.capi import released
-from coop.engine.code import MODULE_VERSION, Code
+from coop.engine.code import Code
 from coop.engine.signatures import read_signatures
 
 __all__ = ["Module"]
@@ -24,7 +25,7 @@ class Module(Code):
     """
 
     WHAT = "core module"
-    VERSION = MODULE_VERSION
+    VERSION = CORE
 
     def _read(self, wasm: bytes) -> None:
         self.imports, self.exports = read_signatures(wasm, self.name)

@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
+from coop.engine.binary import PAGE
 from coop.engine.capi import EXTERN_TABLE, TableHandle, held
 from coop.engine.cells import Cells, find_export, take_memory
 from coop.engine.limits import Limits
 from coop.engine.memory import Memory
 from coop.errors import GuestTrap
-
-_PAGE = 65536
 
 _TABLES_SEEN = 16
 """Exports that are looked at for tables; compilers make one, and a guest must not make a start slow."""
@@ -91,7 +90,7 @@ class Sizes:
         if self._context:
             limits, memory, elements = self._limits, len(self._memory), self._elements()
             self.ended = (
-                Size("memory", limits.memory, self._first[0], memory, _PAGE),
+                Size("memory", limits.memory, self._first[0], memory, PAGE),
                 Size("table_elements", limits.table_elements, self._first[1], elements, 1),
             )
             self._context = 0

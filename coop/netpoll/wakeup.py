@@ -22,9 +22,7 @@ import select
 import sys
 
 from coop.errors import BugError
-
-READABLE = 1
-"""POLLIN and EPOLLIN, which are one number: the only thing an eventfd may report."""
+from coop.netpoll.pollsys import IN
 
 _ONE = (1).to_bytes(8, sys.byteorder)
 
@@ -69,7 +67,7 @@ class Wakeup:
         Raises: BugError if the report is anything but "readable".
         Source: Go's runtime/netpoll_epoll.go.
         """
-        if events != READABLE:
+        if events != IN:
             raise BugError(
                 f"wait for the wake-up: its eventfd is ready for something unexpected, {events:#x}"
             )

@@ -31,8 +31,11 @@ DIRENT = struct.Struct("<QQIB3x")
 EVENT = struct.Struct("<QHB5xQH6x")
 SUBSCRIPTION = struct.Struct("<QB7xI4xQ8xH6x")
 """userdata, tag, clock id or fd, timeout, flags."""
+FD_SUBSCRIPTION = struct.Struct("<QB7xI28x")
+"""userdata, tag, fd: all that there is to one which is no clock."""
 
 SUBSCRIPTION_SIZE = SUBSCRIPTION.size
+assert FD_SUBSCRIPTION.size == SUBSCRIPTION_SIZE
 EVENT_SIZE = EVENT.size
 
 MAX_OFFSET = (1 << 63) - 1
@@ -41,8 +44,8 @@ MAX_OFFSET = (1 << 63) - 1
 
 @lru_cache(maxsize=64)
 def subscriptions_layout(count: int) -> struct.Struct:
-    """Return one layout for a whole array of userdata, tag and number: faster than one for each entry."""
-    return struct.Struct("<" + "QB7xI28x" * count)
+    """Return the layout of an array of `FD_SUBSCRIPTION`s: one for all is faster than one for each."""
+    return struct.Struct("<" + FD_SUBSCRIPTION.format[1:] * count)
 
 
 @lru_cache(maxsize=64)

@@ -21,8 +21,8 @@ at each file, an event puts the file on the list, and a look derives anew what i
 """
 
 from coop.netpoll.openfile import OpenFile
-from coop.wasip1.abi import SUBSCRIPTION_SIZE
-from coop.wasip1.sublist import ENTRY, FD_MODES, Named, Names, Refused, columns
+from coop.wasip1.abi import FD_SUBSCRIPTION, SUBSCRIPTION_SIZE
+from coop.wasip1.sublist import FD_MODES, Named, Names, Refused, columns
 
 
 class KeptList:
@@ -125,7 +125,7 @@ class KeptList:
 
     def _take_one(self, at: int, names: Names) -> None:
         self._remove(at)
-        userdata, kind, number = ENTRY.unpack_from(self._array, at * SUBSCRIPTION_SIZE)
+        userdata, kind, number = FD_SUBSCRIPTION.unpack_from(self._array, at * SUBSCRIPTION_SIZE)
         mode = kind if kind in FD_MODES else 0
         self.userdata[at], self.modes[at] = userdata, mode
         if mode:

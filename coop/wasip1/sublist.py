@@ -13,7 +13,6 @@ An entry names a file through the guest's table.  `forget` a file when its numbe
 closed, moved or narrowed, before the next array is taken.
 """
 
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import (
     EVENT,
     EVENT_SIZE,
+    FD_SUBSCRIPTION,
     SUBSCRIPTION_SIZE,
     EventType,
     events_layout,
@@ -32,11 +32,6 @@ from coop.wasip1.fdtable import Descriptor
 _FD_READ = int(EventType.FD_READ)
 FD_MODES = _FD_READ, int(EventType.FD_WRITE)
 _FD_KINDS = frozenset(FD_MODES)
-ENTRY = struct.Struct("<QB7xI28x")
-"""Userdata, kind and number of a subscription; a clock has no number."""
-
-assert ENTRY.size == SUBSCRIPTION_SIZE
-
 SHORT = 64
 """Up to so many entries the plain list is faster."""
 
@@ -129,7 +124,7 @@ def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     if count <= LAYOUT_UP_TO:
         flat: Sequence[int] = subscriptions_layout(count).unpack(array)
     else:
-        flat = [value for entry in ENTRY.iter_unpack(array) for value in entry]
+        flat = [value for entry in FD_SUBSCRIPTION.iter_unpack(array) for value in entry]
     return flat[0::3], flat[1::3], flat[2::3]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from wasmtime import _bindings
 from wasmtime import component as wc
 
-from coop.engine.code import COMPONENT_VERSION, Code
+from coop.engine.binary import COMPONENT
+from coop.engine.code import Code
 from coop.engine.component.capi import held, released
 from coop.engine.component.reflect import Item, read_world, unversioned
 from coop.errors import LinkError
@@ -42,7 +43,7 @@ class Component(Code):
     """
 
     WHAT = "component"
-    VERSION = COMPONENT_VERSION
+    VERSION = COMPONENT
 
     imports: dict[str, Item]
     exports: dict[str, Item]
