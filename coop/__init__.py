@@ -75,7 +75,6 @@ from coop.errors import (
     TableFull,
     Unsupported,
     WasCancelled,
-    WouldBlock,
     WrongThread,
 )
 from coop.fs import Dir, MemDir
@@ -137,7 +136,6 @@ __all__ = [
     "TaskGroup",
     "Unsupported",
     "WasCancelled",
-    "WouldBlock",
     "WrongThread",
     "connect",
     "current",

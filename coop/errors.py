@@ -31,7 +31,6 @@ __all__ = [
     "TableFull",
     "Unsupported",
     "WasCancelled",
-    "WouldBlock",
     "WrongThread",
 ]
 
@@ -72,13 +71,6 @@ class Busy(CoopError, OSError):
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EBUSY, message)
-
-
-class WouldBlock(CoopError, BlockingIOError):
-    """A `try_` call found nothing to do now; the caller may park and try again."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(errno.EAGAIN, message)
 
 
 class DeadlineExceeded(CoopError, TimeoutError):

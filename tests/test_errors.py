@@ -24,7 +24,6 @@ def test_cancelled_is_no_exception_that_except_exception_would_swallow():
     [
         (coop.Closed, OSError, errno.EBADF),
         (coop.Busy, OSError, errno.EBUSY),
-        (coop.WouldBlock, BlockingIOError, errno.EAGAIN),
         (coop.DeadlineExceeded, TimeoutError, errno.ETIMEDOUT),
         (coop.NotPollable, OSError, errno.EPERM),
         (coop.NoDeadline, OSError, errno.ENOTSUP),

@@ -36,7 +36,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from coop.clock import NEVER_NS
-from coop.errors import BugError, Closed, DeadlineExceeded, NotPollable
+from coop.errors import BugError, Closed, DeadlineExceeded, NoDeadline, NotPollable
 from coop.netpoll.contract import BOTH, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.waiter import Waiter, WaitReason
 from coop.task import PARKED, Task, current
@@ -303,12 +303,13 @@ class PollDesc:
         A moment that has come, "now" included, expires the direction at once and
         wakes its waiters.  A wait in progress follows the new deadline.  After
         closing began this changes nothing.
+        Raises: NoDeadline for a file without timers.
         Source: Go's runtime/netpoll.go.
         """
         if self.closing:
             return
         if self.timers is None:
-            raise BugError(f"set a deadline on {self.what}: it has no timers")
+            raise NoDeadline(f"set a deadline on {self.what}: it cannot have one")
         expired = when_ns is not None and when_ns <= now_ns
         value = 0 if when_ns is None else EXPIRED if expired else min(when_ns, NEVER_NS)
         if mode & READ:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from coop.clock import NEVER_NS, ManualClock
-from coop.errors import BugError, Cancelled, Closed, DeadlineExceeded, NotPollable
+from coop.errors import BugError, Cancelled, Closed, DeadlineExceeded, NoDeadline, NotPollable
 from coop.netpoll.contract import BOTH, HANGUP, READ, WRITE
 from coop.netpoll.hostpoll import HostPoller
 from coop.netpoll.oneoff import Event, EventKind, OneoffPoller
@@ -421,8 +421,9 @@ class TestDeadlines:
         assert len(bench.timers) == 0
         assert bench.pd.check(READ) is Result.CLOSING
 
+    @pytest.mark.seed("D9")
     def test_a_descriptor_without_timers_has_no_deadline(self):
-        with pytest.raises(BugError, match="it has no timers"):
+        with pytest.raises(NoDeadline, match="it cannot have one"):
             PollDesc(-1).set_deadline(READ, 5, 0)
 
     @pytest.mark.seed("D10", "T19", "T21")
