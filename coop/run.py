@@ -23,6 +23,7 @@ from coop.trace import Tracing
 log = Log("coop")
 
 _lasting: dict[Scheduler, threading.Thread] = {}
+"""The runs that have not ended, each with its thread."""
 os.register_at_fork(after_in_child=_lasting.clear)
 
 _PATIENCE_S = 1.0

@@ -105,7 +105,7 @@ class Scheduler(Unique):
         self._serial, self._was_passed = 0, False
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
-        self._asked_ns = 0  # when a task last asked the poller by itself; what the hub asks is not noted
+        self._asked_ns = 0  # when a task last asked the poller in the hub's place
         abandon_in_children(self)
 
     # -- tasks

@@ -26,14 +26,16 @@ from coop.task import current
 T = TypeVar("T")
 
 _MOST = {"disk": (32, 32), "names": (64, 8)}
-"""How many threads a crew has, and how many of them for one guest at a time.  A disk is busy with fewer; of
-names, most of those asked for may be dead."""
+"""How many threads a crew has, and how many of them for one guest at a time.
+
+So many keep a disk busy; a guest waits for one call to it at a time, so that none needs a bound of its own.
+Of names most may be dead, and each of those keeps a thread for many seconds."""
 
 
 class Crew:
     """The helper threads of one run for one kind of work, and who waits for one.
 
-    Those that jobs are told to be for take turns, whatever each of them asks for.
+    Guests take turns, however many jobs each of them has; jobs that name no guest count as those of one.
     """
 
     def __init__(self, most: int, each: int) -> None:

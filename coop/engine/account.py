@@ -1,8 +1,8 @@
 """How long a guest has computed, and how long it may.
 
-The account is kept by the monotonic clock, and for a slice that was used up by the thread's
-own: the system may have given the processor to others meanwhile.  While the guest runs,
-what it computes from the border's `begin_ns` on is not in it yet.
+The account is kept by the monotonic clock.  Of a busy guest no more is charged than the
+thread's own clock has counted: in a long slice the system may have given the processor to
+others.  While the guest runs, what it computes from the border's `begin_ns` on is not in it yet.
 """
 
 import time

@@ -157,6 +157,7 @@ class HostPoller:
         if found == 0:
             return woken
         if found == 1:
+            # What the loop below does, without its iterator: most polls of a quiet server find one event.
             events, seq = self._only_event()
             pd = self._pds.get(seq)
             if pd is not None:

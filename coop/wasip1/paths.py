@@ -37,14 +37,13 @@ _CUTTING = Oflags.TRUNC | Oflags.EXCL | Oflags.DIRECTORY  # with the others noth
 _OFLAGS = Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC
 _SYNC = {Fdflags.DSYNC: os.O_DSYNC, Fdflags.SYNC: os.O_SYNC, Fdflags.RSYNC: os.O_RSYNC}
 
-
 _OFLAG_NEEDS = {Oflags.CREAT: Rights.PATH_CREATE_FILE, Oflags.TRUNC: Rights.PATH_FILESTAT_SET_SIZE}
 _FDFLAG_NEEDS = {
     Fdflags.DSYNC: Rights.FD_DATASYNC | Rights.FD_SYNC,
     Fdflags.RSYNC: Rights.FD_SYNC,
     Fdflags.SYNC: Rights.FD_SYNC,
 }
-"""What a directory needs one of, for a flag of an open."""
+"""For a flag of an open: the rights of which its directory needs one."""
 
 
 def preopened(directory: Directory, guest_name: str) -> Descriptor:

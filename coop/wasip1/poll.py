@@ -78,17 +78,17 @@ class Poll:
         self.fds = wasi.fds
         self._plain = _NO_FILES
         self._kept: KeptList | None = None
-        self._plain_calls = 0
+        self._plain_calls = 0  # that are still to come before an array is kept again
         self._list: SubList = self._plain  # what the present call, or the last one, named
         self._clocks: list[Moment] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()
         self._clock_userdata: int | None = None  # the first clock's; and the earliest moment
         self._due_ns = NEVER_NS
-        self._waiter: Waiter | None = None
+        self._waiter: Waiter | None = None  # sticky, and queued at each file of the next line
         self._watched: dict[OpenFile, None] = {}
-        self._queued: Sequence[Named] | None = None
-        self._polled = 0
-        self._parked = False
+        self._queued: Sequence[Named] | None = None  # the files of a plain list that is queued up for
+        self._polled = 0  # 1 if a poller watches one of those waited for, so that it is no deadlock
+        self._parked = False  # whether the next call is the shim's, which asks again after a wait
         self.stdin: OpenFile | None = None
 
     # -- one call

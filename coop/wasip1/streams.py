@@ -1,4 +1,4 @@
-"""Descriptors of what the host gives: its kind, and the rights that make libc see it as that."""
+"""Descriptors of what the host gives: the filetype, and the rights, by which libc knows what it is."""
 
 import stat
 
