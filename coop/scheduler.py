@@ -82,7 +82,7 @@ class Scheduler(Unique):
         self.clock = clock or SystemClock()
         self.timers = Timers()
         self.runq = RunQueue() if runq is None else runq
-        self.hub = this_greenlet()
+        self.hub = this_greenlet()  # so `run` is called by who makes the scheduler
         self.tasks: dict[Task, None] = {}
         """Every task that has not ended, in the order of their birth.  Keeping them here is what
         keeps an unfinished greenlet out of the garbage collector's hands."""

@@ -73,7 +73,10 @@ class Task(Unique):
     """One green thread.
 
     name   -- for reports; need not be unique
-    state  -- see `TaskState`; written by this module alone
+    owner  -- the scheduler
+    state  -- see `TaskState`; written by this module and the run queue
+    reason -- what it is parked for
+    result, error -- what its function returned or raised, once it is DONE
     pinned -- True while a guest's wasm is on the task's native stack: it must not park;
               written by whoever polls the guest
     virtual_ns -- what its guests have computed, divided by their weight; written by them

@@ -60,7 +60,11 @@ def _count_maps() -> int:
 
 
 class _Room:
-    """What may still be charged before somebody has to look: `maps`, and bytes of address `space`."""
+    """What may still be charged before somebody has to look: `maps`, and bytes of address `space`.
+
+    limit, used   -- maps that the system allows, and how many there were at the last look
+    full_until_ns -- until then a refusal holds without another look
+    """
 
     def __init__(self) -> None:
         self.limit = _max_maps()

@@ -24,7 +24,11 @@ def _poll(asked: dict[int, int], delay_ns: int) -> dict[int, int]:
 
 
 class _HostPollable:
-    """What all pollables of this host share."""
+    """What all pollables of this host share.
+
+    fd, asks -- the descriptor that tells when it is ready, and the events to ask for; 0: there is none
+    due_ns   -- the moment at which it is ready without one; None: there is none
+    """
 
     fd = -1
     asks = 0

@@ -85,6 +85,9 @@ class PollDesc:
     ready   -- bits of READ, WRITE, HANGUP, FAILED, URGENT; set by the poller or the producer, cleared
                by whoever found that it would block.  A mode's bit shifted by STALE_SHIFT says
                that its level was true once and has not been looked at since
+    waiters -- who wants to hear of it, in the order in which they came
+    seq     -- names it in events
+    closing, event_error -- whether `unblock` was called; whether the last event told of an error alone
     is_hindered -- whether anything may stand against a wait; `check` says what
     cookie  -- the poller's own number for it (the subscription table keeps two slots in it)
     """

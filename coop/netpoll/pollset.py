@@ -75,7 +75,11 @@ class PollableHost(Protocol):
 
 
 class Registration:
-    """One pollable in the registry, and what to do when it is ready."""
+    """One pollable in the registry, and what to do when it is ready.
+
+    on_ready -- called once the pollable was dropped, with the list to append the woken tasks to
+    fired    -- whether it has ended: it was ready, or nobody waits any more
+    """
 
     __slots__ = ("fired", "on_ready", "pollable")
 

@@ -1,7 +1,7 @@
 """wasi:filesystem: the directories a guest is granted, and what lies below them.
 
 The files are those of `coop.fs`, which preview 1 has too: one sandbox, whatever the
-guest speaks.  The resources are in `descriptors` and `filestreams`.
+guest speaks.  The resources are in `descriptors` and `streams`.
 """
 
 from typing import ClassVar
