@@ -1,8 +1,6 @@
 """Connections that come and go by the thousand, half of them abruptly: none is left, on either side."""
 
 import os
-import socket
-import struct
 from pathlib import Path
 
 import pytest
@@ -24,8 +22,7 @@ def visit(address: tuple[str, int], number: int) -> None:
     conn.sendall(message)
     if number % 2:
         # The file of the connection is asked to close at once, which throws away what is on its way.
-        conn.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        conn.openfile.is_connected = False
+        conn.openfile.reset_at_end()
         conn.close()
         return
     with conn:

@@ -35,11 +35,8 @@ def with_pair(body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hos
 
 def reset(conn: coop.Conn) -> None:
     """Close with an RST instead of a FIN."""
-    sock = socket.socket(fileno=os.dup(conn.fileno()))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    conn.openfile.is_connected = False  # type: ignore[union-attr]  # no shutdown, which would say FIN
+    conn.openfile.reset_at_end()  # type: ignore[union-attr]
     conn.close()
-    sock.close()
 
 
 # -- bytes

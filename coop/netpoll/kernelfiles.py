@@ -19,6 +19,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 import threading
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,9 @@ _MORE = HANGUP | URGENT
 """What may follow bytes that were all there was, and is found by another read only."""
 
 _DONTWAIT = socket.MSG_DONTWAIT
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+"""By which a close throws away what was not sent, and sends a reset."""
 
 
 class SocketFile(OpenFile):
@@ -46,9 +50,9 @@ class SocketFile(OpenFile):
         "_lent",
         "_proves",
         "_recv_into",
+        "_resets",
         "_send",
         "_send_flags",
-        "is_connected",
         "sock",
     )
 
@@ -62,7 +66,7 @@ class SocketFile(OpenFile):
         lent: bool = False,
     ) -> None:
         self.sock = sock
-        self.is_connected = True
+        self._resets = False
         self._is_stream = sock.type == socket.SOCK_STREAM
         self._proves = self._is_stream and sock.family != socket.AF_UNIX
         self._recv_into: Callable[[memoryview], int] = sock.recv_into
@@ -162,8 +166,14 @@ class SocketFile(OpenFile):
         """Shut down a direction (socket.SHUT_RD, SHUT_WR, SHUT_RDWR).  Raises: OSError."""
         self.sock.shutdown(how)
 
+    def reset_at_end(self) -> None:
+        """Let the peer hear of a failure, and not of an end, once the file is closed.  Raises: OSError."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._resets = True
+
     def destroy(self) -> None:
-        if self._is_stream and self.is_connected and not self._lent:
+        # A shutdown would tell the peer of an end before the reset comes.
+        if self._is_stream and not self._resets and not self._lent:
             try:
                 # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
                 self.sock.shutdown(socket.SHUT_RDWR)

@@ -7,8 +7,6 @@
 """
 
 import re
-import socket
-import struct
 from contextlib import suppress
 from typing import Any
 
@@ -205,8 +203,7 @@ class Wire:
         file = self._conn.openfile
         assert isinstance(file, SocketFile)
         with suppress(OSError):
-            file.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            file.is_connected = False  # it is not shut down before, which would be an end like others
+            file.reset_at_end()
             self._conn.close()
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import stat
-import struct
 from contextlib import suppress
 
 from coop.netpoll.contract import READ
@@ -46,12 +45,6 @@ class Connection(SocketFile):
     def __init__(self, world: World, sock: socket.socket, what: str) -> None:
         super().__init__(sock, what, poller=world.owner.poller, timers=world.owner.timers)
         world.files.add(self)
-
-    def reset_at_end(self) -> None:
-        """Let the peer hear of a failure instead of an end once it is closed."""
-        with suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.is_connected = False  # it is not shut down before, which would be an end like others
 
     def shut(self, how: int) -> None:
         """Shut down a direction of a connection that may be gone already."""
@@ -103,7 +96,8 @@ class TcpOutput(FileOutput):
 
     def give_up(self) -> None:
         """Reset the connection when all of it is closed."""
-        self._connection.reset_at_end()
+        with suppress(OSError):
+            self._connection.reset_at_end()
 
     def is_writable(self) -> bool:
         """Whether there is a permit, or the end."""
