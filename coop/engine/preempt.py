@@ -34,6 +34,7 @@ import os
 import time
 import weakref
 
+from coop.clock import SECOND_NS
 from coop.engine.capi import address_of_function
 from coop.engine.config import Engine
 from coop.errors import Unsupported
@@ -119,7 +120,7 @@ class Ticker:
             self._timers.append(timer)
         _tickers.add(self)
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
-        self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, 1_000_000_000)), self._often
+        self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, SECOND_NS)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
         self._turn = self._repeats = 0
 
@@ -136,7 +137,7 @@ class Ticker:
 
     def postpone(self, after_ns: int) -> None:
         """Begin what repeats so much later.  A shot that gets lost by that is followed by others."""
-        self._often.value_s, self._often.value_ns = divmod(after_ns, 1_000_000_000)
+        self._often.value_s, self._often.value_ns = divmod(after_ns, SECOND_NS)
         _rt.timer_settime(self._timers[self._repeats], 0, self._again, None)
 
     def rest(self) -> None:

@@ -8,6 +8,7 @@ import errno
 import os
 from typing import Final
 
+from coop.clock import SECOND_NS
 from coop.fs.contract import NOW
 
 MAX_OFFSET: Final = (1 << 63) - 1
@@ -76,7 +77,7 @@ def _timespec(time_ns: int | None) -> _Timespec:
         return _Timespec(0, _UTIME_OMIT)
     if time_ns == NOW:
         return _Timespec(0, _UTIME_NOW)
-    return _Timespec(*divmod(time_ns, 1_000_000_000))
+    return _Timespec(*divmod(time_ns, SECOND_NS))
 
 
 def _failed(doing: str) -> OSError:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, NamedTuple
 
-from coop.clock import NEVER_NS
+from coop.clock import NEVER_NS, SECOND_NS
 from coop.wasip2.io import Poll
 from coop.wasip2.pollables import MomentPollable, Pollable
 from coop.wasip2.world import WorldInterface
@@ -11,7 +11,6 @@ from coop.wit import function
 __all__ = ["INTERFACES", "Datetime", "MonotonicClock", "WallClock"]
 
 _REALTIME, _MONOTONIC = 0, 1
-_NANOSECONDS = 1_000_000_000
 
 
 class MonotonicClock(WorldInterface):
@@ -59,12 +58,12 @@ class WallClock(WorldInterface):
     @function("func() -> datetime", parks=False)
     def now(self) -> Datetime:
         """Return the time of day."""
-        return Datetime(*divmod(self.world.clocks.now_ns(_REALTIME) or 0, _NANOSECONDS))
+        return Datetime(*divmod(self.world.clocks.now_ns(_REALTIME) or 0, SECOND_NS))
 
     @function("func() -> datetime", parks=False)
     def resolution(self) -> Datetime:
         """Return how far apart two times are at least."""
-        return Datetime(*divmod(self.world.clocks.resolution_ns(_REALTIME) or 1, _NANOSECONDS))
+        return Datetime(*divmod(self.world.clocks.resolution_ns(_REALTIME) or 1, SECOND_NS))
 
 
 INTERFACES: tuple[type[WorldInterface], ...] = (MonotonicClock, WallClock)

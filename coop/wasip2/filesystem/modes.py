@@ -6,6 +6,7 @@ import secrets
 import stat
 from typing import NamedTuple
 
+from coop.clock import SECOND_NS
 from coop.fs import NOW, Stat
 from coop.wasip2.clocks import Datetime
 from coop.wit import Case
@@ -21,8 +22,6 @@ __all__ = [
     "metadata_hash",
     "new_time",
 ]
-
-_NANOSECONDS = 1_000_000_000
 
 _TYPES = {
     stat.S_IFBLK: "block-device",
@@ -89,14 +88,14 @@ def descriptor_stat(found: Stat) -> DescriptorStat:
 
 
 def _datetime(time_ns: int) -> Datetime:
-    return Datetime(*divmod(time_ns, _NANOSECONDS))
+    return Datetime(*divmod(time_ns, SECOND_NS))
 
 
 def new_time(new: Case) -> int | None:
     """Return a new-timestamp as file systems take it: nanoseconds, NOW, or None for no change."""
     if new.name == "timestamp":
         seconds, nanoseconds = new.value
-        time_ns: int = seconds * _NANOSECONDS + nanoseconds
+        time_ns: int = seconds * SECOND_NS + nanoseconds
         return time_ns
     return NOW if new.name == "now" else None
 

@@ -2,13 +2,13 @@
 
 import socket
 
+from coop.clock import SECOND_NS
 from coop.wasip2.sockets.base import Socket
 from coop.wasip2.sockets.network import coded
 from coop.wit import function
 
 __all__ = ["KeepAlive"]
 
-_SECOND = 1_000_000_000
 _MOST_SECONDS = 32767
 _MOST_COUNT = 127
 """The most that Linux takes."""
@@ -23,7 +23,7 @@ class KeepAlive(Socket):
     __slots__ = ()
 
     def _set_time(self, option: int, value: int) -> None:
-        seconds = min(-(-value // _SECOND), _MOST_SECONDS)
+        seconds = min(-(-value // SECOND_NS), _MOST_SECONDS)
         self.set(socket.IPPROTO_TCP, option, seconds)
 
     @function("func() -> result<bool, error-code>", parks=False)
@@ -43,7 +43,7 @@ class KeepAlive(Socket):
     @coded
     def keep_alive_idle_time(self) -> int:
         """Return how long nothing moves before the peer is asked."""
-        return self.get(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) * _SECOND
+        return self.get(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) * SECOND_NS
 
     @function("func(value: duration) -> result<_, error-code>", parks=False)
     @coded
@@ -55,7 +55,7 @@ class KeepAlive(Socket):
     @coded
     def keep_alive_interval(self) -> int:
         """Return how long an answer is waited for before the peer is asked again."""
-        return self.get(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) * _SECOND
+        return self.get(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) * SECOND_NS
 
     @function("func(value: duration) -> result<_, error-code>", parks=False)
     @coded
