@@ -8,17 +8,21 @@
 
     coop.run(main)
 
-Everything public is here.  Below it lie layers, of which each imports only lower ones, low to high:
+Everything public is here.  Below it lie layers, low to high, of which each imports only those above
+it in this list, and nothing beside it on its line:
 
     errors, clock, logs, text, sources, slips, forks  what needs nothing else of coop
     system, wit                                       whether it can run here; the types of components
-    owner, task, timers                               a green thread; a heap of moments
+    owner, task                                       a green thread
+    timers                                            a heap of moments
     netpoll                                           descriptors, who waits for them, three pollers
-    runq, report, scheduler                           the loop that decides who runs
-    group, stint, threads, trace, signals, run        what a run has besides
-    net                                               sockets in sync style
+    runq, report                                      who may run next; what is told of who cannot
+    scheduler                                         the loop that decides who runs
+    group, stint, threads, trace, signals             what a run has besides
+    net, run                                          sockets in sync style; a run as a whole
     engine, fs                                        wasmtime; files
-    given, ends, guest, load                          what any guest has: streams, sockets, a life
+    given, ends                                       what any guest is given; what is said of its end
+    guest, load                                       a guest's life; a file of either kind
     wasip1, wasip2                                    the two kinds of guests and what they import
     serve                                             HTTP
     cli                                               the command

@@ -4,6 +4,7 @@ Every import counts, wherever it stands: at the top, inside a function, or for t
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -149,6 +150,14 @@ def wrong_imports(source: Source, known: set[str]) -> list[str]:
 def test_every_module_has_a_room():
     assert CODE
     assert {s.path for s in CODE if room(s.module) not in LEVEL} == set()
+
+
+def test_the_face_lists_the_rooms_as_they_are():
+    text = next(ast.get_docstring(s.tree) or "" for s in CODE if s.module == "coop")
+    listed = re.findall(r"^    ([a-z0-9]+(?:, [a-z0-9]+)*) {2,}", text, re.MULTILINE)
+    lines = [{room(f"coop.{name}") for name in line.split(", ")} for line in listed]
+    rooms = [set(names) for names in LAYERS if names != ("face",)]
+    assert lines[: len(rooms)] == rooms  # what is listed behind them are words
 
 
 @each_module
