@@ -13,7 +13,7 @@ it in this list, and nothing beside it on its line:
 
     errors, clock, logs, text, sources, slips, forks  what needs nothing else of coop
     system, wit                                       whether it can run here; the types of components
-    owner, task                                       a green thread, and what it has to know of its owner: one room
+    owner, task                                       a green thread and what it knows of its owner: one room
     timers                                            a heap of moments
     netpoll                                           descriptors, who waits for them, three pollers
     runq, report                                      who may run next; what is told of who cannot

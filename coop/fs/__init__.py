@@ -5,10 +5,12 @@ host through it, `memdir` one that lives in memory.  A guest holds open
 directories, and reaches what lies below them and nothing else.
 """
 
-from coop.fs.contract import NOW, Directory, Entry, RegularFile, Stat, to_stat
+from coop.fs.contract import LAST_NS, MAX_OFFSET, NOW, Directory, Entry, RegularFile, Stat, to_stat
 from coop.fs.grants import Dir, Grant, MemDir, checked_grants
 
 __all__ = [
+    "LAST_NS",
+    "MAX_OFFSET",
     "NOW",
     "Dir",
     "Directory",

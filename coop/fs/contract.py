@@ -14,13 +14,19 @@ the guest's errno of it.
 import errno
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from coop.fs.paths import path_error
 from coop.netpoll.openfile import OpenFile
 
 NOW = -1
 """A time to set that stands for the moment of the call."""
+
+MAX_OFFSET: Final = (1 << 63) - 1
+"""The last position and the last length that a file can have, as on Linux."""
+
+LAST_NS = (1 << 64) - 1
+"""The last time that can be set, in the year 2554."""
 
 LONG_CUT = 64 << 20
 """Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
@@ -32,7 +38,6 @@ A directory does not become smaller again when its names are removed."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
-_LAST_NS = (1 << 64) - 1  # in the year 2554
 
 
 class Stat(NamedTuple):
@@ -53,9 +58,9 @@ class Stat(NamedTuple):
 def to_stat(found: os.stat_result) -> Stat:
     """Take what the contract names out of the host's answer; times out of range as the nearest in it."""
     atime_ns, mtime_ns, ctime_ns = found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
-    if not (0 <= atime_ns <= _LAST_NS and 0 <= mtime_ns <= _LAST_NS and 0 <= ctime_ns <= _LAST_NS):
+    if not (0 <= atime_ns <= LAST_NS and 0 <= mtime_ns <= LAST_NS and 0 <= ctime_ns <= LAST_NS):
         atime_ns, mtime_ns, ctime_ns = (
-            min(max(time_ns, 0), _LAST_NS) for time_ns in (atime_ns, mtime_ns, ctime_ns)
+            min(max(time_ns, 0), LAST_NS) for time_ns in (atime_ns, mtime_ns, ctime_ns)
         )
     return Stat(
         found.st_dev,
@@ -71,7 +76,7 @@ def to_stat(found: os.stat_result) -> Stat:
 
 def _check_times(*times_ns: int | None) -> None:
     for time_ns in times_ns:
-        if time_ns is not None and time_ns != NOW and not 0 <= time_ns <= _LAST_NS:
+        if time_ns is not None and time_ns != NOW and not 0 <= time_ns <= LAST_NS:
             raise OSError(errno.EINVAL, f"set a time to {time_ns} ns")
 
 

@@ -22,8 +22,8 @@ import os
 import struct
 from collections import OrderedDict
 
-from coop.fs.contract import Entry
-from coop.fs.hostsys import MAX_OFFSET, getdents
+from coop.fs.contract import MAX_OFFSET, Entry
+from coop.fs.hostsys import getdents
 
 BATCH = 8192
 """Bytes asked from the kernel at a time; as entries they take up to ten times as much."""

@@ -26,8 +26,7 @@ from typing import Final
 from coop.fs import hostsys
 from coop.fs.busy import job_on, jobs, working_on
 from coop.fs.closing import close
-from coop.fs.contract import LONG_CUT, FileOrDirectory, RegularFile, Stat, to_stat
-from coop.fs.hostsys import MAX_OFFSET
+from coop.fs.contract import LONG_CUT, MAX_OFFSET, FileOrDirectory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.threads import run_in_crew

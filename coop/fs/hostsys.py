@@ -6,13 +6,9 @@ Errors are OSError with the host's errno; nothing here looks at what a name lead
 import ctypes
 import errno
 import os
-from typing import Final
 
 from coop.clock import SECOND_NS
 from coop.fs.contract import NOW
-
-MAX_OFFSET: Final = (1 << 63) - 1
-"""The last position and the last length that a file can have."""
 
 _UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 _NOFOLLOW = 0x100  # AT_SYMLINK_NOFOLLOW

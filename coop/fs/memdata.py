@@ -12,10 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from coop.fs.contract import MAX_OFFSET
 from coop.fs.memnode import Node, Quota, fitting
-
-MAX_SIZE = (1 << 63) - 1
-"""The largest size and position of a file, as on Linux."""
 
 _PIECE = 1 << 16
 _SMALL = 256  # a piece behind the first counts as so many bytes at least, which its bookkeeping takes
@@ -60,7 +58,7 @@ class FileNode(Node):
         """
         if not buffer:
             return 0
-        total = min(len(buffer), MAX_SIZE - offset)
+        total = min(len(buffer), MAX_OFFSET - offset)
         if total <= 0:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         done = 0

@@ -5,8 +5,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from coop.fs.contract import Directory, Entry, Stat
-from coop.fs.memdata import MAX_SIZE, FileNode
+from coop.fs.contract import MAX_OFFSET, Directory, Entry, Stat
+from coop.fs.memdata import FileNode
 from coop.fs.memfile import MemFile
 from coop.fs.memnode import DirectoryNode, LinkNode
 from coop.fs.memtree import Tree
@@ -48,7 +48,7 @@ class MemDirectory(Directory):
             return node.target
 
     def entries(self, cookie: int, room: int) -> list[Entry]:
-        if not 0 <= cookie <= MAX_SIZE:
+        if not 0 <= cookie <= MAX_OFFSET:
             raise OSError(errno.EINVAL, f"read {self.what} from {cookie}")
         found = []
         with self._tree.lock:

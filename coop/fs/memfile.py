@@ -5,8 +5,8 @@ import os
 import stat
 from collections.abc import Sequence
 
-from coop.fs.contract import RegularFile, Stat
-from coop.fs.memdata import MAX_SIZE, FileNode
+from coop.fs.contract import MAX_OFFSET, RegularFile, Stat
+from coop.fs.memdata import FileNode
 from coop.fs.memtree import Tree
 from coop.netpoll.contract import BOTH
 
@@ -157,5 +157,5 @@ class MemFile(RegularFile):
 
 def _check_range(offset: int, length: int = 0) -> None:
     """Refuse a range that no file has.  Raises: OSError(EINVAL)."""
-    if offset < 0 or length < 0 or offset + length > MAX_SIZE:
+    if offset < 0 or length < 0 or offset + length > MAX_OFFSET:
         raise OSError(errno.EINVAL, f"no file has {length} bytes at {offset}")

@@ -38,9 +38,6 @@ SUBSCRIPTION_SIZE = SUBSCRIPTION.size
 assert FD_SUBSCRIPTION.size == SUBSCRIPTION_SIZE
 EVENT_SIZE = EVENT.size
 
-MAX_OFFSET = (1 << 63) - 1
-"""The last position in a file, and the last time that can be set."""
-
 
 @lru_cache(maxsize=64)
 def subscriptions_layout(count: int) -> struct.Struct:

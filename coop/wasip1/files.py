@@ -8,8 +8,8 @@ import os
 import struct
 from collections.abc import Callable
 
-from coop.fs import NOW, Directory, RegularFile, Stat, to_stat
-from coop.wasip1.abi import FILESTAT, MAX_OFFSET, U64, Filetype, Fstflags, Rights, filetype_of_mode
+from coop.fs import MAX_OFFSET, NOW, Directory, RegularFile, Stat, to_stat
+from coop.wasip1.abi import FILESTAT, U64, Filetype, Fstflags, Rights, filetype_of_mode
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.state import Wasi

@@ -4,10 +4,10 @@ Every pointer is checked before anything has an effect, so a call that fails wit
 FAULT has changed nothing.
 """
 
-from coop.fs import RegularFile
+from coop.fs import MAX_OFFSET, RegularFile
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
-from coop.wasip1.abi import MAX_OFFSET, U32, Filetype, Rights
+from coop.wasip1.abi import U32, Filetype, Rights
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.fdtable import Descriptor
 from coop.wasip1.state import Wasi

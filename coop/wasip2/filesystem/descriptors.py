@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from coop.fs import Directory, RegularFile, Stat, to_stat
+from coop.fs import LAST_NS, MAX_OFFSET, Directory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.threads import run_in_crew
@@ -42,8 +42,6 @@ from coop.wit import Case, Later, Resource, function
 
 __all__ = ["Descriptor", "of_directory"]
 
-_MAX_OFFSET = (1 << 63) - 1
-_LAST_NS = (1 << 64) - 1
 _NOT_FOR_DIRECTORIES = frozenset(("create", "exclusive", "truncate"))
 
 Flags = frozenset[str]
@@ -146,7 +144,7 @@ class Descriptor(Resource):
         """Write from `offset` on, and return how many bytes were taken."""
         file = self._positioned("write")
         count = self._world.bytes_per_call(len(buffer), len(buffer))
-        if offset + count > _MAX_OFFSET:  # Linux has two errors for that
+        if offset + count > MAX_OFFSET:  # Linux has two errors for that
             raise OSError(errno.EINVAL, f"no file has {count} bytes at {offset}")
         put = partial(file.pwrite, (memoryview(buffer)[:count],), offset)
         found = put()
@@ -373,7 +371,7 @@ def _write_waiting(file: RegularFile, put: Callable[[], int]) -> int:
 def _times(accessed: Case, modified: Case) -> tuple[int | None, int | None]:
     """Return both times as file systems take them.  Raises: OSError(EOVERFLOW)."""
     times = new_time(accessed), new_time(modified)
-    if any(time_ns is not None and time_ns > _LAST_NS for time_ns in times):
+    if any(time_ns is not None and time_ns > LAST_NS for time_ns in times):
         raise OSError(errno.EOVERFLOW, f"set times to {times} ns")
     return times
 
