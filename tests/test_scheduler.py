@@ -626,10 +626,12 @@ def test_a_scheduler_used_from_another_thread_is_refused(use: str):
 def test_a_call_posted_from_another_thread_ends_the_idle_wait():
     def main() -> str:
         owner, task = scheduler(), coop.current()
-        threading.Thread(target=owner.post, args=(task.wake,)).start()
+        poster = threading.Thread(target=owner.post, args=(task.wake,))
+        poster.start()
         owner.outside_jobs += 1
         task.park("a post")
         owner.outside_jobs -= 1
+        poster.join()  # or it may end while a later test counts threads
         return "woken"
 
     assert coop.run(main) == "woken"
