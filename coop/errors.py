@@ -6,7 +6,7 @@ layer makes.  Each message is lower case and says what was attempted on what.
 1. `CoopError` is the root of all that a caller may want to handle.
 2. `Cancelled` is a BaseException: `except Exception` must not swallow it.
 3. `BugError` means that a program is wrong, coop or the one that uses it: a state that
-   cannot be, a call from where it must not come.  Nothing catches it to carry on.
+   cannot be, a call from where it must not come.  No code of coop takes it for an answer.
 """
 
 import errno
