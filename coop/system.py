@@ -9,7 +9,7 @@ MACHINES = {"x86_64", "aarch64"}
 """Machines whose calling convention and epoll layout the code knows."""
 
 
-def check_system(system: str, machine: str, implementation: str) -> None:
+def check_system(system: str, machine: str, implementation: str, version: tuple[int, ...]) -> None:
     """Raise Unsupported, with the reason in words, unless coop runs on such a system."""
     if system != "Linux":
         raise Unsupported(
@@ -19,6 +19,8 @@ def check_system(system: str, machine: str, implementation: str) -> None:
         raise Unsupported(f"coop needs one of {', '.join(sorted(MACHINES))}; this is {machine or 'unknown'}")
     if implementation != "cpython":
         raise Unsupported(f"coop needs CPython (greenlet, ctypes callbacks); this is {implementation}")
+    if (3, 14, 0) <= version < (3, 14, 1):
+        raise Unsupported("coop needs a CPython that can be told of stacks, as 3.14.1 can; this is 3.14.0")
 
 
-check_system(platform.system(), platform.machine(), sys.implementation.name)
+check_system(platform.system(), platform.machine(), sys.implementation.name, sys.version_info[:3])

@@ -6,8 +6,14 @@ from tests.children import run_child
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_linux_on_the_two_machines_is_right(machine):
-    check_system("Linux", machine, "cpython")
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 9), (3, 14, 1), (3, 15, 0)])
+def test_linux_on_the_two_machines_is_right(machine, version):
+    check_system("Linux", machine, "cpython", version)
+
+
+def test_the_one_release_that_cannot_be_told_of_stacks_is_named():
+    with pytest.raises(Unsupported, match=r"as 3\.14\.1 can; this is 3\.14\.0"):
+        check_system("Linux", "x86_64", "cpython", (3, 14, 0))
 
 
 @pytest.mark.parametrize(
@@ -21,7 +27,7 @@ def test_linux_on_the_two_machines_is_right(machine):
 )
 def test_anything_else_is_named(system, machine, implementation, words):
     with pytest.raises(Unsupported, match=words):
-        check_system(system, machine, implementation)
+        check_system(system, machine, implementation, (3, 12, 1))
 
 
 def test_importing_coop_elsewhere_says_so_before_anything_else_can_fail():

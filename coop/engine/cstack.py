@@ -38,12 +38,8 @@ _made: dict[int, int] = {}
 """Where the stack is that was made last, by the thread state that it was made in."""
 
 if IS_NEEDED:
-    try:
-        _protect = C.pythonapi.PyUnstable_ThreadState_SetStackProtection
-        _reset = C.pythonapi.PyUnstable_ThreadState_ResetStackProtection
-    except AttributeError:
-        found = ".".join(map(str, sys.version_info[:3]))
-        raise ImportError(f"coop: Python {found} cannot be told of stacks; 3.14.1 and newer can") from None
+    _protect = C.pythonapi.PyUnstable_ThreadState_SetStackProtection
+    _reset = C.pythonapi.PyUnstable_ThreadState_ResetStackProtection
     _protect.argtypes, _reset.argtypes, _reset.restype = (
         [C.c_void_p, C.c_void_p, C.c_size_t],
         [C.c_void_p],
