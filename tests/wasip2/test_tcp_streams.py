@@ -94,7 +94,8 @@ for sock, _, sink in idle:
             sink.write(bytes(permit // 4))
 sock, source, sink = connected('127.0.0.1', {listener.address[1]})
 """)
-            assert run.guest.world.backlog.used > 3 << 20
+            # All of the account, but for what the kernel may have taken meanwhile.
+            assert run.guest.world.backlog.used > (3 << 20) - (64 << 10)
             idle = [listener.accept() for _ in range(8)]
             with listener.accept() as conn:
                 taker = coop.spawn(take, conn, 300_000)
