@@ -20,7 +20,8 @@ Emscripten's epoll: what it reports and what its poll reports are derived by one
 With a poller whose registration is permanent, a bit that is clear is the truth,
 and trying is refused without asking the kernel.  A guest that spins on
 non-blocking reads never lets the poller run; so every 64th refusal in a row asks
-the kernel all the same.
+the kernel all the same.  With any other poller a bit that is clear says only that
+nothing was heard, perhaps since nobody asked, and `level` looks.
 """
 
 import fcntl
@@ -92,7 +93,7 @@ class OpenFile(PollDesc):
     def level(self, mode: int) -> int:
         """Return those bits of `mode` that are ready now, as anyone may be told."""
         ready = self.ready
-        if ready & mode << STALE_SHIFT:
+        if ready & mode << STALE_SHIFT or not (ready & mode or self.is_known or self.poller is None):
             self._look()
             ready = self.ready
         return ready & mode

@@ -25,7 +25,7 @@ the guest's userdata, not an index.
 from collections.abc import Sequence
 
 from coop.clock import NEVER_NS
-from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, WRITE
+from coop.netpoll.contract import BOTH, HANGUP, READ, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.waiter import Waiter
 from coop.task import READY, Task
@@ -44,7 +44,7 @@ from coop.wasip1.abi import (
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, store_events
+from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, store_events, told
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -82,8 +82,8 @@ class Poll:
         self._list: SubList = self._plain  # what the present call, or the last one, named
         self._clocks: list[Moment] | tuple[()] = ()
         self._bad_clocks: list[int] | tuple[()] = ()
-        self._clock_userdata: int | None = None  # the first clock's; and the earliest moment
-        self._due_ns = NEVER_NS
+        self._clock_userdata: int | None = None  # the first clock's
+        self._due_ns = NEVER_NS  # the earliest moment
         self._waiter: Waiter | None = None  # sticky, and queued at each file of the next line
         self._watched: dict[OpenFile, None] = {}
         self._queued: Sequence[Named] | None = None  # the files of a plain list that is queued up for
@@ -126,8 +126,8 @@ class Poll:
                 found = self._look()
                 if not found or (self._clock_userdata is not None and self._should_ask(found)):
                     found = self._look() if self._wait_here() else []
-                elif self.stdin is not None and self._list.names(self.stdin):
-                    self.stdin.on_wait(READ)  # what is ready each time must not keep it from reading ahead
+                elif self.stdin is not None or not self._wasi.scheduler.poller.permanent:
+                    found = self._hear_of_the_rest(found)
         if not found:
             self._parked = True
             return self._wasi.instance.suspend(self)
@@ -258,12 +258,21 @@ class Poll:
         is_new = self._list is self._plain and files is not self._queued
         return is_new or not self._wasi.scheduler.has_fresh_answer()
 
+    def _hear_of_the_rest(self, found: list[int]) -> list[int]:
+        """Keep what is ready each time from hiding all else; returns what is to be answered."""
+        if self.stdin is not None and self._list.names(self.stdin):
+            self.stdin.on_wait(READ)  # or it would never read ahead
+        if self._list.files and not self._wasi.scheduler.poller.permanent:
+            self._enlist(self._wasi.instance.task)  # or its poller would never be asked for them
+            self._wasi.scheduler.look_here()
+            return self._look()
+        return found
+
     # -- wait
 
     def _wait_here(self) -> bool:
         """Wait on the guest's fiber, if nobody else can run; True if it may look again at once."""
-        scheduler = self._wasi.scheduler
-        instance = self._wasi.instance
+        scheduler, instance = self._wasi.scheduler, self._wasi.instance
         if self._due_ns != NEVER_NS and self._due_ns <= scheduler.now_ns():
             # The poller is asked without a wait: a guest that spins on such polls hears of events here alone.
             if self._list is not _NO_FILES:
@@ -285,8 +294,7 @@ class Poll:
         if task.state is READY:
             task.park(self)  # woken before it could; others stand before it in the queue
         elif self._due_ns <= scheduler.now_ns():
-            # A time-out of zero and nothing ready: let the others run and the poller be asked, or a
-            # guest that spins on such polls would never hear of anything.
+            # The others run and the poller is asked, or who spins on such polls would never hear of anything.
             if self._list is not _NO_FILES:
                 self._enlist(task)
             task.pause()
@@ -314,8 +322,7 @@ class Poll:
         if waiter is None:
             waiter = self._waiter = Waiter(task, BOTH, sticky=True)
         waiter.task = task
-        if self._list is self._kept:
-            # Its files are watched since they were taken.
+        if self._list is self._kept:  # its files are watched since they were taken
             self._polled, self._queued = int(len(self._kept.files) > len(self._kept.inside)), None
             for file in self._kept.inside:
                 file.on_wait(self._kept.modes_of(file))
@@ -339,8 +346,7 @@ class Poll:
         """Queue up at every file not watched yet and arm each direction."""
         files, watched = self._plain.files, self._watched
         poller = self._wasi.scheduler.poller
-        self._queued = files
-        self._polled = int(bool(files))
+        self._queued, self._polled = files, int(bool(files))
         if poller.permanent and not [1 for file in files if file not in watched or file.poller is None]:
             return
         self._polled = 0
@@ -358,11 +364,7 @@ class Poll:
                 self._queued = None
 
     def __str__(self) -> str:
-        pairs = zip(self._list.files, self._list.modes, strict=True)
-        named = [(file, mode) for file, mode in pairs if isinstance(file, OpenFile)]
-        parts = [f"{MODE_NAMES[mode]} on {file.what}" for file, mode in named[:8]]
-        if len(named) > 8:
-            parts.append(f"{len(named) - 8} more")
+        parts = told(self._list)
         if self._due_ns != NEVER_NS:
             parts.append(f"the clock at {self._due_ns / 1e9:.6f} s")
         return f"poll_oneoff({', '.join(parts)})"

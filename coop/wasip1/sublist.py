@@ -16,7 +16,7 @@ closed, moved or narrowed, before the next array is taken.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from coop.netpoll.contract import BOTH, FAILED
+from coop.netpoll.contract import BOTH, FAILED, MODE_NAMES
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import (
     EVENT,
@@ -138,6 +138,14 @@ def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
     else:
         for i in range(count):
             EVENT.pack_into(view, at + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
+
+
+def told(names: SubList) -> list[str]:
+    """Put into words what an array names, as far as a line has room for it."""
+    pairs = zip(names.files, names.modes, strict=True)
+    named = [(file, mode) for file, mode in pairs if isinstance(file, OpenFile)]
+    parts = [f"{MODE_NAMES[mode]} on {file.what}" for file, mode in named[:8]]
+    return [*parts, f"{len(named) - 8} more"] if len(named) > 8 else parts
 
 
 class PlainList:

@@ -97,12 +97,18 @@ class FilePollable(Pollable):
         self.mode = mode
 
     def is_ready(self) -> bool:
-        """Look at the level; what is closed is ready to say so."""
-        return self.file.closing or self.file.level(self.mode) != 0
+        """Look at the level; what is closed is ready to say so.
+
+        A file may have to be told that somebody looks, or it would never read ahead for a guest that only
+        looks, or that waits for other things besides of which one is always ready.
+        """
+        if self.file.closing or self.file.level(self.mode):
+            return True
+        self.file.on_wait(self.mode)
+        return self.file.ready & self.mode != 0
 
     def source(self) -> tuple[PollDesc, int] | None:
-        """Wait for the file, which may have to be told."""
-        self.file.on_wait(self.mode)
+        """Wait for the file."""
         return self.file, self.mode
 
 

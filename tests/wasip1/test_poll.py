@@ -595,6 +595,44 @@ def test_a_reader_in_a_helper_thread_wakes_the_poll(poller):
             os.close(write_end)
 
 
+UNTIL_SEVEN = """
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 64) "%s")
+  (func (export "_start") (local $left i32)
+    (loop $again
+      (drop (call $poll (i32.const 64) (i32.const 256) (i32.const 2) (i32.const 0)))
+      (br_if $again (i64.ne (i64.const 7)
+        (i64.load (i32.sub (i32.const 256)
+          (i32.mul (i32.sub (i32.const 1) (i32.load (i32.const 0))) (i32.const 32)))))))))
+"""
+"""Polls two subscriptions again and again, until the last event is that of userdata 7."""
+
+ALWAYS = {
+    "room to write": fd_sub(1, WRITE, 4),
+    "a stream in memory": fd_sub(1, READ, 0),
+    "no such descriptor": fd_sub(1, READ, 99),
+    "no such clock": clock_sub(1, 0, clock=9),
+}
+
+
+@every_poller
+@pytest.mark.parametrize("always", ALWAYS)
+def test_what_is_ready_each_time_hides_nothing_else(poller, always):
+    data = "".join(f"\\{byte:02x}" for byte in ALWAYS[always] + fd_sub(7, READ, 3))
+    module = coop.Module.from_bytes(UNTIL_SEVEN % data)
+    with pair() as (left, right), pair() as (other, _):
+
+        def main():
+            limits = coop.Limits(wall_time=20, cpu_time=None)
+            guest = coop.Guest(module, connections=[left, other], stdin=b"here", limits=limits)
+            coop.spawn(lambda: (coop.sleep(0.005), right.send(b"x")))
+            return guest.run()
+
+        assert coop.run(main, poller=poller) == 0
+
+
 @every_poller
 def test_many_descriptors_are_polled_at_once_and_only_the_ready_ones_tell(poller):
     count = 600

@@ -321,6 +321,32 @@ result = poll.poll([never, now, never, now])
     assert found == [1, 3]
 
 
+LOOKS = {"a look": "pollable.ready()", "a poll of what is ready": "0 in poll.poll([pollable, now])"}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("form", ["socket", "function", "file"])
+@pytest.mark.parametrize("poller", POLLERS)
+def test_a_guest_that_only_looks_hears_of_what_it_is_given_to_read(python, poller, form, look):
+    ours, theirs = socket.socketpair()
+    code = f"""
+source, now = stdin.get_stdin(), monotonic_clock.subscribe_duration(0)
+pollable = source.subscribe()
+while not ({LOOKS[look]}):
+    pass
+result = source.read(9)
+"""
+
+    def act(run):
+        coop.spawn(lambda: (coop.sleep(0.005), theirs.send(b"here")))
+        return run(code)
+
+    with ours, theirs, ours.makefile("rb") as file:
+        stdin = {"socket": ours, "function": lambda: coop.sleep(0.005) or b"here", "file": file}[form]
+        limits = coop.Limits(wall_time=20, cpu_time=None)
+        assert python(act, stdin=stdin, poller=poller, limits=limits) == b"here"
+
+
 def test_a_poll_of_nothing_ends_the_guest(python):
     with pytest.raises(GuestTrap, match="poll of an empty list would never return"):
         python(lambda run: run("poll.poll([])"))
