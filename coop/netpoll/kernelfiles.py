@@ -28,6 +28,10 @@ from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.timers import Timers
 
 STALE_READ = READ << STALE_SHIFT
+STALE_WRITE = WRITE << STALE_SHIFT
+NO_ROOM = ~(WRITE | STALE_WRITE)
+"""What stays of a file's bits when a write was told that there is no room."""
+
 _MORE = HANGUP | URGENT
 """What may follow bytes that were all there was, and is found by another read only."""
 
@@ -142,10 +146,12 @@ class SocketFile(OpenFile):
         try:
             count = self._send(buffer, self._send_flags)
         except BlockingIOError:
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
             return BLOCKED
         if count < len(buffer):
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
+        else:
+            self.ready |= STALE_WRITE
         return count
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
@@ -156,10 +162,12 @@ class SocketFile(OpenFile):
         try:
             count = self.sock.sendmsg(buffers, (), self._send_flags)
         except BlockingIOError:
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
             return BLOCKED
         if count < sum(map(len, buffers)):
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
+        else:
+            self.ready |= STALE_WRITE
         return count
 
     def shutdown(self, how: int) -> None:
@@ -328,10 +336,12 @@ class PipeFile(OpenFile):
         try:
             count = os.writev(self.fd, buffers)
         except BlockingIOError:
-            self.ready &= ~(WRITE | FAILED)
+            self.ready &= NO_ROOM & ~FAILED
             return BLOCKED
         if self._is_pipe and count < sum(map(len, buffers)):
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
+        else:
+            self.ready |= STALE_WRITE
         return count
 
     def write_one(self, buffer: memoryview) -> int:
@@ -341,10 +351,12 @@ class PipeFile(OpenFile):
         try:
             count = os.write(self.fd, buffer)
         except BlockingIOError:
-            self.ready &= ~(WRITE | FAILED)
+            self.ready &= NO_ROOM & ~FAILED
             return BLOCKED
         if self._is_pipe and count < len(buffer):
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
+        else:
+            self.ready |= STALE_WRITE
         return count
 
     def destroy(self) -> None:

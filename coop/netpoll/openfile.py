@@ -11,7 +11,8 @@ derives from the same bits (`PollDesc.ready`):
   transfer that was shorter than asked.
 - It is set again by an event, of the poller or of a producer within the process.
 - A bit that is set may be *stale*: nobody has looked since a read that got all it
-  asked for.  Whoever tells somebody else "ready" asks `level`, which looks again.
+  asked for, or a write of which all was taken.  Whoever tells somebody else "ready"
+  asks `level`, which looks again.
 
 Host calls, a guest's reads and writes, its `poll_oneoff` and the pollables of a
 component are consumers of these levels; none keeps readiness of its own.  So does
@@ -114,15 +115,15 @@ class OpenFile(PollDesc):
             ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
         if events & _READABLE:
             ready |= READ
-        if events & _WRITABLE:
-            ready |= WRITE
+        # What is nearly full counts as no room, and takes a little more all the same: a try still asks.
+        ready |= WRITE if events & _WRITABLE else WRITE << STALE_SHIFT
         if events & _ENDED:
             ready |= HANGUP
         self.ready = ready
 
     def worth_trying(self, mode: int) -> bool:
         """Whether a try in `mode` may do something; False stands for a "would block" that is known."""
-        if self.ready & mode:
+        if self.ready & (mode | (mode & WRITE) << STALE_SHIFT):
             self._refused = 0
             return True
         if not self.is_known:

@@ -44,7 +44,7 @@ from coop.wasip1.abi import (
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, store_events, told
+from coop.wasip1.sublist import OF_MODE, SHORT, Named, PlainList, Refused, SubList, store_events, told
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -229,12 +229,12 @@ class Poll:
 
     def _look_at_files(self, found: list[int]) -> None:
         files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
-        # In a list of several 1 byte stands for "some": a system call for each would cost more than the poll.
+        # In a list of several 1 byte stands for "some": a system call for each would cost too much.
         plain = BOTH if len(self._list) > 1 else -1
         for i in self._list.candidates():
             # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
             mode, ready = modes[i], files[i].ready
-            if ready > plain:
+            if ready & OF_MODE[mode] > plain:
                 self._look_closely(i, found)
             elif ready & mode:
                 found += (userdata[i], 0, mode, 1, 0)

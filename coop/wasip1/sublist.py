@@ -16,7 +16,7 @@ closed, moved or narrowed, before the next array is taken.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from coop.netpoll.contract import BOTH, FAILED, MODE_NAMES
+from coop.netpoll.contract import BOTH, FAILED, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import (
     EVENT,
@@ -32,6 +32,9 @@ from coop.wasip1.fdtable import Descriptor
 _FD_READ = int(EventType.FD_READ)
 FD_MODES = _FD_READ, int(EventType.FD_WRITE)
 _FD_KINDS = frozenset(FD_MODES)
+OF_MODE = 0, ~(WRITE << STALE_SHIFT), ~(READ << STALE_SHIFT)
+"""For a mode, a file's bits without the one that concerns the other mode alone."""
+
 SHORT = 64
 """Up to so many entries the plain list is faster."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from coop.clock import SECOND_NS
 from coop.netpoll.contract import WRITE
+from coop.netpoll.kernelfiles import STALE_WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.task import Task
@@ -344,7 +345,10 @@ class FileOutput(OutputStream):
         """Try to write."""
         if not self.file.worth_trying(WRITE):
             return BLOCKED
-        return self.file.write_one(memoryview(data))
+        count = self.file.write_one(memoryview(data))
+        # Whether the kernel has room for more matters to nobody here: what it does not take is kept.
+        self.file.ready &= ~STALE_WRITE
+        return count
 
     def wait(self) -> None:
         """Park until the file can be written."""

@@ -1,11 +1,12 @@
 """poll_oneoff as a guest meets it: every kind of subscription, every answer, and the guest's own mistakes."""
 
 import os
+import select
 import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -435,6 +436,48 @@ def test_a_poll_for_writing_waits_for_room(poller):
             return guest.poll(fd_sub(2, WRITE, 3))
 
         assert scripted(act, connections=[left], poller=poller) == [(2, "SUCCESS", WRITE, 1, 0)]
+
+
+def connected(family: str) -> tuple[socket.socket, socket.socket]:
+    if family == "unix":
+        return socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return socket.create_connection(server.getsockname()), server.accept()[0]
+
+
+@every_poller
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_whoever_writes_only_what_there_is_room_for_never_waits(poller, family):
+    """A guest whose descriptors block asks first, and so it can serve others beside one that is slow."""
+    left, right = connected(family)
+    left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    limits = coop.Limits(wall_time=20)
+
+    def act(guest: Script):
+        look, native = (clock_sub(1, 0), fd_sub(2, WRITE, 3)), select.poll()
+        native.register(left, select.POLLOUT)
+        written = 0
+        while any(event[0] == 2 for event in guest.poll(*look)):
+            assert native.poll(0)
+            written += guest.write(3, bytes(512))
+        assert not native.poll(0)
+        # There is a little room all the same, as natively, for who does not ask.
+        assert guest.write(3, bytes(1)) == 1
+
+        def drain():
+            while not native.poll(0):
+                coop.sleep(0.001)
+                with suppress(BlockingIOError):
+                    right.recv(1 << 20, socket.MSG_DONTWAIT)
+
+        coop.spawn(drain)
+        return written > 0, guest.poll(fd_sub(2, WRITE, 3))
+
+    with left, right:
+        assert scripted(act, connections=[left], poller=poller, limits=limits) == (
+            True,
+            [(2, "SUCCESS", WRITE, 1, 0)],
+        )
 
 
 @every_poller

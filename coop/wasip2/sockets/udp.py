@@ -12,7 +12,7 @@ import socket
 from typing import Any, ClassVar
 
 from coop.netpoll.contract import READ, WRITE
-from coop.netpoll.kernelfiles import STALE_READ, SocketFile
+from coop.netpoll.kernelfiles import NO_ROOM, STALE_READ, SocketFile
 from coop.wasip2.io import Poll
 from coop.wasip2.pollables import FilePollable, Pollable, ReadyPollable
 from coop.wasip2.sockets.base import Socket, is_bound_as_client, make_socket
@@ -68,7 +68,7 @@ class DatagramFile(SocketFile):
             else:
                 self.sock.sendto(data, where)
         except BlockingIOError:
-            self.ready &= ~WRITE
+            self.ready &= NO_ROOM
             return False
         return True
 
