@@ -255,8 +255,7 @@ class Life(Unique, Generic[InstanceT]):
 
     def close(self) -> None:
         """End the guest if it has not ended, and give back all it holds; for guests that are called."""
-        owner = self._claimed_by(None)
-        if owner is not None:
+        if (owner := self._claimed_by(None)) is not None:
             owner.check_owner(f"close guest {self.name}")
         if self._is_busy:
             raise BugError(f"close guest {self.name}: it is in a call; cancel it")
@@ -277,7 +276,10 @@ class Life(Unique, Generic[InstanceT]):
         return self.stats().cpu_time
 
     def stats(self) -> GuestStats:
-        """Return what it has used so far, or what it had used when it ended; callable at any time."""
+        """Return what it has used so far, or what it had used when it ended; callable at any time.
+
+        From any thread, too; but one that is not the guest's is told the memory as it was last looked at.
+        """
         return GuestStats(*self._used())
 
     # -- inside
@@ -308,7 +310,8 @@ class Life(Unique, Generic[InstanceT]):
         if instance is None or owner is None:
             return self._last_used
         wall_ns = owner.now_ns() - self._start_ns
-        return instance.cpu_ns / 1e9, wall_ns / 1e9, instance.used_slices, instance.sizes.memory
+        memory = instance.sizes.memory if owner.is_here() else instance.sizes.memory_seen
+        return instance.cpu_ns / 1e9, wall_ns / 1e9, instance.used_slices, memory
 
     def _use(self, act: Callable[[InstanceT], Any]) -> Any:
         instance = self._enter()

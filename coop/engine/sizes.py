@@ -85,6 +85,14 @@ class Sizes:
         """Bytes of its memory, or of what it had at its end; 0 if it has none that is exported."""
         return self.ended[0].used if self.ended else len(self._memory)
 
+    @property
+    def memory_seen(self) -> int:
+        """The same as it was last looked at, for any thread.
+
+        Only the guest's own may ask wasmtime: for another, the store may be gone by the time of the call.
+        """
+        return self.ended[0].used if self.ended else self._memory.size
+
     def take(self) -> None:
         """Look at the sizes for the last time."""
         if self._context:

@@ -22,7 +22,7 @@ from coop.engine.preempt import Ticker, _rt, _TimerSpec
 from coop.netpoll import make_poller
 from coop.scheduler import scheduler
 from tests.children import run_child
-from tests.engine.wat import module
+from tests.engine.wat import in_child, module
 
 SPIN = '(module (memory (export "memory") 2) (func (export "_start") (loop $l (br $l))))'
 CALLS = """(module (import "h" "f" (func $f)) (memory (export "memory") 1)
@@ -213,7 +213,7 @@ def test_where_no_thread_is_to_be_had_a_busy_guest_goes_on_in_short_slices():
         f"""
         import resource, threading
         import coop
-        from tests.engine.wat import module
+        from tests.engine.wat import in_child, module
 
         def main():
             guest = coop.Guest(module({SPIN!r}))
@@ -307,6 +307,39 @@ def test_what_a_guest_used_until_a_trap_stays_readable():
         return guest.stats()
 
     assert coop.run(main).memory == 3 * 65536
+
+
+def test_what_guests_used_can_be_read_from_other_threads_while_they_begin_and_end():
+    out = in_child("""
+    sys.setswitchinterval(1e-6)
+    go = '(func (export "go") (drop (memory.grow (i32.const 1))))'
+    m = module(f'(module (memory (export "memory") 1) {go})')
+    shown, seen, over = [], set(), []
+
+    def look():
+        while not over:
+            seen.update(guest.stats().memory for guest in list(shown))
+
+    def main():
+        for _ in range(1500):
+            shown[:] = guests = [coop.Guest(m) for _ in range(5)]
+            for guest in guests:
+                guest.call("go")
+            for guest in guests:
+                guest.close()
+                assert guest.stats().memory == 2 * 65536
+
+    watchers = [threading.Thread(target=look) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    coop.run(main)
+    over.append(True)
+    for watcher in watchers:
+        watcher.join()
+    assert seen <= {0, 65536, 2 * 65536} and 2 * 65536 in seen, seen
+    print("fine")
+    """)
+    assert out.stdout == b"fine\n"
 
 
 def test_a_guests_sleep_is_not_taken_off_what_it_has_computed():
