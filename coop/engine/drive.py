@@ -261,9 +261,7 @@ class Driven(Account):
                 if self._stop is not None:
                     # Its interrupt may stand behind another one, or host code may have swallowed it.
                     raise self._stop
-                if self.cpu_ns > self._budget_ns:
-                    limit = self.limits.cpu_time
-                    raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {limit} s")
+                self._require_cpu_time()
         finally:
             task.pinned = False
             if self.is_busy:
@@ -271,6 +269,12 @@ class Driven(Account):
             held.wasmtime_call_future_delete(future)
             self._is_held = False
             self.pending = self.waits = None
+
+    def _require_cpu_time(self) -> None:
+        """Raise LimitExceeded if it has computed for longer than it may."""
+        if self.cpu_ns > self._budget_ns:
+            limit = self.limits.cpu_time
+            raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {limit} s")
 
     def _poll_released(self) -> Callable[[int], bool]:
         return on_its_stack(released.wasmtime_call_future_poll, self)

@@ -8,6 +8,11 @@ from tests.engine.wat import call, in_child, module
 
 SPIN = '(module (func (export "_start") (loop $l (br $l))))'
 
+COUNT_DOWN = """
+(module (func (export "go") (param i32)
+  (loop $l (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if $l (local.get 0)))))
+"""
+
 
 def exceeds(limit: str, text: str, limits: coop.Limits, name: str = "_start") -> str:
     with pytest.raises(coop.LimitExceeded) as caught:
@@ -180,6 +185,23 @@ def test_a_guest_that_calls_back_all_the_time_exceeds_cpu_time():
             imports=(f,),
             limits=coop.Limits(cpu_time=0.001),
         )
+
+
+def test_a_guest_whose_calls_all_end_within_a_slice_exceeds_cpu_time_with_the_next():
+    limit = 0.005
+
+    used = []
+
+    def main() -> None:
+        with coop.Guest(module(COUNT_DOWN), limits=coop.Limits(cpu_time=limit)) as guest:
+            while True:
+                guest.call("go", 100_000)
+                used.append(guest.cpu_time)
+                coop.sleep(0.011)  # and the shot that was to end a slice is over when the next begins
+
+    with pytest.raises(coop.LimitExceeded, match="cpu_time"):
+        coop.run(main)
+    assert all(seconds <= limit for seconds in used[:-1])
 
 
 def test_time_spent_waiting_is_no_cpu_time():
