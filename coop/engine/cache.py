@@ -7,7 +7,9 @@ So an entry is trusted only if all of this holds:
    Otherwise the cache is not used, with a warning.
 2. The entry's name is the hash of what it was made from: the wasm, wasmtime's
    version, the engine's configuration and the processor.
-3. The entry's first 32 bytes are the digest of the rest, and they match.  A digest is the SHA-256
+3. The entry is a file of ours, which nobody else may use.  While the directory was open to others, as it
+   was before somebody heeded the warning, they may have left what they liked under any name.
+4. The entry's first 32 bytes are the digest of the rest, and they match.  A digest is the SHA-256
    of those of the two halves, so that two processors can work at it.
 
 An entry that fails is rebuilt.  Entries are written to a temporary file and
@@ -91,7 +93,8 @@ class ModuleCache:
             # O_NOFOLLOW: an entry that is a link was not written by us.
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(fd, "rb", buffering=0) as file:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                if not _is_private(os.fstat(fd)):
+                    log.warning("module cache: entry of others, compiling again", entry=str(path))
                     return None
                 # Two reads and no slice, and none through a buffer, which would put the two together: of a
                 # large guest, each copy takes as long as loading it.
@@ -150,6 +153,12 @@ class ModuleCache:
         if trouble:
             _tell_once(str(directory), trouble)
         return not trouble
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """Whether it is a file that we alone have written."""
+    is_open = stat.S_IMODE(found.st_mode) & 0o077
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not is_open
 
 
 def _tell_once(directory: str, reason: str) -> None:

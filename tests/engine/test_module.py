@@ -214,6 +214,24 @@ def test_an_entry_that_is_a_fifo_does_not_hang_the_load(cache: Path):
     assert load(cache) == 1
 
 
+@pytest.mark.parametrize("mode", [0o606, 0o660, 0o644])
+def test_an_entry_that_others_may_use_is_compiled_again_and_replaced(
+    cache: Path, mode: int, capsys: pytest.CaptureFixture[str]
+):
+    load(cache)
+    entry(cache).chmod(mode)
+    assert [load(cache), load(cache)] == [1, 0]
+    assert "entry of others" in capsys.readouterr().err
+    assert stat.S_IMODE(entry(cache).stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_an_entry_that_somebody_left_while_the_directory_was_open_is_compiled_again(cache: Path):
+    load(cache)
+    os.chown(entry(cache), 65534, -1)
+    assert [load(cache), load(cache)] == [1, 0]
+
+
 @pytest.mark.parametrize("mode", [0o701, 0o710, 0o770, 0o777, 0o755])
 def test_a_directory_that_others_may_use_is_not_used(
     cache: Path, mode: int, capsys: pytest.CaptureFixture[str]
