@@ -18,8 +18,8 @@ class Queue(Protocol):
         """Who may run, in order."""
         ...
 
-    def push(self, task: "Task") -> None:
-        """Append a task that does not run, which becomes READY."""
+    def wake(self, task: "Task") -> None:
+        """Append a task, which becomes READY, if it is parked."""
         ...
 
     def push_running(self, task: "Task", *, late: bool = False) -> None:

@@ -52,6 +52,15 @@ class RunQueue:
         task.state = READY
         self.tasks.append(task)
 
+    def wake(self, task: Task) -> None:
+        """Append `task` if it is parked.
+
+        A signal's handler may wake it as well, at any call; so it is looked at here, with no call in between.
+        """
+        if task.state is PARKED:
+            task.state = READY
+            self.tasks.append(task)
+
     def push_woken(self, tasks: Iterable[Task], asker: Task | None = None) -> None:
         """Append those whom a poller woke; who was cancelled meanwhile stands here already.
 
@@ -89,11 +98,16 @@ class RunQueue:
         self._virtual_ns = task.virtual_ns = max(task.virtual_ns, self._virtual_ns)
 
     def hasten(self, task: Task) -> None:
-        """Put `task` into the queue proper if it stands behind it: it has news to hear."""
-        if not self.late:
-            return
-        rest = [entry for entry in self.late if entry[2] is not task]
-        if len(rest) < len(self.late):
-            heapify(rest)
-            self.late = rest
-            self.tasks.append(task)
+        """Put `task` into the queue proper if it stands behind it: it has news to hear.
+
+        By steps that no signal's handler can come between, which may do the same.
+        """
+        for entry in self.late:
+            if entry[2] is task:
+                try:
+                    self.late.remove(entry)
+                except ValueError:
+                    return  # a handler was first
+                heapify(self.late)
+                self.tasks.append(task)
+                return

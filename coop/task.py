@@ -251,8 +251,7 @@ class Task(Unique):
 
     def wake(self) -> None:
         """Put the task on the run queue if it is parked; otherwise change nothing."""
-        if self.state is PARKED:
-            self.owner.runq.push(self)
+        self.owner.runq.wake(self)
 
     def cancel(self) -> None:
         """Make the task end: it gets `Cancelled` where it parks, now and at every later park.

@@ -41,6 +41,12 @@ class TracedRunQueue(RunQueue):
         log.debug("ready", task=task.name)
         super().push(task)
 
+    def wake(self, task: Task) -> None:
+        """Append a task that is parked, and tell which."""
+        if task.state is PARKED:
+            log.debug("ready", task=task.name)
+        super().wake(task)
+
     def push_woken(self, tasks: Iterable[Task], asker: Task | None = None) -> None:
         """Append those whom a poller woke, and tell which."""
         tasks = list(tasks)

@@ -416,3 +416,40 @@ def test_an_interrupt_is_not_lost_to_what_a_main_task_raises_that_never_parks():
     expect(KeyboardInterrupt, main)
     """
     assert child(code) == "as expected\n"
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["parked", "computing"])
+def test_a_handler_may_cancel_a_task_at_any_moment(busy: bool):
+    done = run_child(
+        f"""
+        import signal
+        import coop
+
+        SPIN = '(module (func (export "_start") (loop $l (br $l))))'
+        module = coop.Module.from_bytes(SPIN, cache=False)
+        victims = []
+        signal.signal(signal.SIGALRM, lambda *_: [victim.cancel() for victim in victims])
+
+        def naps():
+            while True:
+                coop.sleep(1e-5)
+                coop.pause()
+
+        def main():
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+            for _ in range(300 if {busy} else 3000):
+                calls = [coop.Guest(module).run for _ in range(3)] if {busy} else [naps]
+                victims[:] = [coop.spawn(call) for call in calls]
+                for victim in list(victims):
+                    victim.observe()
+                    try:
+                        victim.wait()
+                    except coop.WasCancelled:
+                        pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            print("fine")
+
+        coop.run(main)
+        """
+    )
+    assert done.stdout == b"fine\n"
