@@ -18,8 +18,9 @@ A slot goes round:
 
 1. Whatever is taken reads as zeros: no guest's byte is found by another.
 2. Slots are wiped some at a time, neighbours by one call, so at most `_BATCH` that nobody
-   uses hold memory.  A run of many is mapped anew instead: that gives the page tables
-   back as well.  Address space stays reserved.
+   uses hold memory, and fewer where guests may have touched much of each: a thread that
+   wipes does nothing else.  A run of many is mapped anew instead: that gives the page
+   tables back as well.  Address space stays reserved.
 3. There is no lock: whoever holds a number has it from the atomic `pop` of a deque, and
    nobody else does.  A collection may run in any callback and give a slot back there, on
    the thread that is just taking one; a lock would be held already.
@@ -36,6 +37,8 @@ from collections.abc import Iterator
 _PAGE = mmap.PAGESIZE
 _BATCH = 32
 """Slots that wait to be wiped together: one call for each costs three times as much."""
+_AT_ONCE = 64 << 20
+"""Bytes that may have to be wiped together: that takes up to a hundredth of a second."""
 _RUN = 16
 """So many neighbours are mapped anew: from here on that costs less than their guards cost again."""
 _FIRST, _MOST = 32, 1024
@@ -72,14 +75,19 @@ class Arena:
 
     size  -- bytes of a slot that may be used: whole pages
     count -- slots there are
+    reach -- how much of a slot a guest may touch by itself; all of it if nothing is said
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, reach: int | None = None) -> None:
         self.size = size = -(-size // _PAGE) * _PAGE
         self.count = 0
         self.splits = False
         """Whether each guard makes a map of its own, as on kernels without MADV_GUARD_INSTALL."""
         self._stride = size + _PAGE
+        self._reach = size if reach is None else reach
+        self._run = max(2, min(_RUN, _AT_ONCE // self._reach))
+        self._touched = 0
+        """About so much is to be wiped; threads may add at once, and some of it is lost."""
         self._raw: deque[int] = deque()
         self._clean: deque[int] = deque()
         self._used: deque[int] = deque()
@@ -109,17 +117,22 @@ class Arena:
         """Return how much address space the next slot takes."""
         return 0 if self._clean or self._raw or self._used else self._stride
 
-    def give(self, base: int) -> None:
-        """Take a slot back, whatever it holds."""
+    def give(self, base: int, touched: int | None = None) -> None:
+        """Take a slot back, whatever it holds, of which so many bytes may have been touched."""
+        touched = self._reach if touched is None else touched
+        if self._touched + touched > _AT_ONCE:
+            self.wipe()
+        self._touched += touched
         self._used.append(base)
         if len(self._used) >= _BATCH:
             self.wipe()
 
     def wipe(self) -> None:
         """Give the memory of the slots that nobody uses back to the system."""
+        self._touched = 0
         for base, count in self._runs(list(_taken(self._used))):
             bases = range(base, base + count * self._stride, self._stride)
-            if count >= _RUN and self._map(base - _PAGE, count * self._stride) == base - _PAGE:
+            if count >= self._run and self._map(base - _PAGE, count * self._stride) == base - _PAGE:
                 self._raw.extend(reversed(bases))
             elif _libc.madvise(base, count * self._stride - _PAGE, _DONTNEED) == 0:
                 self._clean.extend(reversed(bases))

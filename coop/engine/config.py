@@ -165,7 +165,7 @@ def _new_config() -> wasmtime.Config:
 
 
 def _set_stacks(pointer: Any, wasm_stack: int) -> Arena:
-    arena = Arena(wasm_stack + HOST_STACK)
+    arena = Arena(wasm_stack + HOST_STACK, reach=wasm_stack)
     creator = stack_creator(arena)
     _creators.append(creator)
     _bindings.wasmtime_config_async_stack_size_set(pointer, arena.size)

@@ -35,7 +35,7 @@ _MEMORY, _SIZE = Struct("=QQQQ"), Struct("=Q")
 
 def memory_creator(arena: Arena) -> Creator:
     """Return what makes wasmtime take the memories of guests from `arena`."""
-    most, take, give = arena.size, arena.take, giver(arena)
+    most, take = arena.size, arena.take
     store_size, store_memory = _SIZE.pack_into, _MEMORY.pack_into
     sizes: dict[int, int] = {}
 
@@ -53,11 +53,8 @@ def memory_creator(arena: Arena) -> Creator:
             return new_error(f"{NO_MEMORY}: {error}")
         return 0
 
-    def finalize(base: int) -> None:
-        sizes.pop(base, None)
-        give(base)
-
-    getter, grower, finalizer = _GetMemory(get_memory), _GrowMemory(grow_memory), Finalizer(finalize)
+    getter, grower = _GetMemory(get_memory), _GrowMemory(grow_memory)
+    finalizer = Finalizer(giver(arena, sizes))
     addresses = tuple(map(function_address, (getter, grower, finalizer)))
 
     def new_memory(_e: int, _t: int, minimum: int, _m: int, reserved: int, guard: int, out: int) -> int:

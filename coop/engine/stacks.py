@@ -63,13 +63,16 @@ def stack_creator(arena: Arena) -> Creator:
     return Creator(_NewStack(new_stack), getter, finalizer)
 
 
-def giver(arena: Arena) -> Any:
-    """Return a function that gives a slot back, for wasmtime to call."""
-    give = arena.give
+def giver(arena: Arena, sizes: dict[int, int] | None = None) -> Any:
+    """Return a function that gives a slot back, for wasmtime to call.
+
+    sizes -- how much of each slot may have been touched, if that is known; who is given back is taken out
+    """
+    give, known = arena.give, {} if sizes is None else sizes
 
     def finalize(base: int) -> None:
         try:
-            give(base)
+            give(base, known.pop(base, None))
         except BaseException:  # noqa: S110 - short of memory: a slot is lost, and nothing else
             pass
 

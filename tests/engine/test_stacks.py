@@ -24,6 +24,9 @@ HOSTED = """(module (import "t" "host" (func $host)) (memory (export "memory") 1
 WAITS = """(module (import "t" "host" (func $host)) (memory (export "memory") 1)
   (data (i32.const 8) "data") (func (export "go") (call $host)))"""
 
+FILLS = """(module (memory (export "memory") 700)
+  (func (export "go") (memory.fill (i32.const 0) (i32.const 1) (i32.const 45000000))))"""
+
 
 def slots(count, size=1 << 16):
     arena = Arena(size)
@@ -67,6 +70,38 @@ def test_memory_goes_back_to_the_system_after_a_burst():
         arena.give(base)
     assert before >= 16_000
     assert sum(resident_pages(base, arena.size) for base in taken) <= 32 * 16
+
+
+@pytest.mark.parametrize(
+    ("text", "kwargs"),
+    [
+        (FILLS, "dense=True"),
+        (DEEP, "max_wasm_stack=16 << 20"),
+    ],
+    ids=["memories", "stacks"],
+)
+def test_large_guests_one_after_another_hold_the_memory_of_a_few(text, kwargs):
+    in_child(f"""
+    def resident():
+        with open("/proc/self/statm") as sizes:
+            return int(sizes.read().split()[1]) * 4096
+
+    m = module({text!r}, {kwargs})
+
+    def main():
+        most, before = 0, resident()
+        for _ in range(30):
+            with coop.Guest(m) as guest:
+                try:
+                    guest.call("go")
+                except coop.GuestTrap:
+                    pass
+                most = max(most, resident() - before)
+        return most
+
+    most = coop.run(main)
+    assert most < 160 << 20, most
+    """)
 
 
 def test_slots_do_not_overlap_and_are_used_again():
