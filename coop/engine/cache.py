@@ -90,10 +90,8 @@ class ModuleCache:
         if path is None:
             return None
         try:
-            # O_NOFOLLOW: an entry that is a link was not written by us.
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with open(fd, "rb", buffering=0) as file:
-                if not _is_private(os.fstat(fd)):
+            with open(path, "rb", buffering=0, opener=_open_entry) as file:
+                if not _is_private(os.fstat(file.fileno())):
                     log.warning("module cache: entry of others, compiling again", entry=str(path))
                     return None
                 # Two reads and no slice, and none through a buffer, which would put the two together: of a
@@ -153,6 +151,11 @@ class ModuleCache:
         if trouble:
             _tell_once(str(directory), trouble)
         return not trouble
+
+
+def _open_entry(path: str, flags: int) -> int:
+    # O_NOFOLLOW: an entry that is a link was not written by us.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_private(found: os.stat_result) -> bool:

@@ -214,6 +214,17 @@ def test_an_entry_that_is_a_fifo_does_not_hang_the_load(cache: Path):
     assert load(cache) == 1
 
 
+def test_an_entry_that_is_a_directory_costs_no_descriptor(cache: Path):
+    load(cache)
+    path = entry(cache)
+    path.unlink()
+    path.mkdir()
+    before = os.listdir("/proc/self/fd")
+    assert [load(cache) for _ in range(5)] == [1] * 5
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
+    assert list(cache.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("mode", [0o606, 0o660, 0o644])
 def test_an_entry_that_others_may_use_is_compiled_again_and_replaced(
     cache: Path, mode: int, capsys: pytest.CaptureFixture[str]
