@@ -240,11 +240,10 @@ class Life(Unique, Generic[InstanceT]):
         Callable from any thread; once another one uses the guest, it takes effect when that
         comes to it, within a slice.
         """
-        owner = self._claimed_by(None)
-        if owner is not None and not owner.is_here():
+        if (owner := self._claimed_by(None)) is not None and not owner.is_here():
             owner.post(self.cancel)
             return
-        if self.state is GuestState.ENDED or self._cancel is not None:
+        if self.state is GuestState.ENDED or (self._cancel or self._error) is not None:
             return
         self._cancel = Cancelled(f"guest {self.name} was cancelled")
         if self._opener is not None:
@@ -276,9 +275,9 @@ class Life(Unique, Generic[InstanceT]):
         return self.stats().cpu_time
 
     def stats(self) -> GuestStats:
-        """Return what it has used so far, or what it had used when it ended; callable at any time.
+        """Return what it has used so far, or until its end; at any time, and from any thread.
 
-        From any thread, too; but one that is not the guest's is told the memory as it was last looked at.
+        Threads other than the guest's are told its memory as it was last looked at.
         """
         return GuestStats(*self._used())
 
@@ -299,8 +298,7 @@ class Life(Unique, Generic[InstanceT]):
 
         Several threads may ask at once: the first in the list has it.
         """
-        claims = self._claims
-        if claims is not None:
+        if (claims := self._claims) is not None:
             claims.append(claimant)
             self._owner, self._claims = claims[0], None
         return self._owner
@@ -309,9 +307,9 @@ class Life(Unique, Generic[InstanceT]):
         instance, owner = self._instance, self._owner
         if instance is None or owner is None:
             return self._last_used
-        wall_ns = owner.now_ns() - self._start_ns
         memory = instance.sizes.memory if owner.is_here() else instance.sizes.memory_seen
-        return instance.cpu_ns / 1e9, wall_ns / 1e9, instance.used_slices, memory
+        wall_time = (owner.now_ns() - self._start_ns) / 1e9
+        return instance.cpu_ns / 1e9, wall_time, instance.used_slices, memory
 
     def _use(self, act: Callable[[InstanceT], Any]) -> Any:
         instance = self._enter()
@@ -363,7 +361,9 @@ class Life(Unique, Generic[InstanceT]):
     def _wall_time_is_over(self) -> None:
         error = LimitExceeded("wall_time", f"guest {self.name} has run for {self.limits.wall_time} s")
         if self._opener is not None:
-            self._opener.interrupt(error)
+            if self._cancel is None:  # or the task would hear of a second end after the first
+                self._error = error
+                self._opener.interrupt(error)
         elif self._instance is None or not self._instance.stop(error):
             self._error = error
             self._end()

@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -159,6 +160,36 @@ def test_a_guest_is_cancelled_while_it_connects(poller):
 
     with silent_server() as address:
         assert coop.run(main, poller=poller) == "ended"
+
+
+@pytest.mark.parametrize("first", ["its time is over", "it is cancelled"])
+def test_a_guest_that_is_ended_twice_while_it_connects_hears_of_it_once(first):
+    ends = []
+
+    def start(guest):
+        try:
+            guest.start()
+        except coop.CoopError as error:
+            ends.append(type(error))
+        coop.sleep(0.001)  # where another error would be raised
+
+    def main():
+        limits = coop.Limits(wall_time=0.5)
+        guest = coop.Guest(coop.Module.from_bytes("(module)"), connections=[address], limits=limits)
+        starting = coop.spawn(start, guest)
+        coop.pause()
+        coop.pause()
+        if first == "it is cancelled":
+            guest.cancel()
+        over = time.monotonic() + 0.55
+        while time.monotonic() < over:
+            pass
+        coop.spawn(guest.cancel)  # it stands before the task that the timer wakes
+        starting.wait()
+
+    with silent_server() as address:
+        coop.run(main)
+    assert ends == [coop.LimitExceeded if first == "its time is over" else coop.WasCancelled]
 
 
 # -- connections of host code
