@@ -72,8 +72,7 @@ class Poll:
     ).split()
 
     def __init__(self, wasi: Wasi) -> None:
-        self._wasi = wasi
-        limit = wasi.limits.subscriptions
+        self._wasi, limit = wasi, wasi.limits.subscriptions
         self._limit = (1 << 32) - 1 if limit is None else limit
         self.fds = wasi.fds
         self._plain = _NO_FILES
