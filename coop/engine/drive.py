@@ -261,7 +261,8 @@ class Driven(Account):
                 if self._stop is not None:
                     # Its interrupt may stand behind another one, or host code may have swallowed it.
                     raise self._stop
-                self._require_cpu_time()
+                if self.cpu_ns > self._budget_ns:
+                    raise self._over_budget()
         finally:
             task.pinned = False
             if self.is_busy:
@@ -270,11 +271,8 @@ class Driven(Account):
             self._is_held = False
             self.pending = self.waits = None
 
-    def _require_cpu_time(self) -> None:
-        """Raise LimitExceeded if it has computed for longer than it may."""
-        if self.cpu_ns > self._budget_ns:
-            limit = self.limits.cpu_time
-            raise LimitExceeded("cpu_time", f"{self.code.name} computed for more than {limit} s")
+    def _over_budget(self) -> LimitExceeded:
+        return LimitExceeded("cpu_time", f"{self.code.name} computed for more than {self.limits.cpu_time} s")
 
     def _poll_released(self) -> Callable[[int], bool]:
         return on_its_stack(released.wasmtime_call_future_poll, self)

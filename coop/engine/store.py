@@ -160,7 +160,8 @@ class Store(Driven):
         self._task = task = current()
         try:
             if self._stop is None:
-                self._require_cpu_time()  # calls that are short may end without ever having yielded
+                if self.cpu_ns > self._budget_ns:  # calls that are short may end without ever having yielded
+                    raise self._over_budget()
                 self._drive(begin(*arguments, at, at + ERROR), task)
             if self._stop is not None:
                 # Asked to end when it had just done so: no later park of the task must hear of it.
