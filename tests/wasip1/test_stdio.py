@@ -772,6 +772,21 @@ def test_every_packet_of_an_inherited_pipe_is_read_and_written():
         assert eval(said.read()) == ([b"one", b"two", b"three", b""], UNKNOWN, UNKNOWN)
 
 
+ONE_END = """
+    from tests.wasip1.script import fd_sub, scripted
+    def act(guest):
+        guest.poll(fd_sub(1, 2, 0), fd_sub(0, 1, 1))  # from here on it is known to the poller
+        return guest.read(1), guest.write(0, b"x"), guest.read(0), guest.write(1, b"output")
+    print(scripted(act, stdin="inherit", stdout="inherit"), flush=True)
+"""
+
+
+def test_an_inherited_end_of_a_pipe_does_only_what_this_end_can():
+    """Nothing ever comes out of the end that is written: a read there, once polled, would wait for ever."""
+    said = run_child(ONE_END, stdin=b"input", timeout=20).stdout
+    assert said == b"output('BADF', 'BADF', b'input', 6)\n"
+
+
 def test_the_master_of_a_terminal_is_inherited():
     """To open it anew, as is done with other terminals, would be to make a new one."""
     with terminal() as (master, slave):
