@@ -10,7 +10,8 @@ call that waits.
 
 A guest may be given either.  A connection is the guest's alone while it has it: reading
 and writing raise `Busy` here, and go on when the guest has closed it or ended.  Its
-deadlines hold for the guest too.  A listener is shared: whoever accepts first gets the client.
+deadlines hold for the guest's calls that wait, but not for what it polls.  A listener is shared:
+whoever accepts first gets the client.
 """
 
 import errno

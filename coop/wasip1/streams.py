@@ -1,7 +1,5 @@
 """Descriptors of what the host gives: the filetype, and the rights, by which libc knows what it is."""
 
-import fcntl
-import os
 import stat
 
 from coop.given import Given
@@ -22,31 +20,28 @@ _STREAM_OF_FILE = FILE_RIGHTS & ~(
     Rights.FD_FILESTAT_SET_SIZE | Rights.FD_FILESTAT_SET_TIMES | Rights.FD_ALLOCATE
 )
 """A file lent as a stream is read or written: who gets a log to append to cannot empty it."""
-_BEYOND = {os.O_RDONLY: int(Rights.FD_WRITE), os.O_WRONLY: int(Rights.FD_READ)}
-"""What a descriptor that the host opened so cannot do."""
 
 
 def descriptor(given: Given, number: int = -1) -> Descriptor:
     """Make the descriptor of what a guest is given.
 
-    number -- of the standard stream that it is, if it is one: of a regular file, stdin is for reading alone
-              and the others for writing, however the host has opened it
+    number -- of the standard stream that it is, if it is one: of a regular file and of a pipe, stdin is for
+              reading alone and the others for writing, however the host has opened it
 
     A terminal is a character device without a position, a redirected file a regular file with
     one, a device that is no terminal a character device that has the rights of a position, as
-    `isatty` looks for. One end of a pipe has only the rights that this end has: a read that can
-    never be answered would wait for ever.
+    `isatty` looks for. A read of the end of a pipe that is written would wait for ever.
     """
     if stat.S_ISSOCK(given.mode):
         rights = LISTENER_RIGHTS if given.listens else SOCKET_RIGHTS
         kind = Filetype.SOCKET_DGRAM if given.is_datagram else Filetype.SOCKET_STREAM
         return Descriptor(given.file, kind, rights, rights)
+    beyond = Rights.FD_WRITE if number == 0 else Rights.FD_READ
     if stat.S_ISREG(given.mode):
         flags = Fdflags.APPEND if given.appends else 0
-        rights = _STREAM_OF_FILE & ~(Rights.FD_WRITE if number == 0 else Rights.FD_READ)
+        rights = _STREAM_OF_FILE & ~beyond
         return Descriptor(given.file, Filetype.REGULAR_FILE, rights, 0, flags)
     rights = STREAM_RIGHTS | _POSITION if given.has_position else STREAM_RIGHTS
-    if stat.S_ISFIFO(given.mode) and given.file.fd >= 0:
-        access = fcntl.fcntl(given.file.fd, fcntl.F_GETFL) & os.O_ACCMODE
-        rights &= ~_BEYOND.get(access, 0)
+    if stat.S_ISFIFO(given.mode):
+        rights &= ~beyond
     return Descriptor(given.file, filetype_of_mode(given.mode), int(rights), 0)
