@@ -36,7 +36,7 @@ def with_pair(body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hos
 
 def reset(conn: coop.Conn) -> None:
     """Close with an RST instead of a FIN."""
-    conn.openfile.reset_at_end()  # type: ignore[union-attr]
+    conn.openfile.reset_at_end()
     conn.close()
 
 

@@ -40,6 +40,13 @@ def blocks(count: int) -> bytes:
     return b"".join(hashlib.sha256(i.to_bytes(4, "big")).digest() for i in range(count // 32))
 
 
+FILL = """
+while permit := sink.check_write():
+    sink.write(bytes(permit))
+"""
+"""Writes as much as is permitted."""
+
+
 # -- backpressure
 
 
@@ -249,10 +256,7 @@ def test_a_connection_that_was_dropped_is_given_up_when_nobody_reads(play, monke
         with coop.listen("127.0.0.1:0") as listener:
             run(f"sock, source, sink = connected('127.0.0.1', {listener.address[1]})")
             with listener.accept() as conn:
-                run("""
-while permit := sink.check_write():
-    sink.write(bytes(permit))
-""")
+                run(FILL)
                 world = run.guest.world
                 before = len(world.files)
                 run("drop(sink, source, sock)")
@@ -289,11 +293,7 @@ def test_a_guest_that_ends_with_bytes_unsent_leaves_nothing_open(play):
         with coop.listen("127.0.0.1:0") as listener:
             run(f"sock, source, sink = connected('127.0.0.1', {listener.address[1]})")
             with listener.accept() as conn:
-                run("""
-while permit := sink.check_write():
-    sink.write(bytes(permit))
-drop(sink)
-""")
+                run(FILL + "drop(sink)")
                 run.guest.close()
                 while conn.recv():
                     pass
