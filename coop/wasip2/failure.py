@@ -9,18 +9,34 @@ CLOSED = Case("closed")
 
 
 class Error(Resource):
-    """wasi:io/error: what went wrong, in words; and the system's error for those who know its kind."""
+    """wasi:io/error: what went wrong, in words; and the system's error for those who know its kind.
+
+    A guest may keep one for ever: wasi-libc never drops the error of a connection that was reset.
+    """
 
     __slots__ = ("cause",)
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__()
         self.cause = cause
+        _forget_frames(cause)
 
     @function("func() -> string", parks=False)
     def to_debug_string(self) -> str:
         """Say what went wrong, for people."""
         return str(self.cause) or type(self.cause).__name__
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of the calls that an error came through, which hold the stream and the buffer of its try."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            left += (each.__cause__, each.__context__)
 
 
 def failed(error: OSError) -> Err:

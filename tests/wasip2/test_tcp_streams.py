@@ -1,5 +1,6 @@
 """The streams of TCP connections from a guest: how bytes move, wait, and end."""
 
+import gc
 import hashlib
 import socket
 import struct
@@ -11,6 +12,7 @@ import coop
 from coop.engine import Limits
 from coop.netpoll import POLLERS
 from coop.wasip2 import writing
+from coop.wasip2.reading import FileInput
 from tests.wasip2.net import FAMILIES, player
 
 MUCH = 3 << 20
@@ -393,6 +395,32 @@ result.append(error(sock.shutdown, tcp.ShutdownType.BOTH))
     found = play(act, poller=poller)
     assert "reset by peer" in found[0]
     assert found[1:] == ["streamerror-closed"] * 3 + ["no error but None"]
+
+
+@pytest.mark.parametrize("read", ["source.subscribe().block(); source.read", "source.blocking_read"])
+def test_an_error_that_a_guest_keeps_keeps_nothing_of_its_connection(play, read):
+    def streams():
+        gc.collect()
+        return sum(isinstance(thing, FileInput) for thing in gc.get_objects())
+
+    def act(run):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            before = streams()
+            run(f"sock, source, sink = connected('127.0.0.1', {listener.getsockname()[1]})")
+            conn, _ = listener.accept()
+            coop.spawn(reset, conn)  # which runs when the guest waits
+            run(f"""
+try:
+    {read}(1)
+except Err as caught:
+    kept = caught.value.value
+drop(source, sink, sock)
+""")
+            return streams() - before, run("result = kept.to_debug_string()")
+
+    left, said = play(act)
+    assert "reset by peer" in said
+    assert left == 0
 
 
 @pytest.mark.parametrize("poller", POLLERS)
