@@ -19,7 +19,7 @@ class Limits:
     subscriptions  -- entries of one poll; beyond it the guest gets EINVAL
     bytes_per_call -- bytes one read or write moves; a longer one is cut short
     table_elements -- elements of its tables, 8 bytes each
-    handles        -- resources of the host that a component holds at once
+    handles        -- resources of the host that a component holds at once; 16 errors of streams are one
     bytes_per_list -- bytes of one list or string that a component passes; for lists of anything but bytes,
                       32 for each number and, from the guest, 512 for each element that is none.  Of a
                       `list<u8>` the border takes 4 MiB at most, whatever is said

@@ -16,6 +16,8 @@ class Error(Resource):
 
     __slots__ = ("cause",)
 
+    _wit_is_small = True
+
     def __init__(self, cause: BaseException) -> None:
         super().__init__()
         self.cause = cause

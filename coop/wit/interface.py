@@ -121,6 +121,8 @@ class Resource(Unique):
     __slots__ = ("_wit_hold",)
 
     _wit_hold: Hold
+    _wit_is_small: ClassVar = False
+    """Whether it holds so little that many of it count as one towards the limit `handles`."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Make one that no guest has, whatever its `__init__` does."""

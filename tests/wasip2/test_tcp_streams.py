@@ -10,6 +10,7 @@ import pytest
 
 import coop
 from coop.engine import Limits
+from coop.errors import LimitExceeded
 from coop.netpoll import POLLERS
 from coop.wasip2 import writing
 from coop.wasip2.reading import FileInput
@@ -421,6 +422,33 @@ drop(source, sink, sock)
     left, said = play(act)
     assert "reset by peer" in said
     assert left == 0
+
+
+def test_a_guest_may_keep_more_errors_than_other_things_but_not_any_number(play):
+    def keep(run, count):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            for _ in range(count):
+                run(f"sock, source, sink = connected('127.0.0.1', {listener.getsockname()[1]})")
+                reset(listener.accept()[0])
+                run("""
+try:
+    source.blocking_read(1)
+except Err as caught:
+    errors.append(caught.value.value)
+drop(source, sink, sock)
+""")
+            return run("result = len(errors), errors[-1].to_debug_string()")
+
+    def act(run):
+        run("errors = []")
+        count, words = keep(run, 100)
+        with pytest.raises(LimitExceeded, match="a guest has 30 handles"):
+            keep(run, 400)
+        return count, words
+
+    count, words = play(act, limits=Limits(handles=30))
+    assert count == 100
+    assert "reset by peer" in words
 
 
 @pytest.mark.parametrize("poller", POLLERS)

@@ -34,6 +34,8 @@ __all__ = ["GuestResource", "Handles", "Lender"]
 
 _RESOURCE = 21
 _PAYLOAD = 8
+_SMALL = 16
+"""How many small things count as one: who leaks an error with each connection lasts so much longer."""
 _get_word = struct.Struct("<Q").unpack_from
 _put_word = struct.Struct("<Q").pack_into
 
@@ -43,16 +45,17 @@ log = Log("coop.engine")
 class Handles:
     """One guest's table of objects, by number.
 
-    limit -- how many there may be at once; None: any number
+    limit -- how many there may be at once, `_SMALL` small ones counting as one; None: any number
     taken -- what the guest has given up in the values that are being decoded; see `Lender.whole`
     """
 
-    __slots__ = ("_free", "_lent", "_lent_things", "_new", "_objects", "_used", "limit", "taken")
+    __slots__ = ("_free", "_lent", "_lent_things", "_new", "_objects", "_small", "_used", "limit", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.taken: list[Resource] = []
         self._objects: dict[int, Resource] = {}
+        self._small = 0
         self._free: list[int] = []
         self._lent: list[int] = []
         self._lent_things: set[int] = set()  # by identity: nobody says that they have a hash
@@ -84,13 +87,14 @@ class Handles:
         self._used.append(thing)
 
     def _check_room(self) -> None:
-        count = len(self._objects)
+        count = len(self._objects) - self._small + self._small // _SMALL
         if self.limit is not None and count >= self.limit:
             raise LimitExceeded("handles", f"a guest has {count} handles of the host's resources")
 
     def _number(self, thing: Resource) -> int:
         number = self._free.pop() if self._free else len(self._objects)
         self._objects[number] = thing
+        self._small += thing._wit_is_small
         return number
 
     def get(self, number: int) -> Resource:
@@ -110,7 +114,7 @@ class Handles:
         return thing
 
     def _forget(self, number: int) -> None:
-        del self._objects[number]
+        self._small -= self._objects.pop(number)._wit_is_small
         self._free.append(number)
 
     def begin_call(self) -> None:
@@ -141,7 +145,7 @@ class Handles:
         Whatever one of them does, the others are dropped.  Raises: what they raised, if it is no Exception.
         """
         self.end_of_call()
-        newest_first, self._objects = [*self._objects.values()][::-1], {}
+        newest_first, self._objects, self._small = [*self._objects.values()][::-1], {}, 0
         drop_all(_children_first(newest_first))
 
 
