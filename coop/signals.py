@@ -9,7 +9,8 @@ poll, and `KeyboardInterrupt` is raised in the main task where it parks.
 A signal that arrives between Python's last look and the poller's wait would be
 heard only when something else ends the wait.  So the C half of Python's handler
 writes a byte to a socket pair (an eventfd would refuse the one byte), which the
-poller watches.
+poller watches.  Whoever had such a descriptor before, as the loop of asyncio around
+this run has, is handed each byte: it is all that a loop ever learns of a signal.
 
 A handler of the user's may raise too.  Where that would hit a guest's host call or
 coop's own code, the exception is raised at the next park instead: in the task that
@@ -25,6 +26,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from operator import is_
 from types import FrameType, TracebackType
@@ -162,6 +164,8 @@ class Signals:
         assert self._write is not None
         try:
             if self._process == os.getpid():
+                with suppress(OSError):
+                    self._pass_on(self._file.sock.recv(4096))  # what came when nobody drained it any more
                 self._file.release()
             else:
                 # Shutting a socket down, or taking it from the poller, would reach the parent's as well.
@@ -179,12 +183,20 @@ class Signals:
                 got = file.try_read([buffer])
             except OSError:
                 got = -1  # short of memory: what is left there is read after the next signal
+            if got > 0:
+                self._pass_on(buffer[:got])
             if got < 0:
                 waiter = file.add_wait(READ, task)
                 try:
                     task.park("signals")
                 finally:
                     file.done(waiter)
+
+    def _pass_on(self, signals: bytes | memoryview) -> None:
+        """Hand the bytes on to the descriptor that was there before the run, as if it still were."""
+        if self._was_fd >= 0:
+            with suppress(OSError):  # it is full, or closed by now: then C's own write would be lost as well
+                os.write(self._was_fd, signals)
 
     def _on_sigint(self, number: int, frame: FrameType | None) -> None:
         if self._is_pending:

@@ -1,5 +1,6 @@
 """Signals while a run lasts: ^C from every state, handlers of the user's, and what is restored."""
 
+import asyncio
 import signal
 import socket
 import threading
@@ -363,6 +364,27 @@ def test_they_are_restored_when_main_fails():
         coop.run(lambda: 1 / 0)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.set_wakeup_fd(before) == -1
+
+
+@pytest.mark.parametrize("parks", [True, False])
+def test_the_loop_around_a_run_hears_of_a_signal_that_came_during_it(parks: bool):
+    said: list[str] = []
+
+    def main() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        if parks:
+            coop.sleep(0.001)
+
+    async def around() -> None:
+        heard = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, heard.set)
+        coop.run(main)  # without a park it ends before anybody looks at its descriptor of signals
+        await asyncio.wait_for(heard.wait(), 60)
+        said.append("heard")
+
+    asyncio.run(around())
+    assert said == ["heard"]
 
 
 def test_a_handler_that_main_replaced_is_left_as_main_wants_it():
