@@ -75,7 +75,7 @@ class TaskGroup(Unique):
                 # The block may wait for something that will now never come.
                 self._parent.interrupt(self._aborted)
         if not self._tasks and self._waits and self._parent is not None:
-            self._parent.wake()
+            self._parent.owner.runq.wake(self._parent)
 
     def _abort(self) -> None:
         self._is_ending = True

@@ -41,6 +41,10 @@ class Owner(Protocol):
         """Where those stand that may run."""
         ...
 
+    def is_here(self) -> bool:
+        """Whether the caller is on the owner's thread and process."""
+        ...
+
     def check_owner(self, doing: str) -> None:
         """Raise WrongThread unless the caller is on the owner's thread and process."""
         ...

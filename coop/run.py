@@ -52,7 +52,7 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
             with Signals(owner):
                 return owner.run(main, *args)
         finally:
-            del _lasting[owner]
+            _lasting.pop(owner, None)  # none is known in a process forked meanwhile
     finally:
         netpoller.shutdown()
 

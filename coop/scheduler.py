@@ -67,6 +67,7 @@ class Scheduler(Unique):
     clock      -- where time comes from
     task_class -- `Task`, or a subclass that tells somebody what happens
     runq       -- the queue; a subclass may tell somebody what happens
+    is_copy    -- whether this is a copy, in a process forked from the owner's
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Scheduler(Unique):
         self._failed: list[Task] = []
         self._posted: deque[Callable[[], object]] = deque()
         self._resources: dict[object, Closeable] = {}
-        self._thread, self._process, self._is_copy = threading.get_ident(), os.getpid(), False
+        self._thread, self._process, self.is_copy = threading.get_ident(), os.getpid(), False
         self._serial, self._was_passed = 0, False
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
@@ -164,7 +165,7 @@ class Scheduler(Unique):
         """Park the current task until `when_ns` has come."""
         task = current()
         while self.now_ns() < when_ns:
-            timer = self.timers.set(when_ns, Task.wake, task)
+            timer = self.timers.set(when_ns, self.runq.wake, task)
             try:
                 task.park(Sleep(when_ns))
             finally:
@@ -324,11 +325,11 @@ class Scheduler(Unique):
 
     def is_here(self) -> bool:
         """Whether the caller is on the scheduler's own thread and process."""
-        return self._thread == threading.get_ident() and not self._is_copy
+        return self._thread == threading.get_ident() and not self.is_copy
 
     def check_owner(self, doing: str) -> None:
         """Raise WrongThread unless the caller is on the scheduler's own thread and process."""
-        if self._is_copy:
+        if self.is_copy:
             raise WrongThread(f"{doing}: this scheduler was made before a fork, by process {self._process}")
         if self._thread != threading.get_ident():
             raise WrongThread(f"{doing}: this scheduler belongs to another thread")
@@ -346,7 +347,7 @@ class Scheduler(Unique):
         return cast(T, found)
 
     def _close_resources(self) -> None:
-        if self._resources:
+        if self._resources and not self.is_copy:
             try:
                 self._resources.popitem()[1].close()
             finally:
@@ -355,8 +356,8 @@ class Scheduler(Unique):
     # -- the end
 
     def _end_all_tasks(self) -> None:
-        """Cancel what still lives and run it to its end; cleanup may spawn, so look again."""
-        while self.tasks:
+        """Cancel what still lives and run it to its end, at home; cleanup may spawn, so look again."""
+        while self.tasks and not self.is_copy:
             for task in list(self.tasks):
                 task.cancel()
                 task.bring_back()
@@ -383,9 +384,8 @@ class Scheduler(Unique):
 
     def abandon(self) -> None:
         """Refuse every further step: this is a copy, in a process forked from the owner's."""
-        self._is_copy = True
+        self.is_copy, self.now_ns = True, self._refuse
         self.hub, self.runq.due = LostHub(), 0
-        self.now_ns = self._refuse
 
     def _refuse(self) -> NoReturn:
         self.check_owner("run on")

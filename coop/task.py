@@ -240,7 +240,7 @@ class Task(Unique):
         self._traceback = None if error is None else error.__traceback__
         self.state = DONE
         for joiner in self._joiners:
-            joiner.wake()
+            self.owner.runq.wake(joiner)
         for notice in self._notices:
             notice(self)
         self._notices = ()
@@ -250,7 +250,12 @@ class Task(Unique):
     # -- anybody's side, on the scheduler's thread
 
     def wake(self) -> None:
-        """Put the task on the run queue if it is parked; otherwise change nothing."""
+        """Put the task on the run queue if it is parked; otherwise change nothing.
+
+        Raises: WrongThread from another thread or process.
+        """
+        if not self.owner.is_here():  # said first, for the words cost more than all the rest
+            self.owner.check_owner(f"wake {self}")
         self.owner.runq.wake(self)
 
     def cancel(self) -> None:
@@ -263,18 +268,20 @@ class Task(Unique):
         self.owner.check_owner(f"cancel {self}")
         if self._doom is None and self.state is not DONE:
             self._doom, self._has_news = Cancelled(f"{self} was cancelled"), True
-            self.wake()
+            self.owner.runq.wake(self)
             self.owner.runq.hasten(self)
 
     def interrupt(self, error: BaseException) -> None:
         """Raise `error` once in the task, at the park it is in or the next one it comes to, or at its end.
 
         Several errors are raised one by one, each at a park, in the order in which they were given.
+        Raises: WrongThread from another thread or process.
         """
+        self.owner.check_owner(f"interrupt {self}")
         if self.state is not DONE:
             self._interrupts += (error,)
             self._has_news = True
-            self.wake()
+            self.owner.runq.wake(self)
             self.owner.runq.hasten(self)
 
     def forget_interrupt(self, error: BaseException) -> bool:

@@ -19,6 +19,10 @@ class MiniHub:
         self.poller = poller
         self.tasks: list[Task] = []
 
+    def is_here(self) -> bool:
+        """Every caller is on this thread."""
+        return True
+
     def check_owner(self, doing: str) -> None:
         """Every caller is on this thread."""
 

@@ -643,6 +643,92 @@ def test_closing_sends_the_end_of_the_stream_though_another_process_holds_a_dup(
     assert with_pair(body) == b""
 
 
+# -- runs that are not a connection's own
+
+
+USES: list[Callable[[coop.Conn], object]] = [
+    lambda conn: conn.recv(),
+    lambda conn: conn.sendall(b"x"),
+    lambda conn: conn.set_deadline(1),
+    lambda conn: conn.close(),
+]
+
+
+@each_poller
+@pytest.mark.parametrize("use", USES)
+def test_a_run_in_another_thread_may_not_use_a_connection_and_harms_nobody(use, poller: str):
+    def elsewhere(client: coop.Conn) -> str:
+        try:
+            coop.run(use, client)
+        except coop.WrongThread as error:
+            return str(error)
+        return "nothing was said"
+
+    def body(client: coop.Conn, server: coop.Conn) -> tuple[str, bytes]:
+        said = coop.run_in_thread(elsewhere, client)
+        reader = coop.spawn(client.recv)
+        coop.pause()
+        server.sendall(b"hello")
+        return said, reader.wait()
+
+    said, got = with_pair(body, poller)
+    assert "connection to 127.0.0.1" in said
+    assert "belongs to another thread" in said
+    assert got == b"hello"
+
+
+def test_a_run_in_another_thread_may_not_accept():
+    def main() -> None:
+        with coop.listen("127.0.0.1:0") as listener:
+            with pytest.raises(coop.WrongThread, match=r"accept on listener 127\.0\.0\.1.* another thread"):
+                coop.run_in_thread(coop.run, listener.accept)
+
+    coop.run(main)
+
+
+@pytest.mark.parametrize("use", USES[:2])
+def test_the_next_run_may_not_use_a_connection_of_the_one_before(use):
+    with bind_listener(("127.0.0.1", 0)) as listener:
+        client = coop.run(coop.connect, listener.getsockname())
+        with pytest.raises(coop.WrongThread, match="it belongs to another run"):
+            coop.run(use, client)
+        client.close()
+
+
+@each_poller
+@pytest.mark.parametrize("how", ["client.close()", "client.__exit__()", "listener.close()"])
+def test_what_a_forked_child_closes_stays_open_for_its_parent(how: str, poller: str):
+    child = f"""
+        import os
+        import coop
+
+        def main():
+            listener = coop.listen("127.0.0.1:0")
+            client = coop.connect(listener.address)
+            server = listener.accept()
+            if os.fork() == 0:
+                number = client.fileno() if "client" in {how!r} else listener.fileno()
+                {how}
+                try:
+                    os.fstat(number)
+                except OSError:
+                    os._exit(0)
+                os._exit(1)
+            assert os.wait()[1] == 0
+            for conn in client, server, listener:
+                conn.set_deadline(30)
+            reader, acceptor = coop.spawn(client.recv), coop.spawn(listener.accept)
+            coop.pause()
+            server.sendall(b"hello")
+            print(reader.wait())
+            coop.connect(listener.address)
+            print(acceptor.wait() is not None)
+
+        coop.run(main, poller={poller!r})
+    """
+    assert run_child(child).stdout == b"b'hello'\nTrue\n"
+
+
 # -- connect, listen, and addresses
 
 

@@ -742,31 +742,37 @@ def test_a_child_forked_while_others_are_due_cannot_switch_to_them():
     assert second == "ran in the parent"
 
 
-def test_a_child_that_falls_out_of_its_parents_run_does_not_harm_the_parent():
+@pytest.mark.parametrize(
+    ("end", "status"), [("sys.exit(5)", 5), ("return 6", 6), ("raise KeyboardInterrupt", 7)]
+)
+def test_a_child_that_falls_out_of_its_parents_run_ends_as_it_says_and_leaves_the_parent_alone(end, status):
     done = run_child(
         f"""{FORK}
     def main():
-        here = os.getpid()
         listener = coop.listen("127.0.0.1:0")
         client = coop.connect(listener.address)
         server = listener.accept()
+        coop.spawn(listener.accept).observe()
+        guest = coop.Guest(coop.Module.from_bytes('(module (func (export "_start") (loop $l (br $l))))'))
+        coop.spawn(guest.run).observe()
+        coop.pause()
         pid = os.fork()
         if pid == 0:
-            return
-        os.waitpid(pid, 0)
+            {end}
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         coop.spawn(client.sendall, b"still connected")
         assert server.recv() == b"still connected"
-        print("parent lives")
+        return 0
 
     parent = os.getpid()
     try:
-        coop.run(main)
-    except coop.WrongThread:
-        assert os.getpid() != parent
-        os._exit(0)
+        status = coop.run(main)
+    except KeyboardInterrupt:
+        status = 7
+    sys.exit(status)
     """
     )
-    assert done.stdout == b"parent lives\n"
+    assert done.stdout.decode() == f"{status}\n"
 
 
 def test_a_child_forked_outside_of_a_run_has_runs_of_its_own():

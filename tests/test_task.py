@@ -316,6 +316,15 @@ def test_the_stack_of_a_parked_task_can_be_shown(hub: MiniHub):
     assert "in park" in task.stack_text()
 
 
+@pytest.mark.parametrize("news", [lambda task: task.wake(), lambda task: task.interrupt(ValueError())])
+def test_another_thread_may_not_wake_a_task_whose_run_would_not_hear_of_it(news):
+    def main() -> None:
+        with pytest.raises(coop.WrongThread, match="task main: this scheduler belongs to another thread"):
+            coop.run_in_thread(news, coop.current())
+
+    coop.run(main)
+
+
 def test_there_is_no_current_task_outside_a_run():
     assert current_or_none() is None
     with pytest.raises(coop.BugError, match="needs a task") as caught:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from coop.clock import to_ns
-from coop.errors import Busy, Closed, CoopError
+from coop.errors import Busy, Closed, CoopError, WrongThread
 from coop.logs import Log
 from coop.net.address import shown, spelled
 from coop.netpoll.contract import BOTH, READ, WRITE
@@ -30,6 +30,7 @@ from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import Scheduler
 from coop.slips import Unique
 from coop.stint import Stint
+from coop.task import current_or_none
 
 _S = TypeVar("_S", bound="_Socket")
 
@@ -70,20 +71,39 @@ class _Socket(Unique):
         self._set_deadline(BOTH, seconds)
 
     def _set_deadline(self, mode: int, seconds: float | None) -> None:
+        self._owner.check_owner(f"set a deadline on {self._file.what}")
         now_ns = self._owner.now_ns()
         when_ns = None if seconds is None else now_ns + to_ns(seconds)
         self._file.set_deadline(mode, when_ns, now_ns)
 
     def close(self) -> None:
-        """Close; every call in progress raises Closed.  Closing twice raises Closed too."""
-        if self._is_closed:
-            raise Closed(f"close {self._file.what}: use of closed network connection")
+        """Close; every call in progress raises Closed.  Closing twice raises Closed too.
+
+        In a process that was forked meanwhile only its own descriptor is closed.
+        Raises: Closed; WrongThread from another thread.
+        """
+        self._check_open("close")
+        owner, file = self._owner, self._file
+        if owner.is_copy:
+            # To shut the connection down, or to take it from the poller, would reach the parent's as well.
+            self._is_closed = True
+            file.sock.close()
+            return
+        owner.check_owner(f"close {file.what}")
         self._is_closed = True
-        self._file.release()
+        file.release()
 
     def _check_open(self, doing: str) -> None:
         if self._is_closed:
             raise Closed(f"{doing} {self._file.what}: use of closed network connection")
+
+    def _check_run(self, doing: str) -> None:
+        """Refuse a task of another run: nothing there would ever wake it, and here it would be resumed."""
+        task = current_or_none()
+        if task is None or task.owner is not self._owner:
+            self._owner.check_owner(f"{doing} {self._file.what}")
+            if task is not None:
+                raise WrongThread(f"{doing} {self._file.what}: it belongs to another run")
 
     def _check_owner(self, owner: Scheduler) -> None:
         self._check_open("give away")
@@ -130,6 +150,7 @@ class Conn(_Socket):
 
     def _check_free(self, doing: str) -> None:
         self._check_open(doing)
+        self._check_run(doing)
         if self._file.refs > 1:  # no name but ours and those of guests
             raise Busy(f"{doing} {self._file.what}: a guest has it")
 
@@ -238,6 +259,7 @@ class Listener(_Socket):
     def accept(self) -> Conn:
         """Accept the next connection.  Raises: Closed, DeadlineExceeded, OSError (say EMFILE)."""
         self._check_open("accept on")
+        self._check_run("accept on")
         self._stint.step()
         while True:
             self._file.require(READ, "accept on")

@@ -34,7 +34,7 @@ class Waiter:
         """Wake the task unless an earlier cause has: one wake for each wait."""
         if not self.fired:
             self.fired = True
-            self.task.wake()
+            self.task.owner.runq.wake(self.task)
 
 
 class WaitReason:
