@@ -49,6 +49,8 @@ class Instances:
                 return guest
             self._served.pop(guest, None)
         guest = self._make()
+        if not isinstance(guest, Guest):
+            raise TypeError(f"make: a coop.ComponentGuest wanted, not {type(guest).__name__}")
         self._served[guest] = 0
         try:
             guest.start()

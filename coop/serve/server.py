@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from coop.clock import to_ns
-from coop.errors import Closed
+from coop.errors import BugError, Closed
 from coop.logs import Log
 from coop.net import Conn, Listener, listen
 from coop.net.address import Address, shown
 from coop.net.tls import TlsConn
-from coop.scheduler import scheduler
+from coop.scheduler import Scheduler, scheduler
 from coop.serve.connection import Connection
 from coop.serve.instances import Instances
 from coop.slips import Unique, check_context, check_number
@@ -70,11 +70,14 @@ class Server(Unique):
         limits: ServeLimits | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
+        if not isinstance(instances, Instances):
+            raise TypeError(f"instances: a coop.HttpGuests wanted, not {type(instances).__name__}")
         check_context("context", context, ssl.PROTOCOL_TLS_CLIENT, "server")
         self.instances = instances
         self.limits = limits or ServeLimits()
         self.is_ending = False
         self._context = context
+        self._owner: Scheduler | None = None
         self._listener: Listener | None = None
         self._open: dict[Task, Connection | None] = {}
         self._waiter: Task | None = None
@@ -85,7 +88,13 @@ class Server(Unique):
         return self._context is not None
 
     def listen(self, address: Address) -> Any:
-        """Begin to listen, and return the address.  Raises: OSError; ValueError."""
+        """Begin to listen, as `coop.listen` does, and return the address, as `Listener.address` has it.
+
+        Raises: OSError; ValueError; BugError if it listens already, or has been stopped.
+        """
+        if self._listener is not None or self.is_ending:
+            raise BugError(f"listen on {shown(address)}: a server listens at one address, and once")
+        self._owner = scheduler()
         self._listener = listen(address)
         return self._listener.address
 
@@ -93,16 +102,18 @@ class Server(Unique):
         """Serve until `stop`, then let requests in progress end.
 
         grace -- seconds they have for that; after it they are cancelled
+        Raises: BugError if it does not listen yet.
         """
-        assert self._listener is not None
+        if self._listener is None:
+            raise BugError("run an HTTP server that does not listen: call its `listen` before")
         try:
             try:
                 self._accept(self._listener)
             except KeyboardInterrupt:
-                self.stop()  # a second one ends those in progress
+                self._stop()  # a second one ends those in progress
             self._wait_for_the_last(grace)
         finally:
-            self.stop()
+            self._stop()
             if self._open:
                 log.warning("requests in progress are cancelled", count=len(self._open))
             for task in list(self._open):
@@ -111,7 +122,16 @@ class Server(Unique):
             self.instances.close()
 
     def stop(self) -> None:
-        """Take no more clients and no more requests; callable from any task of the run."""
+        """Have it take no more clients and no more requests, soon.
+
+        Callable from any thread and from a signal's handler.
+        """
+        if self._owner is None:
+            self.is_ending = True
+        else:
+            self._owner.post(self._stop)
+
+    def _stop(self) -> None:
         if not self.is_ending:
             self.is_ending = True
             if self._listener is not None:

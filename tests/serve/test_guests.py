@@ -1,5 +1,6 @@
 """Guests that answer late, twice, too much or not at all, and clients that leave them in the middle."""
 
+import signal
 import socket
 import struct
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 import coop
+from coop.scheduler import scheduler
 from coop.serve import Instances, Server
 from coop.wasip2 import Guest
 from tests.serve.conftest import exchange, get
@@ -192,3 +194,53 @@ def test_idle_connections_are_closed_when_the_server_ends_and_do_not_hold_it_up(
         return sock
 
     assert coop.run(main) == b""
+
+
+@pytest.mark.parametrize("where", ["another thread", "a signal's handler", "the hub"])
+def test_a_server_may_be_stopped_from_anywhere(component, where: str):
+    server = Server(Instances(lambda: Guest(component)))
+
+    def main():
+        server.listen("127.0.0.1:0")
+        task = coop.spawn(server.run)
+        coop.pause()
+        if where == "another thread":
+            coop.run_in_thread(server.stop)
+        elif where == "a signal's handler":
+            signal.raise_signal(signal.SIGUSR1)
+        else:
+            scheduler().post(server.stop)
+        task.wait()
+        return server.is_ending
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: server.stop())
+    try:
+        assert coop.run(main)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_a_server_cannot_do_it_refuses_in_words(component):
+    server = Server(Instances(lambda: Guest(component)))
+    with pytest.raises(TypeError, match=r"^instances: a coop\.HttpGuests wanted, not function$"):
+        Server(lambda: Guest(component))
+    with pytest.raises(coop.BugError, match="does not listen: call its `listen` before"):
+        coop.run(server.run)
+
+    def main():
+        server.listen("127.0.0.1:0")
+        with pytest.raises(coop.BugError, match=r":1234: a server listens at one address, and once"):
+            server.listen("127.0.0.1:1234")
+        server.stop()
+        server.run()
+
+    coop.run(main)
+
+
+def test_what_makes_no_guest_is_named():
+    def main():
+        instances = Instances(lambda: None)
+        with pytest.raises(TypeError, match=r"^make: a coop\.ComponentGuest wanted, not NoneType$"):
+            instances.take()
+
+    coop.run(main)
