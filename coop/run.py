@@ -17,6 +17,7 @@ from coop.logs import Log, shown
 from coop.netpoll import make_poller
 from coop.scheduler import Scheduler, scheduler
 from coop.signals import Signals
+from coop.system import check_threads
 from coop.task import Task, current
 from coop.trace import Tracing
 
@@ -41,8 +42,10 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
               or "pollset" (pollables)
     trace  -- log every park, wake and combined wait; chosen here so that nothing asks later
     Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
-    other tasks failed and nobody took their errors; BugError inside another run.
+    other tasks failed and nobody took their errors; BugError inside another run; Unsupported
+    where gevent or the like has replaced Python's threads.
     """
+    check_threads()
     netpoller = make_poller(poller)
     try:
         owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)

@@ -44,3 +44,23 @@ def test_importing_coop_elsewhere_says_so_before_anything_else_can_fail():
     said = child.stdout.decode().splitlines()
     assert said[0].startswith("Unsupported coop needs Linux")
     assert said[1] == "False"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "import threading; threading.get_ident = lambda: 1",  # as gevent and eventlet do, each in its way
+        "import select; select.poll = type('poll', (), {})",
+        "import select; del select.poll",
+    ],
+)
+def test_a_run_where_threads_have_been_replaced_says_so(patch):
+    child = run_child(
+        f"import coop, os\n{patch}\n"
+        "try:\n"
+        "    coop.run(print)\n"
+        "except coop.Unsupported as error:\n"
+        "    print(error, flush=True)\n"
+        "    os._exit(0)\n"  # Python's own end asks which thread it is
+    )
+    assert child.stdout.startswith(b"coop needs the system's own threads and waits")
