@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -92,3 +93,15 @@ def no_fd_leak(request: pytest.FixtureRequest):
             for fd, target in sorted(leaked.items())
         )
         pytest.fail(f"descriptors left open: {held}", pytrace=False)
+
+
+@pytest.fixture
+def kept_frames():
+    """Keep the frame of every call, as a profiler does for a moment that looks at what runs."""
+    frames: list[object] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: frames.append(frame) if event == "call" else None)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -641,6 +642,31 @@ def test_closing_sends_the_end_of_the_stream_though_another_process_holds_a_dup(
             os.close(dup)
 
     assert with_pair(body) == b""
+
+
+def test_who_looks_at_frames_keeps_no_buffer_from_being_resized(kept_frames):
+    def body(client: coop.Conn, server: coop.Conn) -> tuple[bytes, bytes, bytes]:
+        data = bytearray(b"hello")
+        client.sendall(data)
+        data += b" there"
+        received = server.recv()
+        client.sendall(data)
+        buffer = bytearray(100)
+        del buffer[server.recv_into(buffer) :]
+        return received, bytes(data), bytes(buffer)
+
+    assert with_pair(body) == (b"hello", b"hello there", b"hello there")
+
+
+def test_what_cannot_be_sent_leaves_the_connection_free():
+    def body(client: coop.Conn, server: coop.Conn) -> bytes:
+        text: Any = "hello"
+        with pytest.raises(TypeError):
+            client.sendall(text)
+        client.sendall(b"hello")
+        return server.recv()
+
+    assert with_pair(body) == b"hello"
 
 
 # -- runs that are not a connection's own

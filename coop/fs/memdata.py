@@ -43,9 +43,10 @@ class FileNode(Node):
         while done < count:
             index, start = divmod(offset + done, _PIECE)
             part = min(_PIECE - start, count - done)
-            stored = memoryview(self._pieces.get(index, b""))[start : start + part]
-            filled = done + len(stored)
-            buffer[done:filled] = stored
+            piece = self._pieces.get(index, b"")
+            filled = done + min(max(len(piece) - start, 0), part)
+            # No view of it is left in a variable: who looks at frames would keep the piece from growing.
+            buffer[done:filled] = memoryview(piece)[start : start + part]
             done += part
             if filled < done:
                 buffer[filled:done] = _ZEROS[: done - filled]

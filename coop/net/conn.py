@@ -167,22 +167,23 @@ class Conn(_Socket):
     def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Receive into `buffer` and return the number of bytes; 0 is the end of the stream."""
         self._check_free("read")
-        view = memoryview(buffer)
-        if not view.nbytes:
-            return 0
-        if self._is_reading:
-            raise Busy(f"read {self._file.what}: another task reads it already")
-        self._is_reading = True
-        try:
-            self._stint.step()
-            while True:
-                self._file.require(READ, "read")
-                count = self._file.try_read([view])
-                if count != BLOCKED:
-                    return count
-                self._file.wait(READ, "read")
-        finally:
-            self._is_reading = False
+        # Released, not dropped: a profiler, which looks at frames, would keep the buffer from being resized.
+        with memoryview(buffer) as view:
+            if not view.nbytes:
+                return 0
+            if self._is_reading:
+                raise Busy(f"read {self._file.what}: another task reads it already")
+            self._is_reading = True
+            try:
+                self._stint.step()
+                while True:
+                    self._file.require(READ, "read")
+                    count = self._file.try_read([view])
+                    if count != BLOCKED:
+                        return count
+                    self._file.wait(READ, "read")
+            finally:
+                self._is_reading = False
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`.
@@ -193,16 +194,18 @@ class Conn(_Socket):
         if self._is_writing:
             raise Busy(f"write {self._file.what}: another task writes it already")
         self._is_writing = True
-        view, sent = memoryview(data).cast("B"), 0
+        sent = 0
         try:
-            while sent < len(view):
-                self._stint.step()
-                self._file.require(WRITE, "write")
-                count = self._file.try_write([view[sent:]])
-                if count == BLOCKED:
-                    self._file.wait(WRITE, "write")
-                else:
-                    sent += count
+            with memoryview(data) as given, given.cast("B") as view:
+                while sent < len(view):
+                    self._stint.step()
+                    self._file.require(WRITE, "write")
+                    with view[sent:] as rest:
+                        count = self._file.try_write([rest])
+                    if count == BLOCKED:
+                        self._file.wait(WRITE, "write")
+                    else:
+                        sent += count
         except OSError as error:
             error.sent = sent  # type: ignore[attr-defined]
             raise

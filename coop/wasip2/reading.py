@@ -109,8 +109,7 @@ class FileInput(InputStream):
         count = self.file.read_one(memoryview(buffer))
         if count == BLOCKED:
             return None
-        del buffer[count:]
-        return bytes(buffer)
+        return bytes(memoryview(buffer)[:count])
 
     def wait(self) -> None:
         """Park until the file can be read."""

@@ -651,3 +651,11 @@ def test_threads_may_share_one():
     for thread in threads:
         thread.join()
     assert (errors, used(memory)) == ([], (0, 0))
+
+
+def test_who_looks_at_frames_keeps_no_file_from_growing(opened, kept_frames):
+    memory = coop.MemDir({"a": b"x"})
+    directory = opened(memory)
+    assert memory.read("a") == b"x"
+    write(directory, b"a", b"y", 1)
+    assert memory.read("a") == b"xy"

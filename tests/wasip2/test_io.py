@@ -1,14 +1,22 @@
 """wasi:io from a guest: streams, and polls of them."""
 
 import fcntl
+import os
 import socket
+import tempfile
 import termios
+from typing import Any, cast
 
 import pytest
 
 import coop
 from coop.errors import GuestTrap
+from coop.fs.hostfile import DiskFile
 from coop.netpoll import POLLERS
+from coop.netpoll.kernelfiles import SocketFile
+from coop.scheduler import scheduler
+from coop.wasip2.filesystem import descriptors
+from coop.wasip2.reading import FileInput
 
 
 def test_what_a_guest_writes_arrives(python):
@@ -366,3 +374,27 @@ kept.__exit__(None, None, None)
 result = s.__exit__(None, None, None) is None
 """)
     )
+
+
+def test_who_looks_at_frames_keeps_no_read_from_ending(kept_frames):
+    """On the host's side the buffer of a read is cut to what came, while views of it may be kept."""
+    ends = socket.socketpair()
+    with tempfile.TemporaryFile() as disk:
+        disk.write(b"from the disk")
+        disk.flush()
+        file = DiskFile(os.dup(disk.fileno()), os.fstat(disk.fileno()).st_mode, "a file")
+        try:
+            assert descriptors._read(file, 100, 5) == (b"the disk", False)
+        finally:
+            file.release()
+
+    def main() -> bytes | None:
+        stream = FileInput(cast(Any, None), SocketFile(ends[0], poller=scheduler().poller))
+        try:
+            return stream.take(100)
+        finally:
+            stream.file.release()
+
+    with ends[1]:
+        ends[1].sendall(b"from the socket")
+        assert coop.run(main) == b"from the socket"

@@ -348,8 +348,7 @@ def _read(file: RegularFile, count: int, offset: int) -> tuple[bytes, bool] | No
     got = file.pread((memoryview(buffer),), offset)
     if got == BLOCKED:
         return None
-    del buffer[got:]
-    return bytes(buffer), not got and (count > 0 or offset >= file.stat().size)
+    return bytes(memoryview(buffer)[:got]), not got and (count > 0 or offset >= file.stat().size)
 
 
 def _read_waiting(file: RegularFile, count: int, offset: int) -> tuple[bytes, bool]:
