@@ -22,7 +22,11 @@ from coop.task import Task, current
 
 
 class TaskGroup(Unique):
-    """Tasks that are waited for together; a context manager."""
+    """Tasks that are waited for together; a context manager, left when all of them have ended.
+
+    If a task or the block raises, the other tasks are cancelled, and all errors come out as one
+    ExceptionGroup; what the block alone has raised comes out as itself.
+    """
 
     def __init__(self) -> None:
         self._owner: Scheduler | None = None

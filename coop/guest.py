@@ -19,7 +19,7 @@ from coop.engine import Limits, Sizes
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.logs import Log
 from coop.scheduler import Scheduler, scheduler
-from coop.slips import Unique, check_number
+from coop.slips import Unique, check_kind, check_number
 from coop.task import Task, current
 from coop.text import text as text_stream
 from coop.timers import Timer
@@ -95,9 +95,9 @@ class Life(Unique, Generic[InstanceT]):
     has a dictionary of its own, a kilobyte for each guest."""
 
     def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
+        check_kind("limits", limits, Limits)
         check_number(f"weight of guest {name}", weight, least=1e-6, most=1e6)
-        self.name = name
-        self.weight = weight
+        self.name, self.weight = name, weight
         self._stdio = stdio
         self.limits = limits
         self.state = GuestState.CONFIGURED

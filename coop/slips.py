@@ -3,7 +3,7 @@
 import math
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 
@@ -67,11 +67,26 @@ def check_lists(**options: object) -> None:
             raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
 
 
-def check_entries(option: str, given: Sequence[object], kind: type, what: str) -> None:
+def check_entries(option: str, given: Sequence[object], kind: type | tuple[type, ...], what: str) -> None:
     """Refuse a list with something in it that is of another kind.  Raises: TypeError that names the place."""
     for place, entry in enumerate(given):
         if not isinstance(entry, kind):
             raise TypeError(f"{option}[{place}]: {what} wanted, not {type(entry).__name__}")
+
+
+def check_program(args: Sequence[object], env: object, *text: type) -> None:
+    """Refuse arguments and variables that are no texts.  Raises: TypeError that names the option.
+
+    text -- of what types a text may be
+    """
+    check_entries("args", args, text, "a text")
+    if env is None:
+        return
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env: a mapping wanted, not {type(env).__name__}")
+    for name, value in env.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"env: texts wanted, not {brief(name)}: {brief(value)}")
 
 
 def check_callable(name: str, given: object) -> None:

@@ -168,3 +168,45 @@ def test_a_backlog_may_have_any_length():
         coop.listen("127.0.0.1:0", backlog=1 << 40).close()
 
     coop.run(main)
+
+
+OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"args": ["a", 1]}, "args[1]: a text wanted, not int"),
+    ({"env": {"A": 1}}, "env: texts wanted, not 'A': 1"),
+    ({"env": {1: "a"}}, "env: texts wanted, not 1: 'a'"),
+    ({"env": ["A=1"]}, "env: a mapping wanted, not list"),
+    ({"dirs": [".", ("/tmp", "/x")]}, "dirs[1]: a path, a coop.Dir or a coop.MemDir wanted, not tuple"),
+    ({"limits": {"memory": 1}}, "limits: a coop.Limits wanted, not dict"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), OPTIONS)
+def test_what_a_guest_cannot_be_given_is_named_where_it_is_made(options, words):
+    module, component = coop.Module.from_bytes("(module)"), coop.Component.from_bytes("(component)")
+    for make in (partial(coop.Guest, module), partial(coop.ComponentGuest, component)):
+        with pytest.raises(TypeError, match=f"^{re.escape(words)}$"):
+            make(**options)
+
+
+def test_a_host_function_is_declared_with_its_module_and_lists_of_types():
+    decorate: Any = coop.host_function
+    with pytest.raises(TypeError, match="the name of the import's module comes first"):
+        decorate(lambda caller: None)
+    with pytest.raises(TypeError, match="params: a list wanted, not str"):
+        decorate("h", params="i32")
+
+
+BOTH = """(module (func (export "spin") (loop $l (br $l))) (func (export "trap") unreachable))"""
+
+
+def test_of_many_guests_of_one_module_the_one_that_failed_is_named():
+    def main() -> None:
+        module = coop.Module.from_bytes(BOTH, name="plug-in.wasm")
+        limits = coop.Limits(cpu_time=0.02)
+        with pytest.raises(coop.LimitExceeded, match=r"guest number 3 computed for more than 0\.02 s"):
+            coop.Guest(module, name="number 3", limits=limits).call("spin")
+        with pytest.raises(coop.GuestTrap) as caught:
+            coop.Guest(module, name="number 4").call("trap")
+        assert caught.value.__notes__ == ["in guest number 4"]
+
+    coop.run(main)

@@ -101,6 +101,11 @@ class Driven(Account):
         assert self._task is not None
         return self._task
 
+    @property
+    def whose(self) -> str:
+        """The guest's name for a message; that of its code while nobody of the host's stands for it."""
+        return f"guest {getattr(self.caller.guest, 'name', self.code.name)}"
+
     def is_driven_by(self, task: Task) -> bool:
         """Whether the call in progress is on this task."""
         return self._task is task
@@ -272,7 +277,8 @@ class Driven(Account):
             self.pending = self.waits = None
 
     def _over_budget(self) -> LimitExceeded:
-        return LimitExceeded("cpu_time", f"{self.code.name} computed for more than {self.limits.cpu_time} s")
+        most = self.limits.cpu_time
+        return LimitExceeded("cpu_time", f"{self.whose} computed for more than {most} s")
 
     def _poll_released(self) -> Callable[[int], bool]:
         return on_its_stack(released.wasmtime_call_future_poll, self)

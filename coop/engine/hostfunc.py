@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coop.engine.marshal import WASM_TYPE, check_value
-from coop.slips import Unique, brief
+from coop.slips import Unique, brief, check_lists
 from coop.task import Task
 
 if TYPE_CHECKING:
@@ -131,7 +131,18 @@ def host_function(
     results: Sequence[str] = (),
     parks: bool = True,
 ) -> Callable[[Callable[..., Any]], HostFunction]:
-    """Make a `HostFunction` of the function below; its name is the import's unless one is given."""
+    """Make a `HostFunction` of the function below, whose first argument is a `Caller`.
+
+    module -- what the guest imports it from
+    name   -- its name there; the function's own unless given
+    params, results, parks -- as `HostFunction` has them
+    Raises: TypeError; ValueError for a type that cannot be declared.
+    """
+    if not isinstance(module, str):
+        raise TypeError(
+            'host_function: the name of the import\'s module comes first, as in host_function("env")'
+        )
+    check_lists(params=params, results=results)
 
     def decorate(call: Callable[..., Any]) -> HostFunction:
         return HostFunction(module, name or call.__name__, tuple(params), tuple(results), call, parks)

@@ -185,7 +185,10 @@ class Store(Driven):
         try:
             if failure is not None:
                 raise failure
-            raise self.sizes.explain(found) if isinstance(found, GuestTrap) else found
+            if isinstance(found, GuestTrap):
+                found = self.sizes.explain(found)
+                found.add_note(f"in {self.whose}")  # one of many that run the same code
+            raise found
         finally:
             del failure, found  # else the error would hold its own traceback, until a collection
 

@@ -38,9 +38,13 @@ class Grant(Protocol):
 def checked_grants(dirs: Iterable["Grant | str | os.PathLike[str]"]) -> list[Grant]:
     """Return what a guest is granted; a path stands for the directory there, under the same name.
 
-    Raises: ValueError if two have one name.
+    Raises: ValueError if two have one name; TypeError for what is no directory.
     """
     found = [Dir(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in dirs]
+    for place, grant in enumerate(found):
+        if not hasattr(grant, "guest_name"):
+            wanted = "a path, a coop.Dir or a coop.MemDir wanted"
+            raise TypeError(f"dirs[{place}]: {wanted}, not {type(grant).__name__}")
     names = [grant.guest_name for grant in found]
     for name in names:
         if names.count(name) > 1:

@@ -165,7 +165,10 @@ class Conn(_Socket):
         return bytes(buffer)
 
     def recv_into(self, buffer: bytearray | memoryview) -> int:
-        """Receive into `buffer` and return the number of bytes; 0 is the end of the stream."""
+        """Receive into `buffer` and return the number of bytes; 0 is the end of the stream.
+
+        Raises: as `recv`.
+        """
         self._check_free("read")
         # Released, not dropped: a profiler, which looks at frames, would keep the buffer from being resized.
         with memoryview(buffer) as view:

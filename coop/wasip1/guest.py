@@ -25,7 +25,7 @@ from coop.guest import Life
 from coop.net import Conn, Listener
 from coop.net.address import Address
 from coop.scheduler import Scheduler
-from coop.slips import check_entries, check_kind, check_lists
+from coop.slips import check_entries, check_kind, check_lists, check_program
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.task import current
 from coop.wasip1.errno import WasiError
@@ -90,6 +90,7 @@ class Guest(Life[Instance]):
     ) -> None:
         check_kind("module", module, Module)
         check_lists(args=args, dirs=dirs, imports=imports)
+        check_program(args, env, str, bytes)
         check_entries("imports", imports, HostFunction, "a function marked by coop.host_function")
         limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or module.program, limits, weight, (stdin, stdout, stderr))

@@ -18,7 +18,7 @@ from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
-from coop.slips import check_context, check_entries, check_kind, check_lists
+from coop.slips import check_context, check_entries, check_kind, check_lists, check_program
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
@@ -71,6 +71,7 @@ class Guest(Life[ComponentInstance]):
     ) -> None:
         check_kind("component", component, Component)
         check_lists(args=args, dirs=dirs, imports=imports)
+        check_program(args, env, str)
         check_entries("imports", imports, Interface, "an object of a coop.wit.Interface")
         if network is not None:
             check_kind("network", network, Network)
