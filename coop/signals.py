@@ -14,7 +14,9 @@ this run has, is handed each byte: it is all that a loop ever learns of a signal
 
 A handler of the user's may raise too.  Where that would hit a guest's host call or
 coop's own code, the exception is raised at the next park instead: in the task that
-runs, or in the main task if none does.
+runs, or in the main task if none does.  An exit, such as `sys.exit` in a handler for
+SIGTERM, is meant for the program and not for whichever task happens to run: it is always
+raised in the main task, unless another one is still on its way there.
 
 In other threads no handler is touched.  A second ^C while the first is still on
 its way - the main task computes, and never parks - is raised right there, if the
@@ -46,6 +48,9 @@ _ALL = tuple(map(int, sorted(signal.valid_signals() - set(FAULTS))))
 _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""
 
+_EXITS = (KeyboardInterrupt, SystemExit)
+"""What ends a program, and not the task that runs."""
+
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -60,6 +65,15 @@ class Guarded:
         self.handler = handler
         self._owner = owner
         self._late = late
+        self._exit: BaseException | None = None  # that was given to the main task last
+
+    def _is_on_its_way(self) -> bool:
+        """Whether there is an exit that the main task has not come to."""
+        main, error = self._owner.main, self._exit
+        if main is None or error is None or not main.forget_interrupt(error):
+            return False
+        main.interrupt(error)
+        return True
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Call the handler; raise what it raises, here or at the next park."""
@@ -67,10 +81,13 @@ class Guarded:
             self.handler(number, frame)
         except BaseException as error:
             task = current_or_none()
-            if task is None or self._owner.is_internal(task):
-                task = self._owner.main
-            if _may_raise(frame):
+            main = self._owner.main
+            if isinstance(error, _EXITS) and task is not main and not self._is_on_its_way():
+                task, self._exit = main, error
+            elif _may_raise(frame):
                 raise
+            elif task is None or self._owner.is_internal(task):
+                task = main
             if task is None or task.is_done:
                 # Raised here it could hit the hub between taking a task off the queue and resuming it.
                 self._late.append(error)

@@ -299,6 +299,49 @@ def test_a_handler_that_raises_in_host_code_raises_right_there():
     assert child(code) == "at once\n"
 
 
+@pytest.mark.parametrize(
+    "by", ["group.spawn({}); coop.sleep(1000)", "coop.spawn({}).observe(); coop.sleep(1000)"]
+)
+@pytest.mark.parametrize("busy", ["spins.run", "press"])
+def test_a_handlers_exit_ends_the_program_whichever_task_it_comes_to(by: str, busy: str):
+    code = f"""
+    def press():
+        os.kill(os.getpid(), signal.SIGTERM)
+        coop.sleep(1000)
+
+    def main():
+        spins = coop.Guest(module('(module (func (export "_start") (loop $again (br $again))))'))
+        with coop.TaskGroup() as group:
+            if {busy!r} == "spins.run":
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            {by.format(busy)}
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(3))
+    expect(SystemExit, main)
+    """
+    assert child(code) == "as expected\n"
+
+
+def test_a_second_exit_is_raised_where_it_comes_while_the_first_is_on_its_way():
+    code = """
+    def main():
+        coop.spawn(never_parks)
+        coop.sleep(1000)
+
+    def never_parks():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            print("one is on its way")
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            print("two")
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(3))
+    expect(SystemExit, main)
+    """
+    assert child(code) == "one is on its way\ntwo\nas expected\n"
+
+
 def test_a_handler_that_does_not_raise_runs_as_ever():
     code = """
     def main():
