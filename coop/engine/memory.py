@@ -22,6 +22,7 @@ from typing import Any
 
 from coop.engine.capi import held
 from coop.engine.cells import MEMORY, Cells
+from coop.errors import CoopError
 from coop.slips import Unique
 
 _from_memory = C.pythonapi.PyMemoryView_FromMemory
@@ -34,8 +35,8 @@ _EMPTY = memoryview(bytearray())
 """The view of no memory; writable, for writes of nothing."""
 
 
-class OutOfBounds(Exception):
-    """An address range that does not lie in the guest's memory: EFAULT, or a trap."""
+class OutOfBounds(CoopError):
+    """An address range that does not lie in the guest's memory: EFAULT, or the end of the guest."""
 
 
 class Memory(Unique):

@@ -469,3 +469,18 @@ def test_something_else_exported_as_memory_is_no_memory():
         '(module (import "h" "f" (func $f)) (func (export "memory")) (func (export "go") (call $f)))',
         imports=(f,),
     )
+
+
+def test_a_pointer_that_leads_nowhere_is_an_error_that_a_host_may_expect():
+    @coop.host_function("h", "show", params=["u32"])
+    def show(caller: coop.Caller, pointer: int) -> None:
+        caller.memory.read(pointer, 4)
+
+    text = """(module (import "h" "show" (func $show (param i32))) (memory (export "memory") 1)
+      (func (export "go") (call $show (i32.const -2))))"""
+
+    def main() -> None:
+        with pytest.raises(coop.CoopError, match="4 bytes at 0xfffffffe end beyond its 65536 bytes"):
+            coop.Guest(coop.Module.from_bytes(text), imports=[show]).call("go")
+
+    coop.run(main)
