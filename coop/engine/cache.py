@@ -15,13 +15,19 @@ So an entry is trusted only if all of this holds:
 An entry that fails is rebuilt.  Entries are written to a temporary file and
 renamed, so that nobody sees half of one, and read as a whole: a mapped file that
 somebody cuts short would kill the process with SIGBUS.
+
+The directory is bounded: when it holds too much, those go that nobody has used for longest.  A
+file's time of change tells when that was, to the day.
 """
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from coop.engine.config import Engine
@@ -31,8 +37,16 @@ _DIGEST = 32
 _FORMAT = b"coop module 3"
 _LARGE = 1 << 20
 """From here on, hashing takes longer than starting a thread."""
+MOST_BYTES, MOST_ENTRIES = 2 << 30, 4096
+"""What a directory may hold; beyond it, the oldest go until three quarters are left."""
+_DAY_S = 86400
+_NEW = ".new-"
+_ENTRY = re.compile("[0-9a-f]{64}")
 
 log = Log("coop.engine")
+
+_unlooked: dict[Path, int] = {}
+"""Bytes stored in a directory since this process last looked how much it holds."""
 
 _told: set[tuple[str, str]] = set()
 """Which directories were found unusable, and why: every start would say so for each module again."""
@@ -79,10 +93,15 @@ def _digest(data: bytes) -> bytes:
 
 
 class ModuleCache:
-    """Entries in one directory; every failure means "not there", and no error."""
+    """Entries in one directory; every failure means "not there", and no error.
 
-    def __init__(self, directory: Path | None) -> None:
+    directory  -- where; None: nowhere
+    most_bytes -- what it may hold
+    """
+
+    def __init__(self, directory: Path | None, *, most_bytes: int = MOST_BYTES) -> None:
         self.directory = directory
+        self._most_bytes = most_bytes
 
     def load(self, wasm: bytes, engine: Engine) -> bytes | None:
         """Return the serialized module for `wasm`, or None if there is none to be trusted."""
@@ -91,13 +110,17 @@ class ModuleCache:
             return None
         try:
             with open(path, "rb", buffering=0, opener=_open_entry) as file:
-                if not _is_private(os.fstat(file.fileno())):
+                found = os.fstat(file.fileno())
+                if not _is_private(found):
                     log.warning("module cache: entry of others, compiling again", entry=str(path))
                     return None
                 # Two reads and no slice, and none through a buffer, which would put the two together: of a
                 # large guest, each copy takes as long as loading it.
                 digest = file.read(_DIGEST)
                 serialized = file.readall()
+                if found.st_mtime < time.time() - _DAY_S:
+                    with suppress(OSError):  # a disk that is read-only, say
+                        os.utime(file.fileno())
         except OSError:
             return None
         if serialized and _digest(serialized) == digest:
@@ -112,7 +135,7 @@ class ModuleCache:
             return
         temporary = None
         try:
-            fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            fd, temporary = tempfile.mkstemp(prefix=_NEW, dir=path.parent)
             with open(fd, "wb") as file:
                 file.write(_digest(serialized))
                 file.write(serialized)
@@ -121,6 +144,13 @@ class ModuleCache:
             log.warning("module cache: entry not written", entry=str(path), error=str(error))
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
+            return
+        # To look at a full directory takes some 10 ms, so not after each small one.
+        _unlooked[path.parent] = _unlooked.get(path.parent, self._most_bytes) + len(serialized)
+        if _unlooked[path.parent] > self._most_bytes // 16:
+            _unlooked[path.parent] = 0
+            with suppress(OSError):
+                _make_room(path.parent, self._most_bytes)
 
     def _path(self, wasm: bytes, engine: Engine) -> Path | None:
         if self.directory is None or not self._is_ours(self.directory):
@@ -151,6 +181,33 @@ class ModuleCache:
         if trouble:
             _tell_once(str(directory), trouble)
         return not trouble
+
+
+def _make_room(directory: Path, most_bytes: int) -> None:
+    """Remove entries that nobody has used for longest, and what processes that were killed have left.
+
+    Files that are none of ours are left alone, and so is the newest entry, whatever its size.
+    """
+    entries: list[tuple[float, int, str]] = []
+    with os.scandir(directory) as listing:
+        for entry in listing:
+            with suppress(FileNotFoundError):  # another process has been quicker
+                found = entry.stat(follow_symlinks=False)
+                if _ENTRY.fullmatch(entry.name) and stat.S_ISREG(found.st_mode):
+                    entries.append((found.st_mtime, found.st_size, entry.path))
+                elif entry.name.startswith(_NEW) and found.st_mtime < time.time() - _DAY_S:
+                    os.unlink(entry.path)
+    size, count = sum(entry[1] for entry in entries), len(entries)
+    if size <= most_bytes and count <= MOST_ENTRIES:
+        return
+    entries.sort()
+    for _, its_size, path in entries[:-1]:
+        if size <= most_bytes * 3 // 4 and count <= MOST_ENTRIES * 3 // 4:
+            break
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        size, count = size - its_size, count - 1
+    log.info("module cache: made room", directory=str(directory), entries=count, bytes=size)
 
 
 def _open_entry(path: str, flags: int) -> int:

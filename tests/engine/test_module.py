@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,39 @@ def test_an_entry_is_never_half_written(cache: Path):
         store.store(b"wasm", engine, data)
         assert store.load(b"wasm", engine) == data
     assert len(list(cache.iterdir())) == 1
+
+
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+
+
+def test_a_cache_is_bounded_and_what_was_used_longest_ago_goes_first(cache: Path):
+    store, engine = ModuleCache(cache, most_bytes=10_000), engine_for()
+    paths: list[Path] = []
+    for i in range(5):
+        store.store(b"wasm %d" % i, engine, bytes(1900))
+        paths += [path for path in cache.iterdir() if path not in paths]
+        age(paths[-1], 20 - i)
+    keep = cache / "notes.txt"
+    keep.write_text("none of the cache's")
+    (cache / ".new-left").write_bytes(bytes(5000))
+    age(cache / ".new-left", 2)
+    (cache / ".new-now").write_bytes(bytes(5000))
+    assert store.load(b"wasm 0", engine) == bytes(1900)  # so that it is the second which is oldest
+    store.store(b"wasm 5", engine, bytes(1900))
+    assert [store.load(b"wasm %d" % i, engine) is not None for i in range(6)] == [1, 0, 0, 0, 1, 1]
+    assert keep.exists()
+    assert (cache / ".new-now").exists()
+    assert not (cache / ".new-left").exists()
+
+
+def test_an_entry_larger_than_the_whole_cache_may_be_is_kept_alone(cache: Path):
+    store, engine = ModuleCache(cache, most_bytes=1000), engine_for()
+    for name in (b"one", b"two"):
+        store.store(name, engine, bytes(5000))
+        assert store.load(name, engine) == bytes(5000)
+        age(entry(cache), 1)
 
 
 def test_many_processes_that_fill_one_cache_at_once_all_get_their_module(cache: Path):
