@@ -11,8 +11,10 @@ derives from the same bits (`PollDesc.ready`):
   transfer that was shorter than asked.
 - It is set again by an event, of the poller or of a producer within the process.
 - A bit that is set may be *stale*: nobody has looked since a read that got all it
-  asked for, or a write of which all was taken.  Whoever tells somebody else "ready"
-  asks `level`, which looks again.
+  asked for, or a write of which all was taken.  Or it was set for what no event takes
+  back: an error, which is gone with the call that tells of it; a FIFO's hangup, with
+  its next writer; urgent data, which no read gets.  Whoever tells somebody else
+  "ready" asks `level`, which looks again.
 
 Host calls, a guest's reads and writes, its `poll_oneoff` and the pollables of a
 component are consumers of these levels; none keeps readiness of its own.  So does
@@ -111,8 +113,12 @@ class OpenFile(PollDesc):
         found = asker.poll(0)
         events = found[0][1] if found else 0
         ready = self.ready & ~(BOTH | BOTH << STALE_SHIFT)
+        passes = select.POLLERR  # what a call takes away by telling of it, and no event does
         if not stat.S_ISSOCK(self.st_mode):
             ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
+            passes = _GONE
+        if events & passes:
+            ready |= BOTH << STALE_SHIFT
         if events & _READABLE:
             ready |= READ
         # What is nearly full counts as no room, and takes a little more all the same: a try still asks.

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 
 from coop.clock import NEVER_NS
 from coop.errors import BugError, Closed, DeadlineExceeded, NoDeadline, NotPollable
-from coop.netpoll.contract import BOTH, MODE_NAMES, READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import BOTH, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.waiter import Waiter, WaitReason
 from coop.task import PARKED, Task, current
 from coop.timers import Timer, Timers
@@ -51,8 +51,8 @@ DISARMED = 0xFFFF
 EXPIRED = -1
 """A deadline that has passed; 0 is none, anything above is a moment in nanoseconds."""
 
-_NOT_STALE = tuple(~(modes << STALE_SHIFT) for modes in range(BOTH + 1))
-"""For the modes that are reported, what stays of the bits that were known."""
+_STAYS = tuple(~(modes << STALE_SHIFT | (HANGUP if modes & READ else 0)) for modes in range(BOTH + 1))
+"""For the modes that are reported, what stays of the bits that were known: a hangup is told each time."""
 
 _sequence = count(1)
 
@@ -135,7 +135,7 @@ class PollDesc:
     def fire(self, modes: int, woken: list[Task]) -> None:
         """Note that `modes` hold now, and append to `woken` the tasks that waited for one of them."""
         # What is reported now is no longer stale; what was known besides stays.
-        self.ready = self.ready & _NOT_STALE[modes & BOTH] | modes
+        self.ready = self.ready & _STAYS[modes & BOTH] | modes
         waiters = self.waiters
         if not waiters:
             return

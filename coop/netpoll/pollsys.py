@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coop.clock import SECOND_NS
-from coop.netpoll.contract import FAILED, HANGUP, READ, WRITE
+from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, WRITE
 
 # epoll(7) has the same numbers for these.
 IN = 0x1
@@ -88,10 +88,12 @@ def is_hit(mode: int, revents: int) -> bool:
 def noted(mode: int, revents: int) -> int:
     """Return the bits of HANGUP and FAILED that a wait in `mode` should remember.
 
-    A half-closed peer concerns readers alone.
+    A half-closed peer concerns readers alone.  What is ready for the others is stale: a new writer of a
+    FIFO takes a hangup back, and a call an error by telling of it.
     """
     hangup = HUP | RDHUP if mode == READ else HUP
-    return (HANGUP if revents & hangup else 0) | (FAILED if revents & (ERR | NVAL) else 0)
+    bits = (HANGUP if revents & hangup else 0) | (FAILED if revents & (ERR | NVAL) else 0)
+    return bits | mode << STALE_SHIFT if revents & _TROUBLE else bits
 
 
 def event_errno(revents: int) -> int:

@@ -9,13 +9,15 @@ import time
 import pytest
 
 from coop.errors import BugError, WrongThread
-from coop.netpoll.contract import BOTH, FAILED, HANGUP, READ, WRITE
+from coop.netpoll.contract import BOTH, FAILED, HANGUP, READ, STALE_SHIFT, WRITE
 from coop.netpoll.epollsys import EVENT, MAX_MS, Epoll, to_ms
 from coop.netpoll.hostpoll import _BITS, HostPoller
 from coop.netpoll.polldesc import PollDesc
 from coop.netpoll.pollsys import ERR, HUP, IN, NVAL, OUT, RDHUP, event_errno, poll_fds
 from tests.children import run_child
 from tests.fakes import MiniHub
+
+STALE = BOTH << STALE_SHIFT
 
 
 @pytest.fixture
@@ -53,11 +55,11 @@ class TestEdges:
             (IN, READ),
             (OUT, WRITE),
             (RDHUP, READ | HANGUP),
-            (HUP, BOTH | HANGUP),
-            (ERR, BOTH | FAILED),
+            (HUP, BOTH | HANGUP | STALE),
+            (ERR, BOTH | FAILED | STALE),
             (IN | RDHUP, READ | HANGUP),
-            (OUT | ERR, BOTH | FAILED),
-            (IN | OUT | RDHUP | HUP | ERR, BOTH | HANGUP | FAILED),
+            (OUT | ERR, BOTH | FAILED | STALE),
+            (IN | OUT | RDHUP | HUP | ERR, BOTH | HANGUP | FAILED | STALE),
         ],
     )
     def test_what_an_event_means(self, events, bits):

@@ -1,11 +1,14 @@
 """poll_oneoff on sockets: byte counts, hangups and errors, over TCP and over Unix sockets."""
 
+import os
+import select
 import socket
 import struct
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
+import coop
 from tests.wasip1.script import POLLERS, Script, clock_sub, fd_sub, scripted
 
 CLOCK, READ, WRITE = 0, 1, 2
@@ -117,8 +120,6 @@ def test_a_parked_poll_hears_of_a_reset(family, poller):
     with connection(family) as (near, far):
 
         def act(guest: Script):
-            import coop
-
             guest.write(3, b"unread")
             coop.spawn(reset, far)
             return [event[:2] for event in guest.poll(clock_sub(9, NEVER), fd_sub(1, READ, 3))], guest.read(3)
@@ -197,3 +198,75 @@ def test_of_many_sockets_each_tells_its_own(poller):
         (4, "SUCCESS", READ, 0, HANGUP),
         (5, "SUCCESS", READ, 0, HANGUP),
     ]
+
+
+# -- what was ready, and is no more
+
+
+def refused(sock: socket.socket) -> None:
+    """Send datagrams that nobody takes, until the error has come back."""
+    asker = select.poll()
+    asker.register(sock, 0)
+    while not asker.poll(0):
+        with suppress(ConnectionRefusedError):
+            sock.send(b"x")
+
+
+@every_poller
+def test_an_error_that_a_write_told_of_is_nothing_to_read(poller):
+    with socket.socket(type=socket.SOCK_DGRAM) as near, socket.socket(type=socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        near.connect(far.getsockname())
+        far.close()
+
+        def act(guest: Script):
+            refused(near)
+            coop.pause()
+            first = guest.write(3, b"x"), is_idle(guest, READ)
+            refused(near)
+            seen = ready(guest, READ)
+            return first, seen, guest.write(3, b"x"), is_idle(guest, READ)
+
+        found = scripted(act, connections=[near], poller=poller)
+    assert found == (("CONNREFUSED", True), [(READ, "SUCCESS", 0, 0)], "CONNREFUSED", True)
+
+
+@every_poller
+def test_urgent_data_alone_is_nothing_to_read(poller):
+    with connection("tcp") as (near, far):
+
+        def act(guest: Script):
+            guest.fd_fdstat_set_flags(3, NONBLOCK)
+            assert guest.read(3) == "AGAIN"
+            far.send(b"!", socket.MSG_OOB)
+            asker = select.poll()
+            asker.register(near, select.POLLPRI)
+            asker.poll()
+            coop.pause()
+            idle = is_idle(guest, READ)
+            far.send(b"more")
+            return idle, ready(guest, READ)[0][:2], guest.read(3)
+
+        assert scripted(act, connections=[near], poller=poller) == (True, (READ, "SUCCESS"), b"more")
+
+
+@every_poller
+def test_a_new_writer_of_a_fifo_takes_back_a_hangup_that_was_told(poller, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+
+    def act(guest: Script):
+        fd = guest.open(3, b"fifo")
+        found = []
+        for data in (b"", b"news"):
+            (tmp_path / "fifo").write_bytes(b"")
+            found.append(guest.poll(fd_sub(1, READ, fd)))
+            with open(tmp_path / "fifo", "wb", buffering=0) as writer:
+                writer.write(data)
+                coop.pause()
+                found.append(guest.poll(fd_sub(1, READ, fd), fd_sub(2, READ, fd), clock_sub(9, 0)))
+        return found
+
+    end = [(1, "SUCCESS", READ, 0, HANGUP)]
+    silent, news = [(9, "SUCCESS", CLOCK, 0, 0)], [(n, "SUCCESS", READ, 1, 0) for n in (1, 2)]
+    found = scripted(act, dirs=[tmp_path], poller=poller)
+    assert (found[:3], found[3][:2]) == ([end, silent, end], news)
