@@ -25,12 +25,11 @@ the guest's userdata, not an index.
 from collections.abc import Sequence
 
 from coop.clock import NEVER_NS
-from coop.netpoll.contract import BOTH, HANGUP, READ, WRITE
+from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.waiter import Waiter
 from coop.task import READY, Task
 from coop.wasip1.abi import (
-    EVENT_FD_READWRITE_HANGUP,
     EVENT_SIZE,
     SUBSCRIPTION,
     SUBSCRIPTION_CLOCK_ABSTIME,
@@ -44,7 +43,7 @@ from coop.wasip1.abi import (
 from coop.wasip1.errno import Errno, WasiError
 from coop.wasip1.keptlist import KeptList
 from coop.wasip1.state import Wasi
-from coop.wasip1.sublist import OF_MODE, SHORT, Named, PlainList, Refused, SubList, store_events, told
+from coop.wasip1.sublist import SHORT, Named, PlainList, Refused, SubList, look, store_events, told
 
 _CLOCK, _FD_READ, _FD_WRITE = int(EventType.CLOCK), int(EventType.FD_READ), int(EventType.FD_WRITE)
 assert (_FD_READ, _FD_WRITE) == (READ, WRITE)  # so that a subscription's type is its mode
@@ -215,7 +214,7 @@ class Poll:
         """Return the events that hold now, the five values of each in one flat list."""
         found = list(self._bad_clocks)
         if self._list.files:
-            self._look_at_files(found)
+            look(self._list, found)
         if self._due_ns != NEVER_NS:
             now_ns = self._wasi.scheduler.now_ns()
             if self._due_ns <= now_ns:
@@ -225,29 +224,6 @@ class Poll:
                     if due_ns <= now_ns:
                         found += (userdata, 0, _CLOCK, 0, 0)
         return found
-
-    def _look_at_files(self, found: list[int]) -> None:
-        files, modes, userdata = self._list.files, self._list.modes, self._list.userdata
-        # In a list of several 1 byte stands for "some": a system call for each would cost too much.
-        plain = BOTH if len(self._list) > 1 else -1
-        for i in self._list.candidates():
-            # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
-            mode, ready = modes[i], files[i].ready
-            if ready & OF_MODE[mode] > plain:
-                self._look_closely(i, found)
-            elif ready & mode:
-                found += (userdata[i], 0, mode, 1, 0)
-
-    def _look_closely(self, i: int, found: list[int]) -> None:
-        """Look at an entry that is refused, stale or hung up, or the only one."""
-        file, mode, userdata = self._list.files[i], self._list.modes[i], self._list.userdata[i]
-        if isinstance(file, Refused):
-            found += (userdata, file.errno, mode, 0, 0)
-        elif file.level(mode):
-            hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
-            is_counted = mode == READ and (hangup or len(self._list) == 1)  # at a hangup 0 is the end
-            nbytes = file.available() if is_counted else 1
-            found += (userdata, 0, mode, nbytes, EVENT_FD_READWRITE_HANGUP if hangup else 0)
 
     def _should_ask(self, found: list[int]) -> bool:
         """Whether only time-outs are over, and the poller may know what the files' bits do not tell yet."""
@@ -349,7 +325,8 @@ class Poll:
         if poller.permanent and not [1 for file in files if file not in watched or file.poller is None]:
             return
         self._polled = 0
-        for file, mode in zip(files, self._plain.modes, strict=True):
+        # Each once: a guest may name the same thousands of times.
+        for file, mode in dict.fromkeys(zip(files, self._plain.modes, strict=True)):
             if isinstance(file, Refused):
                 continue
             self.watch(file)

@@ -16,12 +16,12 @@ closed, moved or narrowed, before the next array is taken.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from coop.netpoll.contract import BOTH, FAILED, MODE_NAMES, READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import BOTH, FAILED, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import (
     EVENT,
+    EVENT_FD_READWRITE_HANGUP,
     EVENT_SIZE,
-    FD_SUBSCRIPTION,
     SUBSCRIPTION_SIZE,
     EventType,
     events_layout,
@@ -32,7 +32,7 @@ from coop.wasip1.fdtable import Descriptor
 _FD_READ = int(EventType.FD_READ)
 FD_MODES = _FD_READ, int(EventType.FD_WRITE)
 _FD_KINDS = frozenset(FD_MODES)
-OF_MODE = 0, ~(WRITE << STALE_SHIFT), ~(READ << STALE_SHIFT)
+_OF_MODE = 0, ~(WRITE << STALE_SHIFT), ~(READ << STALE_SHIFT)
 """For a mode, a file's bits without the one that concerns the other mode alone."""
 
 SHORT = 64
@@ -123,12 +123,47 @@ class SubList(Protocol):
 
 def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     """Return userdata, kind and number of every entry."""
-    count = len(array) // SUBSCRIPTION_SIZE
-    if count <= LAYOUT_UP_TO:
-        flat: Sequence[int] = subscriptions_layout(count).unpack(array)
-    else:
-        flat = [value for entry in FD_SUBSCRIPTION.iter_unpack(array) for value in entry]
+    flat: list[int] = []
+    for at in range(0, len(array), LAYOUT_UP_TO * SUBSCRIPTION_SIZE):
+        count = min((len(array) - at) // SUBSCRIPTION_SIZE, LAYOUT_UP_TO)
+        flat += subscriptions_layout(count).unpack_from(array, at)
     return flat[0::3], flat[1::3], flat[2::3]
+
+
+def look(names: SubList, found: list[int]) -> None:
+    """Append the events that hold now, of each its five values.
+
+    What the kernel said of a file holds for the whole look: a guest may name one thousands of times.
+    """
+    files, modes, userdata = names.files, names.modes, names.userdata
+    is_one = len(names) == 1
+    # In a list of several 1 byte stands for "some": a system call for each would cost too much.
+    plain = -1 if is_one else BOTH
+    known: dict[int, dict[OpenFile, tuple[int, ...]]] = {READ: {}, WRITE: {}}
+    for i in names.candidates():
+        # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
+        file, mode = files[i], modes[i]
+        ready = file.ready
+        if not ready & _OF_MODE[mode] > plain:
+            if ready & mode:
+                found += (userdata[i], 0, mode, 1, 0)
+        elif isinstance(file, Refused):
+            found += (userdata[i], file.errno, mode, 0, 0)
+        else:
+            said = known[mode].get(file)
+            if said is None:
+                said = known[mode][file] = _look_closely(file, mode, is_one)
+            if said:
+                found += (userdata[i], *said)
+
+
+def _look_closely(file: OpenFile, mode: int, is_one: bool) -> tuple[int, ...]:
+    """Return what a file that is stale or hung up, or the only one, says in a mode, without the userdata."""
+    if not file.level(mode):
+        return ()
+    hangup = file.ready & HANGUP and (mode == READ or file.is_hung_up())
+    is_counted = mode == READ and (hangup or is_one)  # at a hangup 0 is the end
+    return 0, mode, file.available() if is_counted else 1, EVENT_FD_READWRITE_HANGUP if hangup else 0
 
 
 def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
@@ -136,11 +171,10 @@ def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
     count = len(found) // 5
     if count == 1:
         EVENT.pack_into(view, at, *found)
-    elif count <= LAYOUT_UP_TO:
-        events_layout(count).pack_into(view, at, *found)
-    else:
-        for i in range(count):
-            EVENT.pack_into(view, at + i * EVENT_SIZE, *found[i * 5 : i * 5 + 5])
+        return
+    for i in range(0, count, LAYOUT_UP_TO):
+        some = found[i * 5 : (i + LAYOUT_UP_TO) * 5]
+        events_layout(len(some) // 5).pack_into(view, at + i * EVENT_SIZE, *some)
 
 
 def told(names: SubList) -> list[str]:

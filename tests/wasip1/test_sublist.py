@@ -16,7 +16,7 @@ from coop.wasip1.abi import SUBSCRIPTION_SIZE as SIZE
 from coop.wasip1.keptlist import KeptList, differing
 from coop.wasip1.poll import _PLAIN_CALLS, Poll
 from coop.wasip1.sublist import PlainList, Refused
-from tests.wasip1.script import EVENTS, OUT, SUBS, Script, clock_sub, fd_sub
+from tests.wasip1.script import EVENTS, OUT, POLLERS, SUBS, Script, clock_sub, fd_sub
 
 CONNECTIONS = 5
 NUMBERS = st.integers(0, 14)
@@ -245,6 +245,33 @@ def test_of_thousands_of_entries_only_those_that_changed_are_taken():
     assert len(found) == 4
     kept.take(bytes(array), 1, table)  # the table has changed: what was refused is looked up again
     assert len(found) == 8
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("count", [50, 1000])
+def test_a_file_that_is_named_thousands_of_times_is_asked_about_once_a_look(poller: str, count: int):
+    asked: list[str] = []
+
+    def note(patch: pytest.MonkeyPatch, name: str) -> None:
+        call = getattr(OpenFile, name)
+        patch.setattr(OpenFile, name, lambda file: asked.append(name) or call(file))
+
+    def main() -> tuple[int, int]:
+        left, right = socket.socketpair()
+        with left, Script(connections=[left]) as guest, pytest.MonkeyPatch.context() as patch:
+            right.send(b"left behind")
+            right.close()
+            coop.pause()
+            for name in ("_look", "available", "is_hung_up"):
+                note(patch, name)
+            events = guest.poll(*[fd_sub(n, 1 + n % 2, 3) for n in range(count)])
+            assert [event[0] for event in events] == list(range(count))
+            assert {event[1:] for event in events} == {("SUCCESS", 1, 11, 1), ("SUCCESS", 2, 1, 1)}
+            return len(asked), len(guest.guest._wasi.scheduler.poller.table) if poller == "oneoff" else 0
+
+    calls, slots = coop.run(main, poller=poller)
+    assert calls <= 2 * 4
+    assert slots <= 3
 
 
 def test_what_is_kept_is_in_proportion_to_the_array():
