@@ -14,7 +14,7 @@ The resources are in `failure`, `pollables`, `reading` and `writing`.
 from typing import ClassVar
 
 from coop.wasip2.failure import Error
-from coop.wasip2.pollables import Pollable, wait_for_any
+from coop.wasip2.pollables import Pollable, ready_among, wait_for_any
 from coop.wasip2.reading import InputStream
 from coop.wasip2.world import WorldInterface, trap
 from coop.wasip2.writing import OutputStream
@@ -44,8 +44,7 @@ class Poll(WorldInterface):
         limit = self.world.limits.subscriptions
         if limit is not None and len(pollables) > limit:
             raise trap(f"poll of {len(pollables)} pollables; {limit} are allowed (limit subscriptions)")
-        found = [i for i, each in enumerate(pollables) if each.is_ready()]
-        return found or Later(lambda: wait_for_any(self.world.owner, pollables))
+        return ready_among(pollables) or Later(lambda: wait_for_any(self.world.owner, pollables))
 
 
 class Streams(WorldInterface):

@@ -24,7 +24,7 @@ from coop.scheduler import Scheduler
 from coop.task import Task, current
 from coop.wit import Later, Resource, function
 
-__all__ = ["FilePollable", "MomentPollable", "Pollable", "ReadyPollable", "wait_for_any"]
+__all__ = ["FilePollable", "MomentPollable", "Pollable", "ReadyPollable", "ready_among", "wait_for_any"]
 
 
 class Pollable(Resource):
@@ -112,13 +112,17 @@ class FilePollable(Pollable):
         return self.file, self.mode
 
 
+def ready_among(pollables: Sequence[Pollable]) -> list[int]:
+    """Return the indices of those that are ready, each asked once: a list may name one thousands of times."""
+    known = {each: each.is_ready() for each in dict.fromkeys(pollables)}
+    return [i for i, each in enumerate(pollables) if known[each]]
+
+
 def wait_for_any(owner: Scheduler, pollables: Sequence[Pollable]) -> list[int]:
     """Park until one of `pollables` is ready, and return the indices of all that are."""
-    while True:
-        found = [i for i, each in enumerate(pollables) if each.is_ready()]
-        if found:
-            return found
+    while not (found := ready_among(pollables)):
         _park(owner, pollables)
+    return found
 
 
 def _park(owner: Scheduler, pollables: Sequence[Pollable]) -> None:

@@ -16,6 +16,7 @@ from coop.netpoll import POLLERS
 from coop.netpoll.kernelfiles import SocketFile
 from coop.scheduler import scheduler
 from coop.wasip2.filesystem import descriptors
+from coop.wasip2.pollables import FilePollable
 from coop.wasip2.reading import FileInput
 
 
@@ -327,6 +328,23 @@ result = poll.poll([never, now, never, now])
 """)
     )
     assert found == [1, 3]
+
+
+def test_a_pollable_that_a_list_names_again_and_again_is_asked_once_a_look(python, monkeypatch):
+    asked = []
+    is_ready = FilePollable.is_ready
+    monkeypatch.setattr(FilePollable, "is_ready", lambda each: asked.append(each) or is_ready(each))
+    ours, theirs = socket.socketpair()
+
+    with ours, theirs:
+        theirs.send(b"here")
+        found = python(
+            lambda run: run(
+                "s = stdin.get_stdin(); p = s.subscribe(); result = poll.poll([p] * 100); del p, s"
+            ),
+            stdin=ours,
+        )
+    assert (found, len(asked)) == (list(range(100)), 1)
 
 
 LOOKS = {"a look": "pollable.ready()", "a poll of what is ready": "0 in poll.poll([pollable, now])"}
