@@ -101,8 +101,7 @@ class SocketFile(OpenFile):
         try:
             count = self._recv_into(buffer)
         except BlockingIOError:
-            self.ready &= ~READ
-            return BLOCKED
+            return self._nothing_to_read()
         if count < len(buffer) and self._proves and not self.ready & _MORE:
             self.ready &= ~READ
         else:
@@ -117,8 +116,7 @@ class SocketFile(OpenFile):
         try:
             count = self.sock.recvmsg_into(buffers, 0, self._flags)[0]
         except BlockingIOError:
-            self.ready &= ~READ
-            return BLOCKED
+            return self._nothing_to_read()
         if count < sum(map(len, buffers)) and self._proves and not self.ready & _MORE:
             self.ready &= ~READ
         else:
@@ -135,10 +133,18 @@ class SocketFile(OpenFile):
         try:
             count, _, message_flags, _ = self.sock.recvmsg_into(buffers, 0, flags | self._flags)
         except BlockingIOError:
-            self.ready &= ~READ
-            return BLOCKED, 0
+            return self._nothing_to_read(), 0
         self.ready |= STALE_READ
         return count, message_flags
+
+    def _nothing_to_read(self) -> int:
+        """Note that a read would block, and return BLOCKED.
+
+        Where receiving was shut down, Linux tells who waits for a datagram of the end, and who does not that
+        it would block; but it calls the socket readable, so that to wait for one would be to spin.
+        """
+        self.ready &= ~READ
+        return BLOCKED if self._is_stream or not self.is_left() else 0
 
     def write_one(self, buffer: memoryview) -> int:
         if not (self.ready & WRITE or self.worth_trying(WRITE)):

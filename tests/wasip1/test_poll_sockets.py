@@ -14,6 +14,7 @@ from tests.wasip1.script import POLLERS, Script, clock_sub, fd_sub, scripted
 CLOCK, READ, WRITE = 0, 1, 2
 HANGUP = 1
 NONBLOCK = 4
+PEEK = 1
 NEVER = 2**64 - 1
 
 every_poller = pytest.mark.parametrize("poller", POLLERS)
@@ -198,6 +199,21 @@ def test_of_many_sockets_each_tells_its_own(poller):
         (4, "SUCCESS", READ, 0, HANGUP),
         (5, "SUCCESS", READ, 0, HANGUP),
     ]
+
+
+@every_poller
+@pytest.mark.parametrize("how", [1, 3])
+def test_datagrams_that_are_not_received_any_more_have_an_end(how, poller):
+    with connection("unix", socket.SOCK_DGRAM) as (near, far):
+
+        def act(guest: Script):
+            assert is_idle(guest, READ)
+            assert guest.sock_shutdown(3, how) == "SUCCESS"
+            return guest.read(3), ready(guest, READ), guest.recv(3), guest.recv(3, flags=PEEK)
+
+        found = scripted(act, connections=[near], poller=poller)
+        far.close()
+    assert found == (b"", [(READ, "SUCCESS", 0, HANGUP)], b"", b"")
 
 
 # -- what was ready, and is no more
