@@ -307,8 +307,7 @@ class Game:
         if what == "renumber":
             to = self.number()
             return f"renumber to {to}", guest.fd_renumber(fd, to)
-        if what == "shutdown" and not (fd in self.fds and self.fds[fd].filetype == Filetype.SOCKET_DGRAM):
-            # Linux calls a datagram socket that is shut down readable, and then says "would block".
+        if what == "shutdown":
             how = chance.choice((1, 2, 3))
             return f"shutdown {how}", guest.sock_shutdown(fd, how)
         if what == "narrow" and chance.random() < 0.3:
