@@ -123,10 +123,14 @@ class SubList(Protocol):
 
 def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     """Return userdata, kind and number of every entry."""
-    flat: list[int] = []
-    for at in range(0, len(array), LAYOUT_UP_TO * SUBSCRIPTION_SIZE):
-        count = min((len(array) - at) // SUBSCRIPTION_SIZE, LAYOUT_UP_TO)
-        flat += subscriptions_layout(count).unpack_from(array, at)
+    count = len(array) // SUBSCRIPTION_SIZE
+    if count <= LAYOUT_UP_TO:
+        flat: Sequence[int] = subscriptions_layout(count).unpack(array)
+    else:
+        flat = []
+        for i in range(0, count, LAYOUT_UP_TO):
+            layout = subscriptions_layout(min(count - i, LAYOUT_UP_TO))
+            flat += layout.unpack_from(array, i * SUBSCRIPTION_SIZE)
     return flat[0::3], flat[1::3], flat[2::3]
 
 
@@ -139,7 +143,7 @@ def look(names: SubList, found: list[int]) -> None:
     is_one = len(names) == 1
     # In a list of several 1 byte stands for "some": a system call for each would cost too much.
     plain = -1 if is_one else BOTH
-    known: dict[int, dict[OpenFile, tuple[int, ...]]] = {READ: {}, WRITE: {}}
+    known: dict[tuple[OpenFile, int], tuple[int, ...]] = {}
     for i in names.candidates():
         # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
         file, mode = files[i], modes[i]
@@ -150,9 +154,9 @@ def look(names: SubList, found: list[int]) -> None:
         elif isinstance(file, Refused):
             found += (userdata[i], file.errno, mode, 0, 0)
         else:
-            said = known[mode].get(file)
+            said = known.get((file, mode))
             if said is None:
-                said = known[mode][file] = _look_closely(file, mode, is_one)
+                said = known[file, mode] = _look_closely(file, mode, is_one)
             if said:
                 found += (userdata[i], *said)
 
@@ -171,10 +175,12 @@ def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
     count = len(found) // 5
     if count == 1:
         EVENT.pack_into(view, at, *found)
-        return
-    for i in range(0, count, LAYOUT_UP_TO):
-        some = found[i * 5 : (i + LAYOUT_UP_TO) * 5]
-        events_layout(len(some) // 5).pack_into(view, at + i * EVENT_SIZE, *some)
+    elif count <= LAYOUT_UP_TO:
+        events_layout(count).pack_into(view, at, *found)
+    else:
+        for i in range(0, count, LAYOUT_UP_TO):
+            some = found[i * 5 : (i + LAYOUT_UP_TO) * 5]
+            events_layout(len(some) // 5).pack_into(view, at + i * EVENT_SIZE, *some)
 
 
 def told(names: SubList) -> list[str]:
