@@ -31,11 +31,15 @@ _FOUND_AT = C.addressof(_found)
 
 
 def remember_handlers() -> None:
-    """Take what stands now for wasmtime's; called when the process has its first engine."""
+    """Find wasmtime's, when the process has its first engine; what else stands there is none of ours."""
     global _first
     if not _ours:
-        _ours.update((number, _read(number)) for number in FAULTS)
-        _first = FAULTS[0], _ours[FAULTS[0]][0]
+        found = {number: _read(number) for number in FAULTS}
+        # One function for all that it wants.  Which those are depends on the machine: a division by zero is
+        # a signal on x86-64 and none on aarch64.
+        theirs = found[FAULTS[0]][0]
+        _ours.update((number, action) for number, action in found.items() if action[0] == theirs)
+        _first = FAULTS[0], theirs
 
 
 def restore_first_handler() -> None:

@@ -4,6 +4,9 @@ Every test runs in a child, because Python cannot catch what it is about: a pani
 wasmtime is SIGABRT, a stale address SIGSEGV.
 """
 
+import platform
+import signal
+
 import pytest
 
 import coop
@@ -533,6 +536,23 @@ def main():
 coop.run(main)
 """
     )
+
+
+def test_a_handler_stays_where_wasmtime_has_none():
+    free = [signal.SIGBUS, *([signal.SIGFPE] if platform.machine() == "aarch64" else [])]
+    done = in_child(
+        f"""
+m = module('(module (func (export "go")))')
+got, free = [], {[*map(int, free)]}
+for number in free:
+    signal.signal(number, lambda number, frame: got.append(number))
+coop.run(lambda: coop.Guest(m).call("go"))
+for number in free:
+    signal.raise_signal(number)
+assert got == free, got
+"""
+    )
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize("names", [["parks", "spins", "calls"], ["parks"], ["calls"], []])
