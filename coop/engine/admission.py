@@ -3,7 +3,7 @@
 Two things run out.  *Memory maps*: a guest's memory takes two, and four if it begins with
 data; its stack, which is a slot of an arena, none, or two where guards split maps.  At the
 system's limit of maps `malloc` fails somewhere in the middle of something, and the process
-aborts.  *Address space*: each memory reserves 4 GiB of it, of 128 TiB or what RLIMIT_AS
+aborts.  *Address space*: each memory reserves 4 GiB of it, of 128 TiB on x86-64 or what RLIMIT_AS
 allows.  A dense guest takes no maps, and a slot for its memory and its stack.
 
 So a guest that would come near a limit is refused while there is still room to say so.
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coop.engine.arena import address_space_left
+from coop.engine.arena import ALL, address_space_left
 from coop.errors import LimitExceeded
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def admit(border: "Border", engine: "Engine", memories: int) -> None:
         maps, space = 1 + 2 * memories * engine.memories.splits, engine.memories.need()
     if not room.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
         if room.space < space:
-            what = "have all of the address space that it may use (RLIMIT_AS, or 128 TiB)"
+            what = f"have all of the address space that it may use (RLIMIT_AS, or {ALL >> 30} GiB)"
         else:
             of = f"the {room.limit} memory maps of this process (sysctl vm.max_map_count)"
             what = f"use {room.used} of {of}"

@@ -33,6 +33,7 @@ import os
 import resource
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 _PAGE = mmap.PAGESIZE
 _BATCH = 32
@@ -45,8 +46,7 @@ _FIRST, _MOST = 32, 1024
 """Slots mapped at once: as many as there are, within these bounds."""
 _RESERVE = 64 << 20
 """Address space left alone, for `malloc`: wasmtime ends the process when that fails."""
-_ALL = 1 << 47
-"""Address space of a process on machines coop runs on."""
+_AT_EXECFN = 31
 
 _PROT_NONE, _READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
 _NORESERVE, _FIXED = 0x4000, 0x10
@@ -60,12 +60,18 @@ _libc.mmap.restype = C.c_size_t
 _libc.mmap.argtypes = [C.c_size_t, C.c_size_t, C.c_int, C.c_int, C.c_int, C.c_long]
 _libc.madvise.argtypes = [C.c_size_t, C.c_size_t, C.c_int]
 _libc.mprotect.argtypes = [C.c_size_t, C.c_size_t, C.c_int]
+_libc.getauxval.restype = C.c_ulong
+_libc.getauxval.argtypes = [C.c_ulong]
+
+ALL: Final = 1 << int(_libc.getauxval(_AT_EXECFN)).bit_length()
+"""Address space of a process: 128 TiB on x86-64, on aarch64 256 TiB or as little as 512 GiB, as the kernel is
+built.  No call tells it; but the first thread's stack ends at its end, and the program's name lies there."""
 
 
 def address_space_left() -> int:
     """Count the bytes that may still be mapped, less what is kept for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _ALL if soft == resource.RLIM_INFINITY else min(soft, _ALL)
+    limit = ALL if soft == resource.RLIM_INFINITY else min(soft, ALL)
     with open("/proc/self/statm", "rb") as sizes:
         return limit - int(sizes.read().split()[0]) * _PAGE - _RESERVE
 
