@@ -5,7 +5,8 @@ that has the std of wasm32-wasip1, since PyPI has none. An AssemblyScript guest 
 compiler is fetched from npm. WAT needs no building: its path is the guest.
 
 1. An entry is named by the SHA-256 of what decides its bytes: sources, toolchain version, command and
-   settings. It is written beside its place and renamed: an entry that exists is whole.
+   settings, and of a native program the machine it is for. It is written beside its place and renamed: an
+   entry that exists is whole.
 2. Everything lies below `cache_dir()`, the toolchains' own caches included: with an empty directory every
    build is a build from nothing.
 3. One build runs at a time, over all processes, behind one lock file: each toolchain already takes every
@@ -20,6 +21,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -81,6 +83,8 @@ class Recipe:
     packages: tuple[str, ...] = ()
     included: tuple[str, ...] = ()
     """What the sources include, named as they are: it decides the output, the command does not name it."""
+    machine: str = ""
+    """Where the output is to run, if it is no guest: a cache may be shared by machines of several kinds."""
 
     def key(self) -> str:
         """Hash all that decides the output, each part with its length, so that no two lists look alike."""
@@ -97,6 +101,8 @@ class Recipe:
         yield "\0".join(f"{name}={value}" for name, value in sorted(self.settings.items())).encode()
         if self.packages:
             yield "\0".join(self.packages).encode()
+        if self.machine:
+            yield self.machine.encode()
         for source in (*self.sources, *self.included):
             yield source.encode()
             yield (self.folder / source).read_bytes()
@@ -140,7 +146,7 @@ def go_host_test(package: str) -> Path:
     """
     recipe = _go_own(package, ("test", "-c", "-o"), f"{package.replace('/', '_')}_test")
     native = {name: value for name, value in recipe.settings.items() if name not in {"GOOS", "GOARCH"}}
-    return _build(replace(recipe, settings=native))
+    return _build(replace(recipe, settings=native, machine=platform.machine()))
 
 
 def goroot() -> Path:
@@ -156,7 +162,7 @@ def native_go(source_dir: Path) -> Path:
     sources = tuple(path for path in sorted(source_dir.glob("*.go")) if not path.name.endswith("_test.go"))
     if not sources:
         raise BuildFailed(f"build {source_dir}: no go files there")
-    return _build(_go(sources, source_dir.name, {}))
+    return _build(replace(_go(sources, source_dir.name, {}), machine=platform.machine()))
 
 
 def native_wasmtime() -> Path:
@@ -186,7 +192,8 @@ def c_library(source: Path) -> Path:
     Raises: ToolchainMissing without the package ziglang, BuildFailed with the compiler's words.
     """
     flags = ("cc", "-shared", "-fPIC", "-std=gnu17", "-O2", "-Wall", "-Wextra")
-    return _build(replace(_zig(source, flags, "-o"), name=f"{source.stem}.so"))
+    recipe = _zig(source, flags, "-o")
+    return _build(replace(recipe, name=f"{source.stem}.so", machine=platform.machine()))
 
 
 def zig_guest(source: Path) -> Path:
@@ -216,7 +223,8 @@ def native_rust(source: Path) -> Path:
     if shutil.which("cc") is None:
         raise ToolchainMissing("link what rustc makes: no cc on this machine")
     command = ("rustc", "--edition", "2021", "-D", "warnings", "-O", "-o")
-    return _build(Recipe(source.stem, source.parent, (source.name,), _any_rustc(), command))
+    recipe = Recipe(source.stem, source.parent, (source.name,), _any_rustc(), command)
+    return _build(replace(recipe, machine=platform.machine()))
 
 
 def as_guest(source: Path) -> Path:

@@ -112,8 +112,9 @@ def test_a_changed_source_is_built_again_and_the_old_guest_stays(empty_cache: Pa
         {"version": "compiler 2"},
         {"command": (sys.executable, "compiler.py", "-O", "-o")},
         {"settings": {"GOOS": "wasip1"}},
+        {"machine": "aarch64"},
     ],
-    ids=["version", "command", "settings"],
+    ids=["version", "command", "settings", "machine"],
 )
 def test_what_decides_the_output_decides_the_key(recipe: Recipe, change: dict[str, object]) -> None:
     fields = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__}
