@@ -95,7 +95,7 @@ def test_directories_that_are_open_at_once_share_the_numbers_and_give_them_back(
     for n in range(600):
         (top / f"name {n}").touch()
     whole = [entry.name for entry in root.entries(0, 1 << 20)]
-    if not (numbered := root._listings.numbers):
+    if (numbered := root._listings.numbers) < 10:  # tmpfs has a large one for the end, and no other
         pytest.skip("this file system has small positions")
     monkeypatch.setattr(dirents, "NUMBERS", numbered + 10)
     second, third = (root.open(b".", DIRECTORY, follow=True) for _ in range(2))
