@@ -1250,6 +1250,7 @@ TAKES = text(
     ],
 )
 def test_an_iterable_argument_cannot_get_between_a_guest_and_its_call(does: str, says: bytes):
+    seconds = 0.02 if "sleep" in does else 60.0  # which a slow machine needs for the others
     done = in_child(
         f"""
 from tests.engine.component_wat import *
@@ -1257,7 +1258,7 @@ from tests.engine.test_component_hostile import TAKES, Thing, Things
 made = component(TAKES)
 
 def main():
-    guest = Guest(made, imports=[Things()], limits=coop.Limits(wall_time=0.02))
+    guest = Guest(made, imports=[Things()], limits=coop.Limits(wall_time={seconds}))
     other = Guest(made, imports=[Things()])
     guest.start()
     other.start()
@@ -1306,6 +1307,7 @@ def test_a_guest_that_is_cancelled_while_its_arguments_are_read_ends(last: Any):
 )
 @pytest.mark.parametrize("parks", [False, None, True])
 def test_an_iterable_answer_cannot_get_between_a_guest_and_its_call(does: str, parks: bool | None):
+    seconds = 0.02 if "sleep" in does else 60.0  # which a slow machine needs for the others
     in_child(
         f"""
 from tests.engine.component_wat import *
@@ -1327,7 +1329,7 @@ def main():
     global other
     other = Guest(component(TAKES), imports=[Things()])
     other.start()
-    with Guest(component(ASKS), imports=[Host()], limits=coop.Limits(wall_time=0.02)) as guest:
+    with Guest(component(ASKS), imports=[Host()], limits=coop.Limits(wall_time={seconds})) as guest:
         guests.append(guest)
         try:
             guest.call("", "go")
