@@ -6,6 +6,9 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+_ONLY_MAKES = 0x20 | 0x80 | 0x200
+"""Flags of code whose call runs nothing of it: generators, coroutines, and what is both (see `inspect`)."""
+
 
 class Unique:
     """Base of what stands for something outside of Python, which a copy would give back a second time."""
@@ -90,10 +93,19 @@ def check_program(args: Sequence[object], env: object, *text: type) -> None:
 
 
 def check_callable(name: str, given: object) -> None:
-    """Refuse what cannot be called, such as the result of the function that was meant.  Raises: TypeError."""
+    """Refuse what cannot be called, such as the result of the function that was meant, and what only makes
+    something, as an async function does.
+
+    Raises: TypeError.
+    """
     if not callable(given):
         found = type(given).__name__
         raise TypeError(f"{name}: a function to call wanted, not {found} (main, for instance, not main())")
+    code = getattr(given, "__code__", None)
+    if code is not None and code.co_flags & _ONLY_MAKES:
+        raise TypeError(
+            f"{name}: a plain function wanted, not one that is async or yields: a task runs sync code"
+        )
 
 
 def check_number(

@@ -4,7 +4,7 @@ import copy
 import pickle
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,20 @@ def test_what_stands_for_something_outside_is_neither_copied_nor_pickled(again: 
 def test_the_result_of_a_function_is_no_function(run: Callable[[Any], object]):
     with pytest.raises(TypeError, match="a function to call wanted, not NoneType"):
         run(None)
+
+
+async def a_coroutine() -> None: ...
+
+
+def a_generator() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("given", [a_coroutine, a_generator])
+@pytest.mark.parametrize("run", [coop.run, lambda given: coop.run(lambda: coop.spawn(given))])
+def test_a_function_whose_call_runs_nothing_is_no_task(run: Callable[[Any], object], given: Any):
+    with pytest.raises(TypeError, match="a plain function wanted, not one that is async or yields"):
+        run(given)
 
 
 @pytest.mark.parametrize(
