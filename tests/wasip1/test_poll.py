@@ -344,7 +344,14 @@ def test_a_time_that_was_not_needed_leaves_no_timer(poller):
         def act(guest: Script):
             timers = scheduler().timers
             before, during = len(timers), []
-            coop.spawn(lambda: (during.append(len(timers) - before), right.send(b"abc")))
+
+            def send_when_it_waits():
+                while len(timers) == before:
+                    coop.pause()
+                during.append(len(timers) - before)
+                right.send(b"abc")
+
+            coop.spawn(send_when_it_waits)
             events = guest.poll(clock_sub(1, 100_000 * MS), fd_sub(2, READ, 3))
             return events[0][:2], during, len(timers) - before
 
@@ -785,7 +792,14 @@ def test_a_parked_poll_says_what_it_waits_for():
 
         def act(guest: Script):
             me, seen = coop.current(), []
-            coop.spawn(lambda: (seen.append(str(me.reason)), guest.guest.cancel()))
+
+            def cancel_when_it_waits():
+                while me.reason is None:
+                    coop.pause()
+                seen.append(str(me.reason))
+                guest.guest.cancel()
+
+            coop.spawn(cancel_when_it_waits)
             with pytest.raises(coop.WasCancelled):
                 guest.poll(clock_sub(1, 10**15), *[fd_sub(2, READ, 3)] * 10)
             return seen[0]

@@ -197,9 +197,10 @@ def test_a_guest_that_never_waits_is_told_to_come_again_while_a_callable_runs():
 
 
 def test_a_callable_in_progress_ends_with_the_guest_that_polled_it():
-    ended = []
+    begun, ended = [], []
 
     def endless():
+        begun.append(True)
         try:
             coop.sleep(1000)
         finally:
@@ -207,7 +208,8 @@ def test_a_callable_in_progress_ends_with_the_guest_that_polled_it():
 
     def main():
         with Script(stdin=endless) as guest:
-            guest.poll(clock_sub(1, 1_000_000), fd_sub(2, READ, 0))
+            while not begun:
+                guest.poll(clock_sub(1, 1_000_000), fd_sub(2, READ, 0))
             assert not ended
         coop.pause()
         return list(ended)  # the end of the run would end it too
