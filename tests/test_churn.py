@@ -101,4 +101,4 @@ def test_a_host_that_served_2000_clients_half_of_them_reset_holds_no_descriptor(
         server.wait()
         return open_fds() - before
 
-    assert coop.run(main, poller=poller) == 0
+    assert coop.run(main, poller=poller) <= 0  # what an earlier test left to the collector may go meanwhile
