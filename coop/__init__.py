@@ -11,21 +11,21 @@
 Everything public is here.  Below it lie layers, low to high, of which each imports only those above
 it in this list, and nothing beside it on its line:
 
-    errors, clock, logs, text, sources, slips, forks  what needs nothing else of coop
-    system, wit                                       whether it can run here; the types of components
-    owner, task                                       a green thread and what it knows of its owner: one room
-    timers                                            a heap of moments
-    netpoll                                           descriptors, who waits for them, three pollers
-    runq, report                                      who may run next; what is told of who cannot
-    scheduler                                         the loop that decides who runs
-    group, stint, threads, trace, signals             what a run has besides
-    net, run                                          sockets in sync style; a run as a whole
-    engine, fs                                        wasmtime; files
-    given, ends                                       what any guest is given; what is said of its end
-    guest, load                                       a guest's life; a file of either kind
-    wasip1, wasip2                                    the two kinds of guests and what they import
-    serve                                             HTTP
-    cli                                               the command
+    errors, clock, logs, text, sources, slips, forks         what needs nothing else of coop
+    system, wit                                              whether it can run here; the types of components
+    owner, task                                              one room: a green thread, and its owner to it
+    timers                                                   a heap of moments
+    netpoll                                                  descriptors, who waits for them, three pollers
+    runq, report                                             who may run next; what is told of who cannot
+    scheduler                                                the loop that decides who runs
+    group, timeout, channel, stint, threads, trace, signals  what a run has besides
+    net, run                                                 sockets in sync style; a run as a whole
+    engine, fs                                               wasmtime; files
+    given, ends                                              what any guest is given; what is said of its end
+    guest, load                                              a guest's life; a file of either kind
+    wasip1, wasip2                                           the two kinds of guests and what they import
+    serve                                                    HTTP
+    cli                                                      the command
 
 To read it as a book, begin with `scheduler` and `task`; then `netpoll.polldesc` and
 `netpoll.hostpoll` tell how a task waits, `engine.drive` how a guest gives up the thread,
@@ -60,6 +60,7 @@ The words that recur, and the module where each is at home:
 from typing import TYPE_CHECKING, Any
 
 import coop.system  # noqa: F401 - first of all: it says in words what is missing  # isort: split
+from coop.channel import Channel
 from coop.engine import Caller, HostFunction, Limits, Memory, Module, OutOfBounds, host_function
 from coop.errors import (
     BadModule,
@@ -90,6 +91,7 @@ from coop.run import pause, run, sleep, spawn
 from coop.task import Task, current
 from coop.text import text
 from coop.threads import run_in_thread
+from coop.timeout import Timeout
 from coop.wasip1 import Guest
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ __all__ = [
     "Busy",
     "Caller",
     "Cancelled",
+    "Channel",
     "Closed",
     "Component",
     "ComponentGuest",
@@ -138,6 +141,7 @@ __all__ = [
     "TableFull",
     "Task",
     "TaskGroup",
+    "Timeout",
     "Unsupported",
     "WasCancelled",
     "WrongThread",

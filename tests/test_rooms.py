@@ -22,7 +22,7 @@ LAYERS = (
     ("netpoll",),
     ("runq", "report"),
     ("scheduler",),
-    ("group", "stint", "threads", "trace", "signals"),
+    ("group", "timeout", "channel", "stint", "threads", "trace", "signals"),
     ("net", "run"),
     ("engine", "fs"),
     ("given", "ends"),
