@@ -87,6 +87,7 @@ class Chaos:
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
         self.guests = [self.guest() for _ in range(chance.randrange(1, 6))]
         self.threads: list[threading.Thread] = []
+        self.channel: coop.Channel[coop.Guest] | None = None
 
     def guest(self) -> coop.Guest:
         limits = coop.Limits(wall_time=0.3, cpu_time=0.1, memory=4 << 16)
@@ -198,7 +199,11 @@ class Chaos:
     def thread(self, guest: coop.Guest) -> None:
         if self.has_alarms:
             return  # an alarm's error in the middle of a thread's start is the standard library's to bear
-        calls = (lambda: guest.call("turn"), lambda: coop.run(guest.call, "turn"))
+        calls = (
+            lambda: guest.call("turn"),
+            lambda: coop.run(guest.call, "turn"),
+            lambda: self.channel and self.channel.post(guest),
+        )
         act = self.chance.choice((guest.cancel, guest.close, *calls, gc.collect, self.own_run))
         thread = threading.Thread(target=_quiet, args=(act,))
         self.threads.append(thread)
@@ -229,6 +234,24 @@ class Chaos:
             group.spawn(self.quietly, Chaos.call, guest)
             self.act()
 
+    def timed(self, guest: coop.Guest) -> None:
+        with coop.Timeout(self.chance.choice((0, 0.0001, 0.001))):
+            self.act()
+
+    def hand_over(self, guest: coop.Guest) -> None:
+        channel = self.channel
+        if channel is not None:
+            use = self.chance.choice(
+                (channel.receive, lambda: channel.send(guest), lambda: channel.post(guest))
+            )
+            with coop.Timeout(0.001):
+                use()
+
+    def close_channel(self, guest: coop.Guest) -> None:
+        if self.channel is not None:
+            self.channel.close()
+        self.channel = coop.Channel(self.chance.randrange(3), from_threads=True)
+
     def main(self) -> None:
         while self.steps > 0:
             self.act()
@@ -252,6 +275,7 @@ ACTS: list[Callable[[Chaos, coop.Guest], None]] = [
     *(Chaos.spawn_call, Chaos.spawn_call, Chaos.spawn_call, Chaos.pause, Chaos.pause, Chaos.sleep),
     *(Chaos.cancel_task, Chaos.collect, Chaos.litter, Chaos.litter, Chaos.drop, Chaos.feed, Chaos.thread),
     *(Chaos.in_thread, Chaos.alarm, Chaos.nested_run, Chaos.group),
+    *(Chaos.timed, Chaos.hand_over, Chaos.hand_over, Chaos.close_channel),
 ]
 
 
