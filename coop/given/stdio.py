@@ -5,6 +5,7 @@
     bytes           read from memory
     bytearray       written to memory
     a callable      stdin: returns bytes, b"" at the end; stdout, stderr: takes bytes
+    a channel       of bytes; stdin: closed at the end
     a binary file   a regular file that Python has opened plainly is the guest's as if inherited; others are
                     read and written in a helper thread where they may block: always for stdin, for
                     stdout and stderr if it is a pipe, a terminal or a socket
@@ -25,9 +26,12 @@ import os
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from coop.channel import Channel
+from coop.errors import Closed
 from coop.fs.hostfile import DiskFile
 from coop.given.pystreams import (
     BytesIOReader,
@@ -46,7 +50,7 @@ from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 
 Stdio = Any
-"""None | "inherit" | bytes | bytearray | callable | binary file | socket | connection."""
+"""None | "inherit" | bytes | bytearray | callable | channel | binary file | socket | connection."""
 
 _TIOCGPTN = 0x80045430  # the number of a terminal, of its master only
 
@@ -65,6 +69,8 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
         return _inherit(owner, number, what)
     if isinstance(stream, (socket.socket, HasOpenFile)):
         return open_connection(owner, stream, what)
+    if isinstance(stream, Channel):
+        stream = _until_closed(stream) if number == 0 else stream.send
     if number == 0:
         if isinstance(stream, (bytes, bytearray, memoryview)):
             return _stream(BytesReader(bytes(stream), what))
@@ -87,6 +93,18 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
 def open_null() -> Given:
     """Open a stream that reads as empty and swallows what is written; all numbers of a guest may share it."""
     return Given(NullFile("null stream"))
+
+
+def _until_closed(channel: Channel[bytes]) -> Callable[[], bytes]:
+    """Return a function that receives, and that finds the end where a channel was closed."""
+
+    def receive() -> bytes:
+        try:
+            return channel.receive()
+        except Closed:
+            return b""
+
+    return receive
 
 
 def _stream(file: OpenFile, stream: Any = None) -> Given:

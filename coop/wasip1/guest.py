@@ -60,9 +60,9 @@ class Guest(Life[Instance]):
     connections -- connections it gets, after the listeners: addresses as `coop.connect` takes them,
                sockets, for datagrams too, or `coop.Conn`s
     stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
-               returns bytes (b"" at the end), or a socket
+               returns bytes (b"" at the end), a `coop.Channel` of bytes, or a socket
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
-               callable that takes bytes, or a socket
+               callable that takes bytes, a `coop.Channel`, or a socket
     limits  -- what it may use; see `Limits`
     weight  -- its share of the processor while several guests compute
     imports -- host functions it may import besides WASI

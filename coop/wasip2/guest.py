@@ -41,9 +41,9 @@ class Guest(Life[ComponentInstance]):
     tls     -- whom it trusts, and what it shows, when it sends requests by HTTPS; None: as
                `ssl.create_default_context` does
     stdin   -- what it reads: None (nothing), "inherit", bytes, a binary file, a callable that
-               returns bytes (b"" at the end), or a socket
+               returns bytes (b"" at the end), a `coop.Channel` of bytes, or a socket
     stdout, stderr -- where it writes: None (nowhere), "inherit", a binary file, a bytearray, a
-               callable that takes bytes, or a socket
+               callable that takes bytes, a `coop.Channel`, or a socket
     limits  -- what it may use; see `Limits`
     weight  -- its share of the processor while several guests compute
     imports -- interfaces it may import besides WASI's, which they stand before; see `coop.wit`

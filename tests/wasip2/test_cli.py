@@ -2,6 +2,7 @@
 
 import pytest
 
+import coop
 from coop.errors import GuestExit
 
 
@@ -77,3 +78,29 @@ result = one.blocking_read(2), two.blocking_read(2)
 
     assert python(act, stdin=b"abcd", stdout=out) == (b"ab", b"cd")
     assert out == b"xx"
+
+
+def test_channels_are_standard_streams(component):
+    def main():
+        asked, answers = coop.Channel(2), coop.Channel(3)
+        with coop.ComponentGuest(component, stdin=asked, stdout=answers) as guest:
+            asked.send(b"ques")
+            asked.send(b"tion")
+            asked.close()
+            guest.call(
+                "",
+                "run",
+                """
+source = stdin.get_stdin()
+for _ in range(2):
+    stdout.get_stdout().blocking_write_and_flush(source.blocking_read(100))
+try:
+    source.blocking_read(1)
+except Err as error:
+    result = type(error.value).__name__
+    stdout.get_stdout().blocking_write_and_flush(result.encode())
+""",
+            )
+        return [answers.receive() for _ in range(3)]
+
+    assert coop.run(main) == [b"ques", b"tion", b"StreamError_Closed"]
