@@ -1,25 +1,21 @@
 """What a guest for each client costs at least: an echo server that does only what must be done.
 
-This is no way to run guests. It has no rights, no limits, no slices and no errors, the guest can only read
-and write, and nobody else can run. But whoever gives each client a sandbox and a greenlet in Python makes
-these system calls, crosses the border this often and switches this often. What the example
-`guest_per_client` takes beyond it is coop's own work.
+Its guests are bare, they can only read and write, and nobody else can run. But whoever gives each client a
+sandbox and a greenlet in Python makes these system calls, crosses the border this often and switches this
+often. What the example `guest_per_client` takes beyond it is coop's own work.
 """
 
-import ctypes as C
 import select
 import socket
 import struct
 from typing import Any
 
-import wasmtime
 from greenlet import getcurrent, greenlet
 
 import coop
-from coop.engine.capi import UncheckedCallback, address, held
-from coop.engine.cells import ERROR, FUNCTION, INSTANCE, Cells, take_function, take_memory
+from bench.bareguest import BareGuest, new_linker
+from coop.engine.capi import held
 from coop.engine.marshal import space
-from coop.engine.memory import Memory
 
 GUEST = """(module
   (import "bare" "read" (func $try (param i32 i32) (result i32)))
@@ -43,29 +39,14 @@ _unpack = struct.Struct("<I12xI12x").unpack_from
 _pack = struct.Struct("<i").pack_into
 
 
-class Client:
-    """One client: its connection, its guest's store, and the call that runs in it."""
+class Client(BareGuest):
+    """One client: its connection, its guest, and the greenlet on which that runs."""
 
     def __init__(self, sock: socket.socket, module: Any, linker: int, hub: greenlet) -> None:
+        super().__init__(module, linker)
         sock.setblocking(False)
         self.sock, self.recv_into, self.send = sock, sock.recv_into, sock.send
         self.is_ready = True
-        self.store = held.wasmtime_store_new(module.engine.address, None, None)
-        self.context = held.wasmtime_store_context(self.store)
-        held.wasmtime_context_set_epoch_deadline(self.context, 1)
-        held.wasmtime_context_epoch_deadline_async_yield_and_update(self.context, 1)
-        self.cells, self.memory = Cells(), Memory()
-        at = C.addressof(self.cells)
-        begin = held.wasmtime_linker_instantiate_async
-        future = begin(linker, self.context, module.address, at + INSTANCE, at, at + ERROR)
-        assert held.wasmtime_call_future_poll(future)
-        held.wasmtime_call_future_delete(future)
-        assert take_memory(self.context, self.cells, "memory")
-        assert take_function(self.context, self.cells, "_start")
-        self.memory.attach(self.context, self.cells)
-        self.view = self.memory.view
-        call = held.wasmtime_func_call_async
-        self.future = call(self.context, at + FUNCTION, None, 0, None, 0, at, at + ERROR)
         self.hub, self.switch = hub, greenlet(self.run, hub).switch
 
     def run(self) -> None:
@@ -76,10 +57,7 @@ class Client:
             if poll(future):
                 break
             to_hub()
-        held.wasmtime_call_future_delete(future)
-        del self.view
-        self.memory.release()
-        held.wasmtime_store_delete(self.store)
+        self.end()
         self.sock.close()
 
 
@@ -92,7 +70,7 @@ class Server:
         """Receive, unless it is known that nothing is there: then the guest's next call suspends it."""
         client = self.client
         if not client.is_ready:
-            held.wasmtime_context_set_epoch_deadline(client.context, 0)
+            client.suspend()
             _pack(space, at, -1)
             return 0
         where, room = _unpack(space, at)
@@ -116,9 +94,8 @@ class Server:
     def serve(self, listener: socket.socket) -> None:
         """Accept and echo for ever."""
         module = coop.Module.from_bytes(GUEST)
-        linker = held.wasmtime_linker_new(module.engine.address)
-        # wasmtime calls them for as long as the server runs.
-        self.kept = [self._define(linker, "read", self.read), self._define(linker, "write", self.write)]
+        # wasmtime calls what is kept for as long as the server runs.
+        linker, self.kept = new_linker(module, read=(2, 1, self.read), write=(2, 1, self.write))
         clients: dict[int, Client] = {}
         epoll, hub = select.epoll(), getcurrent()
         epoll.register(listener, select.EPOLLIN)
@@ -131,13 +108,6 @@ class Server:
                     epoll.register(sock, EVENTS)
                 client.is_ready = True
                 client.switch()
-
-    def _define(self, linker: int, name: str, call: Any) -> object:
-        i32 = wasmtime.ValType.i32()
-        functype, callback, raw = wasmtime.FuncType([i32, i32], [i32]), UncheckedCallback(call), name.encode()
-        define, at = held.wasmtime_linker_define_func_unchecked, C.cast(callback, C.c_void_p)
-        assert not define(linker, b"bare", 4, raw, len(raw), address(functype.ptr()), at, None, None)
-        return functype, callback
 
 
 if __name__ == "__main__":

@@ -7,16 +7,24 @@ import sys
 
 import pytest
 
+from bench.parts import run_part
 from bench.peers import command_peer
 from tests.children import ROOT
+from tests.guestbuild import ToolchainMissing, go_guest
 
 MESSAGES = [b"a", b"x" * 64, b"y" * 1000, b"z" * 64]
 
 
-@pytest.mark.parametrize("name", ["bareloop", "hostecho"])
+@pytest.mark.parametrize("name", ["bareloop", "hostecho", "bareecho"])
 def test_the_servers_of_the_bench_echo_to_each_client(name):
-    """The bare loop uses the border's inner parts by hand, so whoever changes those may break it."""
-    with command_peer(name, [sys.executable, "-m", f"bench.{name}"]) as peer:
+    """The bare ones use the border's inner parts by hand, so whoever changes those may break them."""
+    command = [sys.executable, "-m", f"bench.{name}"]
+    if name == "bareecho":
+        try:
+            command.append(str(go_guest(ROOT / "examples" / "tcpecho" / "guest.go")))
+        except ToolchainMissing as missing:
+            pytest.skip(str(missing))
+    with command_peer(name, command) as peer:
         clients = [socket.create_connection(("127.0.0.1", peer.port), timeout=60) for _ in range(3)]
         for message in MESSAGES:
             for client in clients:
@@ -28,6 +36,12 @@ def test_the_servers_of_the_bench_echo_to_each_client(name):
             assert client.recv(1) == b""
             client.close()
         assert peer.process.poll() is None
+
+
+def test_bare_guests_start_and_end():
+    found = run_part("bench.bareparked", "bare", 50)
+    assert found["start_us"] > 0
+    assert found["cancel_us"] > 0
 
 
 def test_a_row_is_measured_and_reported(tmp_path):

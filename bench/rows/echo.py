@@ -1,5 +1,8 @@
 """Go's TCP echo server: requests a second, and CPU time per request.
 
+Beside its peers stands a server, `bench.bareecho`, that answers a guest's reads and writes by as little
+Python as can be.
+
 Every server runs for the whole row, pinned to one core; the load generator, a Go program that
 checks every byte, runs on another. A round asks each server in turn, and each round begins with
 another one. Before the first round every server is warmed up once.
@@ -21,10 +24,11 @@ from tests.guestbuild import go_guest
 
 CONNECTIONS = (1, 10, 100)
 OF_NATIVE, OF_GEVENT = 1.0, 1.0
+BARE = [sys.executable, "-m", "bench.bareecho"]
 
 
 def measure(plan: Plan) -> list[Line]:
-    """Measure all three servers at each number of connections."""
+    """Measure all servers at each number of connections."""
     plan.say("building the guest and the load generator")
     guest = go_guest(ROOT / "examples" / "tcpecho" / "guest.go")
     program = load_program()
@@ -36,6 +40,7 @@ def measure(plan: Plan) -> list[Line]:
             stack.enter_context(command_peer("coop", coop_command, cpu=server_cpu)),
             stack.enter_context(native_wasmtime(guest, cpu=server_cpu)),
             stack.enter_context(gevent_echo(cpu=server_cpu)),
+            stack.enter_context(command_peer("bare handlers", [*BARE, str(guest)], cpu=server_cpu)),
         ]
         for peer in peers:
             load(program, peer, 10, 0.5, load_cpu)
@@ -59,7 +64,7 @@ def _line(plan: Plan, program: Path, peers: list[Peer], conns: int, load_cpu: in
     }
     coop = figures.pop("coop")
     ratios = {name: ratio(coop, figure) for name, figure in figures.items()}
-    native, gevent = ratios.values()
+    native, gevent, _ = ratios.values()
     target = Target(
         f">= {OF_NATIVE} of wasmtime, >= {OF_GEVENT} of gevent", native >= OF_NATIVE and gevent >= OF_GEVENT
     )

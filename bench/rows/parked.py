@@ -2,7 +2,8 @@
 
 A guest is the smallest that waits as real ones do: `poll_oneoff` on a clock an hour away. Memory is
 what is resident plus page tables (VmRSS and VmPTE), before and after. The peer is a thread for each
-guest with wasmtime-py's own WASI, a thousand of them; those cannot be cancelled at all.
+guest with wasmtime-py's own WASI, a thousand of them; those cannot be cancelled at all. Beside them stand
+bare guests, `bench.bareparked`, for which a host in Python does what it must and nothing else.
 
 A generation is a crowd that starts and is cancelled; the later ones meet what the earlier left behind. The
 crowd that is woken has timers due at one moment, and all of it waits again at the end of the time.
@@ -210,19 +211,24 @@ def find_limit() -> dict[str, Any]:
 
 
 def measure(plan: Plan) -> list[Line]:
-    """Measure both kinds of hosts in interleaved rounds, then look for the limit once."""
+    """Measure the kinds of hosts in interleaved rounds, then look for the limit once."""
     count, threads = plan.pick(GUESTS, GUESTS // 10), plan.pick(THREADS, THREADS // 10)
     ours: list[dict[str, float]] = []
     theirs: list[dict[str, float]] = []
+    bare: list[dict[str, float]] = []
     for turn in range(plan.rounds):
         plan.say(f"parked, round {turn + 1} of {plan.rounds}: {count} guests of coop")
         ours += run_part(__name__, "coop", count)
         plan.say(f"parked, round {turn + 1} of {plan.rounds}: {threads} threads of wasmtime-py")
         theirs.append(run_part(__name__, "threads", threads))
+        plan.say(f"parked, round {turn + 1} of {plan.rounds}: {count} bare guests")
+        bare.append(run_part("bench.bareparked", "bare", count))
+    alone = {"bare guest": bare}
+    both = {"thread per guest": theirs, **alone}
     return [
-        _line(f"memory of each of {count} parked guests", "KiB", "kib", KIB, ours, theirs),
-        _line(f"start, until parked, each of {count}", "us", "start_us", START_US, ours, theirs),
-        _line(f"cancel, until dead, each of {count}", "us", "cancel_us", CANCEL_US, ours, []),
+        _line(f"memory of each of {count} parked guests", "KiB", "kib", KIB, ours, both),
+        _line(f"start, until parked, each of {count}", "us", "start_us", START_US, ours, both),
+        _line(f"cancel, until dead, each of {count}", "us", "cancel_us", CANCEL_US, ours, alone),
         _limit(plan),
         *_generations(plan),
         _wake(plan),
@@ -236,11 +242,10 @@ def _line(
     key: str,
     bound: float,
     ours: list[dict[str, float]],
-    theirs: list[dict[str, float]],
+    theirs: dict[str, list[dict[str, float]]],
 ) -> Line:
     coop = Figure(unit, [found[key] for found in ours])
-    threads = Figure(unit, [found[key] for found in theirs]) if theirs else None
-    peers = {"thread per guest": threads} if threads else {}
+    peers = {name: Figure(unit, [found[key] for found in rounds]) for name, rounds in theirs.items()}
     ratios = {name: ratio(coop, figure) for name, figure in peers.items()}
     row = f"parked {key.removesuffix('_us')}"
     return Line(row, what, "default", coop, peers, ratios, Target.at_most(coop, bound))
