@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from coop.clock import to_ns
-from coop.ends import tell_end
+from coop.ends import cancelled, tell_end
 from coop.engine import Limits, Sizes
 from coop.errors import BugError, Busy, Cancelled, CoopError, GuestExit, LimitExceeded, WasCancelled
 from coop.logs import Log
@@ -245,7 +245,7 @@ class Life(Unique, Generic[InstanceT]):
             return
         if self.state is GuestState.ENDED or (self._cancel or self._error) is not None:
             return
-        self._cancel = Cancelled(f"guest {self.name} was cancelled")
+        self._cancel = cancelled(self.name)
         if self._opener is not None:
             self._opener.interrupt(self._cancel)
         elif not (self._instance is not None and self._instance.stop(self._cancel)) and not self._is_busy:
@@ -397,4 +397,4 @@ class Life(Unique, Generic[InstanceT]):
             waiters, self._waiters = self._waiters, ()
             for task in waiters:
                 task.wake()
-        tell_end(self.name, self._code, self._error, () if instance is None else instance.sizes.ended)
+        tell_end(self.name, self._code, self._error, None if instance is None else instance.sizes)

@@ -24,9 +24,9 @@ ready in the order of its events.
 """
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from coop.clock import NEVER_NS, Clock, SystemClock
@@ -102,7 +102,7 @@ class Scheduler(Unique):
         self._failed: list[Task] = []
         self._posted: deque[Callable[[], object]] = deque()
         self._resources: dict[object, Closeable] = {}
-        self._thread, self._process, self.is_copy = threading.get_ident(), os.getpid(), False
+        self._thread, self._process, self.is_copy = get_ident(), os.getpid(), False
         self._serial, self._was_passed = 0, False
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
@@ -325,13 +325,13 @@ class Scheduler(Unique):
 
     def is_here(self) -> bool:
         """Whether the caller is on the scheduler's own thread and process."""
-        return self._thread == threading.get_ident() and not self.is_copy
+        return self._thread == get_ident() and not self.is_copy
 
     def check_owner(self, doing: str) -> None:
         """Raise WrongThread unless the caller is on the scheduler's own thread and process."""
         if self.is_copy:
             raise WrongThread(f"{doing}: this scheduler was made before a fork, by process {self._process}")
-        if self._thread != threading.get_ident():
+        if self._thread != get_ident():
             raise WrongThread(f"{doing}: this scheduler belongs to another thread")
 
     # -- what belongs to a run

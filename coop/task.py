@@ -83,7 +83,7 @@ class Task(Unique):
     """
 
     __slots__ = (
-        "__weakref__ _args _call _doom _has_news _interrupts _joiners _notices _observed _stack "
+        "__weakref__ _args _call _doom _has_news _interrupt _joiners _later _notices _observed _stack "
         "_traceback error name owner pinned reason result state virtual_ns"
     ).split()
 
@@ -100,7 +100,8 @@ class Task(Unique):
         self._call: Callable[..., Any] | None = call
         self._args = args
         self._doom: Cancelled | None = None
-        self._interrupts: tuple[BaseException, ...] = ()
+        self._interrupt: BaseException | None = None  # the first; mostly there is no other
+        self._later: tuple[BaseException, ...] = ()
         self._has_news = False  # whether a park has something to raise: its doom or an interrupt
         self._joiners: list[Task] | tuple[()] = ()
         self._notices: tuple[Callable[[Task], None], ...] = ()
@@ -193,8 +194,11 @@ class Task(Unique):
         return self._next_interrupt() if self._doom is None else self._doom
 
     def _next_interrupt(self) -> BaseException:
-        error, *rest = self._interrupts
-        self._interrupts, self._has_news = tuple(rest), bool(rest) or self._doom is not None
+        """Take the first interrupt, by steps that no handler can come between, which may give another."""
+        error, later = self._interrupt, self._later
+        assert error is not None
+        self._interrupt, self._later = (later[0], later[1:]) if later else (None, ())
+        self._has_news = self._interrupt is not None or self._doom is not None
         return error
 
     def pause_uncancelled(self, *, late: bool = False) -> None:
@@ -230,7 +234,7 @@ class Task(Unique):
         call, args = None, ()
         first = second = third = None
         # Nothing that was to be raised here may be lost: the end counts as the last park.
-        self._end(combined(self.error, self._interrupts) if self._interrupts else self.error)
+        self._end(combined(self.error, self._not_raised()) if self._interrupt else self.error)
         # The error's frames lead to this one, and would lead back from here: apart, task and error go with
         # the last who holds them, and not with a collection.
         del self
@@ -265,7 +269,8 @@ class Task(Unique):
         that is done, changes nothing.
         Raises: WrongThread from another thread or process.
         """
-        self.owner.check_owner(f"cancel {self}")
+        if not self.owner.is_here():
+            self.owner.check_owner(f"cancel {self}")
         if self._doom is None and self.state is not DONE:
             self._doom, self._has_news = Cancelled(f"{self} was cancelled"), True
             self.owner.runq.wake(self)
@@ -277,21 +282,29 @@ class Task(Unique):
         Several errors are raised one by one, each at a park, in the order in which they were given.
         Raises: WrongThread from another thread or process.
         """
-        self.owner.check_owner(f"interrupt {self}")
+        if not self.owner.is_here():
+            self.owner.check_owner(f"interrupt {self}")
         if self.state is not DONE:
-            self._interrupts += (error,)
+            if self._interrupt is None:
+                self._interrupt = error
+            else:
+                self._later += (error,)
             self._has_news = True
             self.owner.runq.wake(self)
             self.owner.runq.hasten(self)
 
     def forget_interrupt(self, error: BaseException) -> bool:
         """Take back `error` that `interrupt` was given, and say whether the task had not come to it yet."""
-        if not self._interrupts:
+        if self._interrupt is None:
             return False
-        rest = tuple(other for other in self._interrupts if other is not error)
-        was_waiting = len(rest) < len(self._interrupts)
-        self._interrupts, self._has_news = rest, bool(rest) or self._doom is not None
-        return was_waiting
+        errors = self._not_raised()
+        rest = tuple(other for other in errors if other is not error)
+        self._interrupt, self._later = (rest[0], rest[1:]) if rest else (None, ())
+        self._has_news = bool(rest) or self._doom is not None
+        return len(rest) < len(errors)
+
+    def _not_raised(self) -> tuple[BaseException, ...]:
+        return () if self._interrupt is None else (self._interrupt, *self._later)
 
     def on_end(self, notice: "Callable[[Task], None]") -> None:
         """Have `notice` called with the task when it ends; it must neither park nor raise."""

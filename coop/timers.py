@@ -16,6 +16,7 @@ deadline and drops it.
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
+from operator import itemgetter
 from typing import Any, cast
 
 _SWEEP_FROM = 64
@@ -44,13 +45,16 @@ class Timer(list[Any]):
 
     def cancel(self) -> None:
         """Make sure that the timer does not fire; cancelling twice changes nothing."""
-        heap = self[_HEAP]
-        if heap is not None:
+        timers = self[_HEAP]
+        if timers is not None:
             self[_FIRE:] = _CANCELLED  # what it held need not wait for the sweep
-            heap._forget()
+            timers._cancelled += 1
+            if timers._cancelled * 2 > len(timers._heap) > _SWEEP_FROM:
+                timers._sweep()
 
 
 _FIRE, _WHOM, _HEAP = 2, 3, 4
+_may_fire = itemgetter(_FIRE)  # a function, or None; so a sweep calls no Python
 _CANCELLED = (None, None, None)
 
 
@@ -113,14 +117,11 @@ class Timers:
                 fire(whom)
         return fired
 
-    def _forget(self) -> None:
-        self._cancelled += 1
-        heap = self._heap
-        if len(heap) > _SWEEP_FROM and self._cancelled * 2 > len(heap):
-            before = len(heap)
-            heap[:] = [timer for timer in heap if timer[_HEAP] is not None]
-            heapify(heap)
-            self._cancelled -= before - len(heap)
+    def _sweep(self) -> None:
+        heap, before = self._heap, len(self._heap)
+        heap[:] = filter(_may_fire, heap)
+        heapify(heap)
+        self._cancelled -= before - len(heap)
 
 
 class Sleep:

@@ -21,7 +21,7 @@ from coop.engine.memory import Memory, OutOfBounds
 from coop.engine.module import Module
 from coop.engine.preempt import SLICE_NS
 from coop.engine.signatures import Import
-from coop.engine.sizes import Size, Sizes
+from coop.engine.sizes import Sizes
 
 __all__ = [
     "AT_ONCE",
@@ -37,7 +37,6 @@ __all__ = [
     "Module",
     "OutOfBounds",
     "RawImport",
-    "Size",
     "Sizes",
     "host_function",
 ]

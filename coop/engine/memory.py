@@ -90,7 +90,8 @@ class Memory(Unique):
         self.size = 0
         if self._inner is not None and _is_released(self._inner):
             self._inner = None
-        self._older = tuple(filterfalse(_is_released, self._older))
+        if self._older:
+            self._older = tuple(filterfalse(_is_released, self._older))
         return self._inner is None and not self._older
 
     def __len__(self) -> int:
@@ -152,8 +153,11 @@ _kept: list[tuple[int, Memory]] = []
 
 def delete_store(store: int, memory: Memory) -> None:
     """Delete a store, and those of earlier guests that had to wait; keep it while its memory is in use."""
-    _kept.append((store, memory))
-    for entry in list(_kept):
+    if memory.release():
+        held.wasmtime_store_delete(store)
+    else:
+        _kept.append((store, memory))
+    for entry in list(_kept) if _kept else ():
         if entry[1].release():
             try:
                 _kept.remove(entry)

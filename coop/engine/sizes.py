@@ -52,13 +52,14 @@ class Size(NamedTuple):
 class Sizes:
     """The sizes of one guest: `attach` when it is made, `take` before its store goes.
 
-    ended -- what it had at its end; empty until then, and of a guest that was not made
+    A crowd may end at once, and hardly anybody asks how large each was: so that is put together when
+    somebody does.
     """
 
-    __slots__ = ("_context", "_first", "_limits", "_memory", "_tables", "ended")
+    __slots__ = ("_context", "_first", "_last", "_limits", "_memory", "_tables")
 
     def __init__(self, limits: Limits, memory: Memory) -> None:
-        self.ended: tuple[Size, ...] = ()
+        self._last: tuple[int, int] | None = None
         self._limits = limits
         self._memory = memory
         self._tables: tuple[TableHandle, ...] = ()
@@ -83,7 +84,7 @@ class Sizes:
     @property
     def memory(self) -> int:
         """Bytes of its memory, or of what it had at its end; 0 if it has none that is exported."""
-        return self.ended[0].used if self.ended else len(self._memory)
+        return len(self._memory) if self._last is None else self._last[0]
 
     @property
     def memory_seen(self) -> int:
@@ -91,22 +92,37 @@ class Sizes:
 
         Only the guest's own may ask wasmtime: for another, the store may be gone by the time of the call.
         """
-        return self.ended[0].used if self.ended else self._memory.size
+        return self._memory.size if self._last is None else self._last[0]
 
     def take(self) -> None:
         """Look at the sizes for the last time."""
         if self._context:
-            limits, memory, elements = self._limits, len(self._memory), self._elements()
-            self.ended = (
-                Size("memory", limits.memory, self._first[0], memory, PAGE),
-                Size("table_elements", limits.table_elements, self._first[1], elements, 1),
-            )
+            self._last = len(self._memory), self._elements()
             self._context = 0
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether it had more at its end than at its start."""
+        return self._last is not None and self._last != self._first
+
+    @property
+    def ended(self) -> tuple[Size, ...]:
+        """What it had at its end; empty until then, and of a guest that was not made."""
+        if self._last is None:
+            return ()
+        limits, first, (memory, elements) = self._limits, self._first, self._last
+        return (
+            Size("memory", limits.memory, first[0], memory, PAGE),
+            Size("table_elements", limits.table_elements, first[1], elements, 1),
+        )
 
     def _elements(self) -> int:
         """Return how long its longest table is: the limit is one for each."""
+        if not self._tables:
+            return 0
         context = self._context
-        return max([held.wasmtime_table_size(context, C.byref(table)) for table in self._tables], default=0)
+        longest: int = max([held.wasmtime_table_size(context, C.byref(table)) for table in self._tables])
+        return longest
 
     def explain(self, trap: GuestTrap) -> GuestTrap:
         """Return the trap of an ended guest with the limits that may be its reason."""

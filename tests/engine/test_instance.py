@@ -291,19 +291,22 @@ def test_a_cancel_that_host_code_swallows_ends_the_guest_all_the_same():
     def f(_caller: coop.Caller) -> None:
         try:
             coop.sleep(1000)
-        except coop.Cancelled:
-            pass
+        except coop.Cancelled as error:
+            seen.append((str(error), repr(error)))
 
     def main() -> None:
         guest = coop.Guest(
             module('(module (import "h" "f" (func $f)) (func (export "_start") (call $f) (call $f)))'),
             imports=[f],
+            name="it",
         )
         task = coop.spawn(guest.run)
         coop.pause()
         cancelled(guest, task)
 
+    seen: list[tuple[str, str]] = []
     coop.run(main)
+    assert seen == [("guest it was cancelled", "Cancelled('guest it was cancelled')")]
 
 
 def test_cancelling_the_task_of_a_guest_ends_the_guest():
