@@ -83,6 +83,7 @@ class Scheduler(Unique):
         self.clock = clock or SystemClock()
         self.timers = Timers()
         self.runq = RunQueue() if runq is None else runq
+        self.wake = self.runq.wake  # one for all timers of parked tasks, which would each hold a method
         self.hub = this_greenlet()  # so `run` is called by who makes the scheduler
         self.tasks: dict[Task, None] = {}
         """Every task that has not ended, in the order of their birth.  Keeping them here is what
@@ -91,8 +92,7 @@ class Scheduler(Unique):
         """How many results another thread still owes; while one is owed there is no deadlock."""
         self.on_error: Callable[[Task, BaseException], None] | None = None
         """Told at once of an error nobody waits for."""
-        self.main: Task | None = None
-        """The main task, while a run lasts."""
+        self.main: Task | None = None  # while a run lasts
         self.before_guest: Callable[[], object] | None = None
         """Called before a guest starts; set by whoever minds the signals."""
         self.now_ns: Callable[[], int] = self.clock.now_ns
@@ -165,7 +165,7 @@ class Scheduler(Unique):
         """Park the current task until `when_ns` has come."""
         task = current()
         while self.now_ns() < when_ns:
-            timer = self.timers.set(when_ns, self.runq.wake, task)
+            timer = self.timers.set(when_ns, self.wake, task)
             try:
                 task.park(Sleep(when_ns))
             finally:

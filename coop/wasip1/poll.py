@@ -274,7 +274,8 @@ class Poll:
                 self._enlist(task)
             task.pause()
         else:
-            timer = None if self._due_ns == NEVER_NS else scheduler.timers.set(self._due_ns, Task.wake, task)
+            due_ns = self._due_ns
+            timer = None if due_ns == NEVER_NS else scheduler.timers.set(due_ns, scheduler.wake, task)
             has_files = self._list is not _NO_FILES
             if has_files:
                 self._begin(task)

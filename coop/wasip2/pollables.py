@@ -21,7 +21,7 @@ from coop.netpoll.contract import MODE_NAMES
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.scheduler import Scheduler
-from coop.task import Task, current
+from coop.task import current
 from coop.wit import Later, Resource, function
 
 __all__ = ["FilePollable", "MomentPollable", "Pollable", "ReadyPollable", "ready_among", "wait_for_any"]
@@ -133,7 +133,7 @@ def _park(owner: Scheduler, pollables: Sequence[Pollable]) -> None:
         if source is not None:
             wanted[source[0]] = wanted.get(source[0], 0) | source[1]
     due_ns = min(each.due_ns for each in pollables)
-    timer = None if due_ns == NEVER_NS else owner.timers.set(due_ns, Task.wake, task)
+    timer = None if due_ns == NEVER_NS else owner.timers.set(due_ns, owner.wake, task)
     waiters = []
     polled = 0
     try:
