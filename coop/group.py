@@ -9,6 +9,8 @@
    that was raised comes out as one ExceptionGroup - or as itself, if it came from
    the block alone.  KeyboardInterrupt and SystemExit of the block always come out as
    themselves, with the group as their cause: whoever waits for them must find them.
+3. One error leaves the block.  Whatever else is raised while it waits is for somebody further out,
+   as the end of a longer time-out is, and is raised again where the task parks next.
 """
 
 from collections.abc import Callable
@@ -96,17 +98,27 @@ class TaskGroup(Unique):
         raised = None if error is self._aborted else error
         if error is not None:
             self._abort()
+        raised = self._wait_for_tasks(task, raised)
+        self._owner = None
+        return self._raise(raised, is_from_block=raised is error)
+
+    def _wait_for_tasks(self, task: Task, raised: BaseException | None) -> BaseException | None:
+        """Park until all tasks have ended; return what is to leave the block, of what was and is raised."""
+        others: list[BaseException] = []
         while self._tasks:
             try:
                 task.park("the tasks of its group")
             except BaseException as while_waiting:
                 self._abort()
-                if raised is None or isinstance(while_waiting, (KeyboardInterrupt, SystemExit)):
-                    raised = while_waiting
                 if task.is_cancelled:
                     self._drain(task)
-        self._owner = None
-        return self._raise(raised, is_from_block=raised is error)
+                if raised is None or isinstance(while_waiting, (KeyboardInterrupt, SystemExit)):
+                    raised = while_waiting
+                elif not task.is_cancelled:
+                    others.append(while_waiting)
+        for other in others:
+            task.interrupt(other)
+        return raised
 
     def _drain(self, task: Task) -> None:
         """Wait for the group's tasks although this one is cancelled: nothing may outlive the block."""

@@ -268,6 +268,62 @@ def test_the_failure_of_an_outer_group_ends_a_block_that_took_the_inner_groups_e
     assert caught.group_contains(ValueError, match="outer", depth=1)
 
 
+def ends_slowly(until: Callable[[], bool]) -> None:
+    """Wait to be cancelled, and then end when `until` says so, and some turns later."""
+    try:
+        park()
+    finally:
+        while not until():
+            coop.current().pause_uncancelled()
+        for _ in range(3):
+            coop.current().pause_uncancelled()
+
+
+def test_what_interrupts_a_group_that_ends_for_another_reason_is_raised_after_it():
+    log: list[str] = []
+
+    def interrupt(task: coop.Task) -> None:
+        for word in ("first", "second"):
+            task.interrupt(KeyError(word))
+            coop.pause()
+        log.append("both came")
+
+    def wait_for_a_group() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(ends_slowly, lambda: bool(log))
+            coop.spawn(interrupt, coop.current())
+
+    def main() -> None:
+        with pytest.raises(KeyError, match="first"):
+            wait_for_a_group()
+        with pytest.raises(KeyError, match="second"):
+            park()
+
+    coop.run(main)
+    assert log == ["both came"]
+
+
+def test_the_failure_of_an_outer_group_while_an_inner_one_ends_by_an_error_is_not_lost():
+    def fail_slowly(outer: coop.TaskGroup) -> None:
+        with coop.TaskGroup() as inner:
+            inner.spawn(ends_slowly, lambda: failing[0].is_done)
+            coop.pause()
+            failing.append(outer.spawn(fail, ValueError("outer")))
+            raise KeyError("inner")
+
+    def main() -> None:
+        with coop.TaskGroup() as outer:
+            with pytest.raises(KeyError, match="inner"):
+                fail_slowly(outer)
+            park()
+            pytest.fail("the block went on")
+
+    failing: list[coop.Task] = []
+    with pytest.raises(ExceptionGroup) as caught:
+        coop.run(main)
+    assert caught.group_contains(ValueError, match="outer", depth=1)
+
+
 def test_the_error_of_a_group_is_reported_once(capsys: pytest.CaptureFixture[str]):
     def main() -> None:
         with pytest.raises(ExceptionGroup), coop.TaskGroup() as group:
