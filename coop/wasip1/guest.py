@@ -158,11 +158,15 @@ class Guest(Life[Instance]):
 
     def _open_descriptors(self, owner: Scheduler, wasi: Wasi) -> None:
         """Fill the table; a connection that takes long to make can be cancelled."""
-        self._opener = current()
+        self._opener = task = current()
         try:
             self._fill_table(owner, wasi)
         finally:
             self._opener = None
+            if (ended := self._cancel or self._error) is not None:
+                task.forget_interrupt(ended)  # something else ended it first: no later park must hear of this
+        if ended is not None:
+            raise ended
 
     def _fill_table(self, owner: Scheduler, wasi: Wasi) -> None:
         """Open what the guest is given: standard streams, then sockets from 3, then directories."""

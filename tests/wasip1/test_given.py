@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import coop
+from coop.scheduler import scheduler
 from tests.children import run_child
 from tests.wasip1.script import DATA, OUT, POLLERS, Script, fd_sub, scripted
 
@@ -190,6 +191,36 @@ def test_a_guest_that_is_ended_twice_while_it_connects_hears_of_it_once(first):
     with silent_server() as address:
         coop.run(main)
     assert ends == [coop.LimitExceeded if first == "its time is over" else coop.WasCancelled]
+
+
+@pytest.mark.parametrize("second", ["its time is over", "it is cancelled"])
+def test_what_was_to_end_a_guest_that_connects_is_forgotten_if_something_else_did(second):
+    def end(guest, starting):
+        starting.interrupt(KeyError("first"))
+        if second == "it is cancelled":
+            guest.cancel()
+        over = time.monotonic() + 0.06
+        while time.monotonic() < over:
+            pass
+        scheduler().timers.fire_due(scheduler().now_ns())  # before the other task has run
+
+    def start(guest):
+        with pytest.raises(KeyError, match="first"):
+            guest.run()
+        coop.sleep(0.001)  # where another error would be raised
+        return guest.state.value
+
+    def main():
+        limits = coop.Limits(wall_time=0.05)
+        guest = coop.Guest(coop.Module.from_bytes("(module)"), connections=[address], limits=limits)
+        starting = coop.spawn(start, guest)
+        coop.pause()
+        coop.pause()
+        end(guest, starting)
+        return starting.wait()
+
+    with silent_server() as address:
+        assert coop.run(main) == "ended"
 
 
 # -- connections of host code
