@@ -18,7 +18,8 @@ it in this list, and nothing beside it on its line:
     netpoll                                                  descriptors, who waits for them, three pollers
     runq, report                                             who may run next; what is told of who cannot
     scheduler                                                the loop that decides who runs
-    group, timeout, channel, stint, threads, trace, signals  what a run has besides
+    stint                                                    how long a task may work without a park
+    group, timeout, channel, threads, trace, signals         what a run has besides
     net, run                                                 sockets in sync style; a run as a whole
     engine, fs                                               wasmtime; files
     given, ends                                              what any guest is given; what is said of its end

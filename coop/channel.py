@@ -11,28 +11,41 @@ first, and what a channel still holds when it is closed can be received.  With a
 1 it is a lock, with one of n a semaphore.
 
 1. A value has one place at any moment: with a sender that waits, in the channel, or with a receiver.
-   One handed to a receiver that was cancelled before it ran goes back to the head.
-2. No value is there while a receiver waits, and there is no room while a sender waits.
-3. Other threads may `post` to a channel made for it, and close it, and nothing else.  While somebody
-   waits for what they may post, the run is not dead-locked.
+   One handed to a receiver that was cancelled before it ran goes back to where it was.
+2. A `send` that raises has sent nothing: who was cancelled when the value was taken already hears of
+   it at the next park.
+3. No value is there while a receiver waits, and there is no room while a sender waits.
+4. Other threads and signal handlers may `post` to a channel made for it, and close it, and nothing
+   else.  While somebody waits for what they may post, the run is not dead-locked.
+5. Who sends or receives again and again without having to wait yields now and then.
 """
 
 import threading
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import count
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from coop.errors import BugError, Closed, WrongThread
 from coop.scheduler import scheduler
 from coop.slips import Unique, check_number
+from coop.stint import Stint
 from coop.task import Task, current
 
 T = TypeVar("T")
+V = TypeVar("V")
+
+_Item = tuple[int, T]
+"""A value, and when it came in among the others."""
+
+_number = itemgetter(0)
 
 
 class _Wait(Generic[T]):
-    """One task's place in a queue; `values` is what it brings, or what it was given, and holds one at most.
+    """One task's place in a queue; `values` is what it brings, or the item it was given: one at most.
 
     is_over -- whether its turn has come, or the channel was closed
     """
@@ -60,9 +73,11 @@ class Channel(Unique, Generic[T]):
         check_number("capacity", capacity, whole=True)
         self._owner = scheduler()
         self._capacity = capacity
-        self._values: deque[T] = deque()
+        self._stint = Stint(self._owner)
+        self._next = count().__next__
+        self._items: deque[_Item[T]] = deque()
         self._senders: OrderedDict[_Wait[T], None] = OrderedDict()
-        self._receivers: OrderedDict[_Wait[T], None] = OrderedDict()
+        self._receivers: OrderedDict[_Wait[_Item[T]], None] = OrderedDict()
         self._posts: _Posts[T] | None = None
         self.is_closed = False
         if from_threads:
@@ -71,25 +86,30 @@ class Channel(Unique, Generic[T]):
 
     def __len__(self) -> int:
         """Count the values that it holds, without those of senders that wait."""
-        return len(self._values)
+        return len(self._items)
 
     def send(self, value: T) -> None:
         """Hand `value` over; park while there is no room, or with a capacity of 0 until it is taken.
 
-        A task that is cancelled while it waits has sent nothing, unless somebody has taken the value.
-        Raises: Closed; WrongThread in another run.
+        Raises: Closed; WrongThread in another run.  Then nothing was sent, as when the task is cancelled.
         """
         task = self._task("send to")
+        self._arrive()  # what was posted before came before
         if self.is_closed:
             raise Closed("send to a channel: it is closed")
-        if not self._receivers and len(self._values) < self._capacity:
-            self._values.append(value)
-        elif self._receivers:
+        if self._receivers or len(self._items) < self._capacity:
             self._give(value)
-        else:
-            wait = self._wait(self._senders, _Wait(task, value), "room in a channel")
+            return
+        wait = _Wait(task, value)
+        try:
+            self._wait(self._senders, wait, "room in a channel")
+        except BaseException as error:
             if wait.values:
-                raise Closed("send to a channel: it was closed meanwhile")
+                raise
+            if not task.is_cancelled:  # or every park will tell
+                task.interrupt(error)
+        if wait.values:
+            raise Closed("send to a channel: it was closed meanwhile")
 
     def receive(self) -> T:
         """Return the value that came first; park until there is one.
@@ -97,23 +117,23 @@ class Channel(Unique, Generic[T]):
         Raises: Closed once the channel is closed and empty; WrongThread in another run.
         """
         task = self._task("receive from")
-        if self._values or self._senders:
+        if self._items or self._senders:
             return self._take()
         if self.is_closed:
             raise Closed("receive from a channel: it is closed")
-        wait: _Wait[T] = _Wait(task)
+        wait: _Wait[_Item[T]] = _Wait(task)
         try:
             self._owner.outside_jobs += self._posts is not None
             self._wait(self._receivers, wait, "a value from a channel")
         except BaseException:
             if wait.values:
-                self._give(wait.values.pop(), is_back=True)
+                self._give_back(wait.values.pop())
             raise
         finally:
             self._owner.outside_jobs -= self._posts is not None
         if not wait.values:
             raise Closed("receive from a channel: it was closed meanwhile")
-        return wait.values.pop()
+        return wait.values.pop()[1]
 
     def __iter__(self) -> Iterator[T]:
         """Receive until the channel is closed and empty."""
@@ -140,19 +160,26 @@ class Channel(Unique, Generic[T]):
     def close(self) -> None:
         """Take no more values: who waits to send, or for a value that is not there, gets Closed.
 
-        Closing twice changes nothing.  Any thread may close a channel that it may post to; the run hears of
-        it soon.
+        Closing twice changes nothing.  Any thread, and a signal's handler, may close a channel that it may
+        post to; the run hears of it soon.
         Raises: WrongThread from any other thread or process.
         """
         if self._posts is not None and not self._owner.is_copy:
             self._posts.close()
+            # Also from here: this may be a handler that came when somebody was about to wait.
+            self._owner.post(self._end)
             if not self._owner.is_here():
-                self._owner.post(self._close)
                 return
         self._owner.check_owner("close a channel")
-        self._close()
+        self._end()
 
-    def _close(self) -> None:
+    def close_with_run(self) -> None:
+        """Close when the run has ended, and nobody waits."""
+        if self._posts is not None:
+            self._posts.close()
+        self._end()
+
+    def _end(self) -> None:
         self._arrive()
         self.is_closed = True
         for waits in (self._senders, self._receivers):
@@ -166,39 +193,50 @@ class Channel(Unique, Generic[T]):
             self._give(self._posts.values.popleft())
 
     def _task(self, doing: str) -> Task:
-        """Return the current task.  Raises: WrongThread in another run; BugError outside any task."""
+        """Return the current task, which may yield.
+
+        Raises: WrongThread in another run; BugError outside any task; as a park.
+        """
         task = current()
         if task.owner is not self._owner:
             raise WrongThread(f"{doing} a channel: it belongs to another run")
+        self._stint.step()
         return task
 
-    def _wait(self, waits: "OrderedDict[_Wait[T], None]", wait: _Wait[T], reason: str) -> _Wait[T]:
+    def _wait(self, waits: "OrderedDict[_Wait[V], None]", wait: _Wait[V], reason: str) -> None:
         waits[wait] = None
         try:
             while not wait.is_over:
                 wait.task.park(reason)
         finally:
             waits.pop(wait, None)
-        return wait
 
-    def _give(self, value: T, *, is_back: bool = False) -> None:
-        """Hand `value` to the receiver that has waited longest, or keep it, at the head if it `is_back`."""
-        if self._receivers:
-            wait, _ = self._receivers.popitem(last=False)
-            wait.values.append(value)
-            wait.end()
-        elif is_back:
-            self._values.appendleft(value)
-        else:
-            self._values.append(value)
+    def _give(self, value: T) -> None:
+        """Hand `value` to the receiver that has waited longest, or keep it behind the others."""
+        item = self._next(), value
+        if not self._was_taken(item):
+            self._items.append(item)
+
+    def _give_back(self, item: _Item[T]) -> None:
+        """Do the same with what a receiver was given and did not take; others may be older."""
+        if not self._was_taken(item):
+            insort(self._items, item, key=_number)
+
+    def _was_taken(self, item: _Item[T]) -> bool:
+        if not self._receivers:
+            return False
+        wait, _ = self._receivers.popitem(last=False)
+        wait.values.append(item)
+        wait.end()
+        return True
 
     def _take(self) -> T:
         """Return the first value, and let the sender that has waited longest have the room."""
-        if self._senders and len(self._values) <= self._capacity:  # it may hold more, by posts
+        if self._senders and len(self._items) <= self._capacity:  # it may hold more, by posts
             wait, _ = self._senders.popitem(last=False)
-            self._values.append(wait.values.pop())
+            self._items.append((self._next(), wait.values.pop()))
             wait.end()
-        return self._values.popleft()
+        return self._items.popleft()[1]
 
 
 class _Posts(Generic[T]):
@@ -230,4 +268,4 @@ class _Open:
 
     def close(self) -> None:
         for channel in list(self.channels):
-            channel.close()
+            channel.close_with_run()

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections import deque
@@ -148,6 +149,64 @@ def test_and_to_another_receiver_if_one_waits():
     assert coop.run(main) == "it"
 
 
+def test_values_of_several_receivers_that_were_cancelled_go_back_in_their_order():
+    def main():
+        channel = coop.Channel(5)
+        receivers = [coop.spawn(channel.receive) for _ in range(3)]
+        coop.pause()
+        for value in (1, 2, 3, 4):
+            channel.send(value)  # the first three are the receivers'
+        for receiver in receivers:
+            receiver.cancel()
+        coop.pause()
+        channel.send(5)
+        return [channel.receive() for _ in range(5)]
+
+    assert coop.run(main) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("end", [coop.Task.cancel, lambda task: task.interrupt(KeyError("late"))])
+def test_a_sender_whose_value_was_taken_has_sent_it_and_then_hears_of_its_end(end):
+    log = []
+
+    def sender(channel):
+        channel.send("it")
+        log.append("sent")
+        coop.pause()
+        log.append("went on")
+
+    def main():
+        channel = coop.Channel()
+        task = coop.spawn(sender, channel)
+        coop.pause()
+        log.append(channel.receive())
+        end(task)
+        with pytest.raises((KeyError, coop.WasCancelled)):
+            task.wait()
+
+    coop.run(main)
+    assert log == ["it", "sent"]
+
+
+@pytest.mark.parametrize("use", ["send", "receive"])
+def test_who_never_has_to_wait_yields_now_and_then(use):
+    def main():
+        channel = coop.Channel(1 << 30)
+        while use == "receive" and len(channel) < 1000:
+            channel.send(0)
+        sleeper = coop.spawn(coop.sleep, 0.001)
+        coop.pause()
+        for _ in range(3_000_000):
+            channel.send(0)
+            if use == "receive":
+                channel.receive()
+            if sleeper.is_done:
+                return True
+        return False
+
+    assert coop.run(main)
+
+
 def test_it_serves_as_a_lock():
     def critical(lock):
         lock.send(None)
@@ -245,6 +304,18 @@ def test_a_post_needs_no_room_and_a_sender_does():
     assert coop.run(main) == [3, 1, 2, False, 3, 4]
 
 
+def test_what_was_posted_before_a_value_was_sent_comes_before_it():
+    def main():
+        channel = coop.Channel(5, from_threads=True)
+        channel.post(1)
+        channel.send(2)
+        channel.post(3)
+        channel.close()
+        return list(channel)
+
+    assert coop.run(main) == [1, 2, 3]
+
+
 def test_what_was_posted_before_it_was_closed_is_received():
     def main():
         channel = coop.Channel(from_threads=True)
@@ -321,6 +392,28 @@ def test_a_signals_handler_may_post():
             signal.signal(signal.SIGUSR1, before)
 
     assert coop.run(main) == "signal"
+
+
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+@pytest.mark.parametrize("use", [coop.Channel.receive, lambda channel: channel.send(1)])
+def test_a_signals_handler_may_close_when_somebody_is_about_to_wait(poller, use):
+    def signal_when_it_queues_up(frame, event, _arg):
+        if event == "call" and frame.f_code is coop.Channel._wait.__code__:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGUSR1)
+
+    def main():
+        channel = coop.Channel(from_threads=True)
+        before = signal.signal(signal.SIGUSR1, lambda *_: channel.close())
+        try:
+            sys.setprofile(signal_when_it_queues_up)
+            with coop.Timeout(60), pytest.raises(coop.Closed, match="closed meanwhile"):
+                use(channel)
+        finally:
+            sys.setprofile(None)
+            signal.signal(signal.SIGUSR1, before)
+
+    coop.run(main, poller=poller)
 
 
 def test_only_those_made_for_it_take_posts():
