@@ -55,6 +55,10 @@ class Cancelled(BaseException):
     """Raised in a task at the place where it parks, after somebody cancelled it."""
 
 
+class BlockEnded(Cancelled):
+    """Ends a block of the task that is interrupted by it, whose end takes it; it never comes out of that."""
+
+
 class BugError(CoopError):
     """A state that cannot be, or a call from where it must not come: a program is to be mended."""
 

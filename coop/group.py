@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from coop.errors import BugError, Cancelled
+from coop.errors import BlockEnded, BugError, Cancelled
 from coop.scheduler import Scheduler, scheduler
 from coop.slips import Unique
 from coop.task import Task, current
@@ -116,6 +116,8 @@ class TaskGroup(Unique):
                     raised = while_waiting
                 elif not task.is_cancelled:
                     others.append(while_waiting)
+        if self._errors and isinstance(raised, BlockEnded):
+            others.append(raised)  # what leaves the block are the tasks' errors, which somebody may take
         for other in others:
             task.interrupt(other)
         return raised
@@ -139,5 +141,5 @@ class TaskGroup(Unique):
         raise group from raised
 
 
-class _Aborted(Cancelled):
+class _Aborted(BlockEnded):
     """Wakes the block of a group when one of its tasks failed; never leaves that group."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from coop.clock import to_ns
-from coop.errors import BugError, Cancelled, DeadlineExceeded
+from coop.errors import BlockEnded, BugError, DeadlineExceeded
 from coop.scheduler import scheduler
 from coop.slips import Unique
 from coop.task import Task, current
@@ -63,5 +63,5 @@ class Timeout(Unique):
             raise DeadlineExceeded(f"the block did not end within {self._seconds} s") from error
 
 
-class _Expired(Cancelled):
+class _Expired(BlockEnded):
     """Ends one block whose time has passed; never leaves it."""

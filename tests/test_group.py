@@ -324,6 +324,28 @@ def test_the_failure_of_an_outer_group_while_an_inner_one_ends_by_an_error_is_no
     assert caught.group_contains(ValueError, match="outer", depth=1)
 
 
+def test_who_takes_the_errors_of_a_groups_tasks_does_not_take_the_end_of_a_block_around_it():
+    def fail_when_cancelled() -> None:
+        try:
+            park()
+        finally:
+            raise OSError("cleanup")
+
+    def wait_for_a_group() -> None:
+        with coop.TaskGroup() as group:
+            group.spawn(fail_when_cancelled)
+            park()
+
+    def main() -> None:
+        with coop.Timeout(0.001):
+            with pytest.raises(ExceptionGroup):
+                wait_for_a_group()
+            park()
+
+    with pytest.raises(coop.DeadlineExceeded):
+        coop.run(main)
+
+
 def test_the_error_of_a_group_is_reported_once(capsys: pytest.CaptureFixture[str]):
     def main() -> None:
         with pytest.raises(ExceptionGroup), coop.TaskGroup() as group:
