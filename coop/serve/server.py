@@ -118,8 +118,10 @@ class Server(Unique):
                 log.warning("requests in progress are cancelled", count=len(self._open))
             for task in list(self._open):
                 task.cancel()
-            self._wait_for_the_last(None)
-            self.instances.close()
+            try:
+                self._wait_for_the_last(None)
+            finally:  # who was cancelled does not wait
+                self.instances.close()
 
     def stop(self) -> None:
         """Have it take no more clients and no more requests, soon.

@@ -196,6 +196,24 @@ def test_idle_connections_are_closed_when_the_server_ends_and_do_not_hold_it_up(
     assert coop.run(main) == b""
 
 
+def test_a_server_whose_task_is_cancelled_keeps_no_guest(watched):
+    kept = watched()
+
+    def main():
+        server = Server(Instances(kept.make, reuse=10))
+        with coop.connect(server.listen("127.0.0.1:0")) as client:
+            task = coop.spawn(server.run)
+            client.sendall(get("/"))
+            client.recv()
+            assert kept.alive() == 1
+            task.cancel()  # the client's connection is idle, and open
+            with pytest.raises(coop.WasCancelled):
+                task.wait()
+        return kept.alive()
+
+    assert coop.run(main) == 0
+
+
 @pytest.mark.parametrize("where", ["another thread", "a signal's handler", "the hub"])
 def test_a_server_may_be_stopped_from_anywhere(component, where: str):
     server = Server(Instances(lambda: Guest(component)))
