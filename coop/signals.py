@@ -18,6 +18,9 @@ runs, or in the main task if none does.  An exit, such as `sys.exit` in a handle
 SIGTERM, is meant for the program and not for whichever task happens to run: it is always
 raised in the main task, unless another one is still on its way there.
 
+A process that is forked while the run lasts has none whose main task could be told.  In it the
+handlers and the descriptor are at once what they were before the run.
+
 In other threads no handler is touched.  A second ^C while the first is still on
 its way - the main task computes, and never parks - is raised right there, if the
 user's code is what runs.
@@ -34,6 +37,7 @@ from operator import is_
 from types import FrameType, TracebackType
 
 from coop.errors import combined
+from coop.forks import abandon_in_children
 from coop.netpoll.contract import READ
 from coop.netpoll.kernelfiles import SocketFile
 from coop.scheduler import Scheduler
@@ -57,14 +61,16 @@ Handler = Callable[[int, FrameType | None], object]
 class Guarded:
     """A user's signal handler whose exception never lands where it would be lost.
 
+    Whoever changed the handler during the run has this one to put back, and may do so after the run.
+
     handler -- the user's
-    late    -- gets the errors that came when no task was left to take them
+    signals -- those of the run
     """
 
-    def __init__(self, handler: Handler, owner: Scheduler, late: list[BaseException]) -> None:
+    def __init__(self, handler: Handler, signals: "Signals") -> None:
         self.handler = handler
-        self._owner = owner
-        self._late = late
+        self.signals = signals
+        self._owner = signals.owner
         self._exit: BaseException | None = None  # that was given to the main task last
 
     def _is_on_its_way(self) -> bool:
@@ -77,6 +83,9 @@ class Guarded:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Call the handler; raise what it raises, here or at the next park."""
+        if not self.signals.is_in_place:
+            self.handler(number, frame)
+            return
         try:
             self.handler(number, frame)
         except BaseException as error:
@@ -90,7 +99,7 @@ class Guarded:
                 task = main
             if task is None or task.is_done:
                 # Raised here it could hit the hub between taking a task off the queue and resuming it.
-                self._late.append(error)
+                self.signals.late.append(error)
             else:
                 task.interrupt(error)
 
@@ -104,17 +113,23 @@ def _may_raise(frame: FrameType | None) -> bool:
 
 
 class Signals:
-    """A context manager around a run."""
+    """A context manager around a run.
+
+    owner       -- the run's scheduler
+    late        -- the errors of handlers that came when no task was left to take them
+    is_in_place -- whether the handlers are those of the run
+    """
 
     def __init__(self, owner: Scheduler) -> None:
-        self._owner = owner
+        self.owner = owner
+        self.late: list[BaseException] = []
+        self.is_in_place = False
         self._is_main = threading.current_thread() is threading.main_thread()
         self._was_fd = -1
         self._takes_sigint = False
         self._is_pending = False
         self._interrupt = KeyboardInterrupt()
-        self._late: list[BaseException] = []
-        self._seen: list[object] = [self._late] * len(_ALL)
+        self._seen: list[object] = [self.late] * len(_ALL)
         self._process = os.getpid()
         self._write: socket.socket | None = None
         self._file: SocketFile | None = None
@@ -125,18 +140,20 @@ class Signals:
         read, self._write = socket.socketpair()
         try:
             self._write.setblocking(False)
-            self._file = SocketFile(read, "signals", poller=self._owner.poller)
+            self._file = SocketFile(read, "signals", poller=self.owner.poller)
             self._was_fd = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
         except BaseException:
             read.close()
             self._write.close()
             raise
-        self._owner.spawn_internal(self._drain, "signals")
+        self.is_in_place = True
+        abandon_in_children(self)
+        self.owner.spawn_internal(self._drain, "signals")
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._on_sigint)
             self._takes_sigint = True
         self._guard()
-        self._owner.before_guest = self._guard
+        self.owner.before_guest = self._guard
         return self
 
     def _guard(self) -> None:
@@ -145,10 +162,12 @@ class Signals:
         if all(map(is_, handlers, self._seen)):
             return
         for number, handler in zip(_ALL, handlers, strict=True):
+            if isinstance(handler, Guarded) and handler.signals is not self:
+                handler = handler.handler  # put back after the run that it was for
             if not callable(handler) or isinstance(handler, Guarded):
                 continue
             if handler not in (signal.default_int_handler, self._on_sigint):
-                signal.signal(number, Guarded(handler, self._owner, self._late))
+                signal.signal(number, Guarded(handler, self))
         self._seen = list(map(_handler_of, _ALL))
 
     @staticmethod
@@ -163,18 +182,31 @@ class Signals:
     ) -> None:
         if not self._is_main:
             return
+        self._restore()
+        self._close()
+        if self._is_pending:
+            self.late.insert(0, KeyboardInterrupt())
+        if self.late:
+            # They came when the main task was past its last park.
+            raised = combined(error, self.late)
+            assert raised is not None
+            raise raised
+
+    def _restore(self) -> None:
+        """Put everything back as it was before the run; a second time changes nothing."""
+        if not self.is_in_place:
+            return
         self._unguard()
         if self._takes_sigint and signal.getsignal(signal.SIGINT) == self._on_sigint:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(self._was_fd, warn_on_full_buffer=False)
-        self._close()
-        if self._is_pending:
-            self._late.insert(0, KeyboardInterrupt())
-        if self._late:
-            # They came when the main task was past its last park.
-            raised = combined(error, self._late)
-            assert raised is not None
-            raise raised
+        self.is_in_place = False
+
+    def abandon(self) -> None:
+        """Leave the signals of a process forked during the run to it; what was on its way is the parent's."""
+        self._restore()
+        self._is_pending = False
+        self.late.clear()
 
     def _close(self) -> None:
         assert self._file is not None
@@ -216,17 +248,19 @@ class Signals:
                 os.write(self._was_fd, signals)
 
     def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        if not self.is_in_place:  # put back after the run, like a `Guarded`
+            signal.default_int_handler(number, frame)
         if self._is_pending:
             if _may_raise(frame):
                 self._is_pending = False
                 raise KeyboardInterrupt
             return
         self._is_pending = True
-        self._owner.post(self._interrupt_main)
+        self.owner.post(self._interrupt_main)
 
     def _interrupt_main(self) -> None:
         self._is_pending = False
-        task: Task | None = self._owner.main
+        task: Task | None = self.owner.main
         if task is not None and not task.is_done:
             task.forget_interrupt(self._interrupt)  # two in a row are one
             task.interrupt(self._interrupt)

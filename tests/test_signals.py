@@ -441,6 +441,68 @@ def test_a_handler_that_main_replaced_is_left_as_main_wants_it():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [("SIGINT", "KeyboardInterrupt()"), ("SIGTERM", "SystemExit(7)")]
+)
+def test_a_handler_that_main_replaced_can_be_put_back_after_the_run(number: str, error: str):
+    code = f"""
+    number = signal.{number}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    found = []
+    coop.run(lambda: found.append(signal.signal(number, signal.SIG_IGN)))
+    signal.signal(number, *found)
+    try:
+        signal.raise_signal(number)
+    except BaseException as raised:
+        print(repr(raised))
+
+    @coop.host_function("h", "f", params=[], results=[], parks=False)
+    def f(caller):
+        signal.raise_signal(number)
+
+    text = '(module (import "h" "f" (func $f)) (func (export "_start") (call $f)))'
+
+    def main():
+        coop.Guest(module(text), imports=[f]).run()
+        coop.sleep(1000)
+
+    try:
+        coop.run(main)
+    except BaseException as raised:
+        print(repr(raised))
+    """
+    assert child(code) == f"{error}\n{error}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [("SIGINT", "KeyboardInterrupt()"), ("SIGTERM", "SystemExit(7)")]
+)
+@pytest.mark.parametrize("where", ["fork()", "coop.spawn(fork).wait()", "coop.run_in_thread(fork)"])
+def test_a_process_forked_during_a_run_has_its_signals_to_itself(where: str, number: str, error: str):
+    code = f"""
+    def fork():
+        if (pid := os.fork()) == 0:
+            try:
+                signal.raise_signal(signal.{number})
+            except BaseException as raised:
+                print(repr(raised), signal.set_wakeup_fd(-1), flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def main():
+        {where}
+        interrupt_when_asleep(signal.{number})
+        coop.sleep(1000)
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    try:
+        coop.run(main)
+    except BaseException as raised:
+        print(repr(raised))
+    """
+    assert child(code) == f"{error} -1\n{error}\n"
+
+
 def test_in_another_thread_no_handler_is_touched():
     seen: list[object] = []
 
