@@ -18,7 +18,7 @@ from coop.netpoll import make_poller
 from coop.scheduler import Scheduler, scheduler
 from coop.signals import Signals
 from coop.system import check_threads
-from coop.task import Task, current
+from coop.task import Task, apart, current, current_or_none
 from coop.trace import Tracing
 
 log = Log("coop")
@@ -36,7 +36,7 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
 
     The run ends when `main` does: every other task is cancelled.  Nothing is left behind: no
     descriptor, no greenlet, and no thread but a helper that still blocks in a call of the system.
-    Each OS thread may have a run of its own.
+    Each OS thread may have a run of its own, and so may a process forked within a run.
 
     poller -- "hostpoll" (epoll, the default), "oneoff" (poll_oneoff over a subscription table)
               or "pollset" (pollables)
@@ -46,6 +46,14 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
     where gevent or the like has replaced Python's threads.
     """
     check_threads()
+    copy = current_or_none()
+    if copy is None or copy.owner.is_here() or copy.pinned:
+        return _run(main, args, poller, trace)
+    # A process forked inside a task goes on upon the task's stack, though its run is the parent's.
+    return apart(partial(_run, main, args, poller, trace))
+
+
+def _run(main: Callable[..., Any], args: tuple[Any, ...], poller: str, trace: bool) -> Any:
     netpoller = make_poller(poller)
     try:
         owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)

@@ -387,6 +387,13 @@ def current_or_none() -> Task | None:
     return getattr(getcurrent(), "task", None)
 
 
+def apart(call: Callable[[], Any]) -> Any:
+    """Call `call()` where no task is current, on a stack of its own, and return what it returns."""
+    stack = greenlet(call)
+    stack.gr_context = copy_context()
+    return stack.switch()
+
+
 def this_greenlet() -> greenlet:
     """Return the greenlet that runs now, for a scheduler that wants to be its hub."""
     return getcurrent()

@@ -785,6 +785,44 @@ def test_a_child_forked_outside_of_a_run_has_runs_of_its_own():
     assert done.stdout == b"no error\n"
 
 
+def test_a_child_forked_inside_a_task_has_runs_of_its_own():
+    done = run_child(
+        f"""{FORK}
+    import contextvars, multiprocessing
+
+    VALUE = contextvars.ContextVar("value")
+    TEXT = '(module (func (export "get") (result i32) (i32.const 42)))'
+
+    def inner():
+        other = coop.spawn(coop.sleep, 0.001)
+        guest = coop.Guest(coop.Module.from_bytes(TEXT, cache=False))
+        other.wait()
+        return guest.call("get"), VALUE.get()
+
+    def call():
+        assert coop.run(inner) == (42, "parent's")
+        try:
+            coop.run(lambda: coop.run(print))
+        except coop.BugError as error:
+            print(error)
+        sys.exit(coop.run(lambda: 5))
+
+    def main():
+        VALUE.set("parent's")
+        assert inner() == (42, "parent's")
+        child(call)
+        process = multiprocessing.get_context("fork").Process(target=call)
+        process.start()
+        process.join()
+        print(process.exitcode, inner())
+
+    coop.run(main)
+    """
+    )
+    refused = "run a scheduler inside a task: one thread runs one at a time"
+    assert done.stdout.decode().splitlines() == [refused, "SystemExit 5", refused, """5 (42, "parent's")"""]
+
+
 # -- greenlets and the garbage collector
 
 
