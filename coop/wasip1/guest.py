@@ -9,8 +9,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Module
-from coop.errors import LimitExceeded
+from coop.engine import Border, HostFunction, ImportTable, Instance, Limits, Memory, Module
+from coop.errors import CoopError, LimitExceeded
 from coop.fs import Grant, checked_grants
 from coop.given import (
     AsksAhead,
@@ -124,6 +124,19 @@ class Guest(Life[Instance]):
         LinkError for a wrong call the guest has ended.
         """
         return self._call(name, lambda instance: instance.call(name, args))
+
+    @property
+    def memory(self) -> Memory:
+        """Its memory, checked: where texts and bytes are put before a call, and taken from after it.
+
+        A guest that exports none has an empty one.
+        Raises: CoopError before its start, which is `start` or the first `call`, and after its end;
+        WrongThread.
+        """
+        self._belong("use the memory of")
+        if self._instance is None:
+            raise CoopError(f"memory of guest {self.name}: it is {self.state.value}")
+        return self._instance.memory
 
     # -- inside
 

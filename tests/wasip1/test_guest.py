@@ -233,6 +233,61 @@ def test_who_waits_for_a_guest_that_was_called_and_exited_gets_its_code():
     assert coop.run(main) == 3
 
 
+#: A library as compilers make them: what it is to work on is put where its `alloc` says.
+LIBRARY = """
+(module
+  (memory (export "memory") 1)
+  (global $top (mut i32) (i32.const 65536))
+  (func (export "alloc") (param $size i32) (result i32) (local $at i32)
+    (local.set $at (global.get $top))
+    (global.set $top (i32.add (global.get $top) (local.get $size)))
+    (drop (memory.grow (i32.const 1)))
+    (local.get $at))
+  (func (export "upper") (param $at i32) (param $size i32)
+    (loop $again
+      (if (local.get $size) (then
+        (i32.store8 (local.get $at) (i32.and (i32.load8_u (local.get $at)) (i32.const 0xdf)))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (local.set $size (i32.sub (local.get $size) (i32.const 1)))
+        (br $again))))))
+"""
+
+
+def test_host_code_hands_bytes_to_a_library_and_takes_them_from_it():
+    def upper(text):
+        with coop.Guest(coop.Module.from_bytes(LIBRARY), name="upper") as guest:
+            with pytest.raises(coop.CoopError, match="memory of guest upper: it is configured"):
+                _ = guest.memory
+            guest.start()
+            at = guest.call("alloc", len(text))
+            guest.memory.write(at, text)
+            guest.call("upper", at, len(text))
+            found, memory = guest.memory.read(at, len(text)), guest.memory
+            with pytest.raises(coop.OutOfBounds):
+                memory.read(len(memory), 1)
+        with pytest.raises(coop.CoopError, match="memory of guest upper: it is ended"):
+            _ = guest.memory
+        with pytest.raises(coop.OutOfBounds):
+            memory.read(at, 1)
+        return found
+
+    assert coop.run(upper, b"hello" * 1000) == b"HELLO" * 1000
+
+
+def test_the_memory_of_a_guest_is_refused_to_other_threads():
+    def look(guest):
+        with pytest.raises(coop.WrongThread):
+            _ = guest.memory
+
+    def main():
+        with guest() as made:
+            made.start()
+            coop.run_in_thread(look, made)
+            return len(made.memory)
+
+    assert coop.run(main) == 65536
+
+
 def test_a_guest_that_runs_has_no_dictionary_of_its_own():
     """Python shares the names of attributes between objects as long as they are fewer than thirty."""
 
