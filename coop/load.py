@@ -20,6 +20,7 @@ def load(
     *,
     max_wasm_stack: int = DEFAULT_WASM_STACK,
     dense: bool = False,
+    exceptions: bool = False,
     cache: str | os.PathLike[str] | bool = True,
     on_compile: Callable[[], object] | None = None,
 ) -> "Module | Component":
@@ -28,6 +29,7 @@ def load(
     max_wasm_stack -- bytes of stack a guest of it may use
     dense          -- True: its guests take less of the process, so that more of them fit; they are
                       slower, and have 64 MiB of memory each at most
+    exceptions     -- True: its guests may throw exceptions of wasm, as C++ and setjmp do
     cache          -- True: the user's cache directory; False: none; or a directory
     on_compile     -- called before a compile that may take long, not for a cache hit
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
@@ -39,5 +41,11 @@ def load(
 
         kind = component.Component
     return kind.from_bytes(
-        data, name=str(path), max_wasm_stack=max_wasm_stack, dense=dense, cache=cache, on_compile=on_compile
+        data,
+        name=str(path),
+        max_wasm_stack=max_wasm_stack,
+        dense=dense,
+        exceptions=exceptions,
+        cache=cache,
+        on_compile=on_compile,
     )

@@ -51,7 +51,7 @@ class Patient:
     @cached_property
     def objection(self) -> str | None:
         """Why the engine refuses the module, in its words."""
-        return objection(self.anatomy.wasm)
+        return objection(self.anatomy.wasm, self.plan.exceptions)
 
     @cached_property
     def is_readable(self) -> bool:

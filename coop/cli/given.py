@@ -81,6 +81,7 @@ def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
         server_limits=_limits(settings, is_server=True),
         max_wasm_stack=settings.max_wasm_stack,
         dense=settings.dense,
+        exceptions=settings.exceptions,
         use_cache=settings.use_cache,
         network=NetworkPlan(
             settings.inherit_network,

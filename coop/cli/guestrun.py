@@ -53,10 +53,10 @@ def load(plan: Plan) -> "coop.Module | Component":
 
     def read() -> None:
         try:
-            more: dict[str, Any] = {}
+            more: dict[str, Any] = {"dense": plan.dense, "exceptions": plan.exceptions}
             if plan.max_wasm_stack is not None:
                 more["max_wasm_stack"] = plan.max_wasm_stack
-            outcome.append(coop.load(plan.path, dense=plan.dense, cache=plan.use_cache, **more))
+            outcome.append(coop.load(plan.path, cache=plan.use_cache, **more))
         except BaseException as error:
             outcome.append(error)
         done.set()

@@ -55,6 +55,7 @@ class Plan:
     server_limits: coop.Limits
     max_wasm_stack: int | None
     dense: bool
+    exceptions: bool
     use_cache: bool
     network: NetworkPlan
     invoke: str | None

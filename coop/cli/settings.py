@@ -22,6 +22,7 @@ class Settings:
 
     max_wasm_stack, memory -- bytes
     dense                  -- whether the guest is compiled to be one of very many
+    exceptions             -- whether it may throw exceptions of wasm
     table_elements         -- a number
     timeout                -- seconds
     inherit_env            -- whether the guest gets coop's own environment
@@ -34,6 +35,7 @@ class Settings:
 
     max_wasm_stack: int | None = None
     dense: bool = False
+    exceptions: bool = False
     memory: int | None = None
     table_elements: int | None = None
     timeout: float | None = None
@@ -99,6 +101,7 @@ TABLES: dict[str, dict[str, Setting]] = {
     "-W": {
         "max-wasm-stack": Setting("bytes of stack a guest may use (default 524288)", "max_wasm_stack", count),
         "dense": Setting("less room for each guest, which is slower", "dense", boolean),
+        "exceptions": Setting("exceptions of wasm, as C++ and setjmp throw them", "exceptions", boolean),
         "max-memory-size": Setting("bytes a memory may grow to (default 536870912)", "memory", count),
         "max-table-elements": Setting(
             "elements a table may grow to (default 1048576)", "table_elements", count
@@ -114,7 +117,7 @@ TABLES: dict[str, dict[str, Setting]] = {
         ),
         **_all(
             _NO,
-            "all-proposals component-model-async custom-page-sizes exceptions function-references gc"
+            "all-proposals component-model-async custom-page-sizes function-references gc"
             " legacy-exceptions memory64 multi-memory nan-canonicalization relaxed-simd-deterministic"
             " shared-everything-threads stack-switching threads trap-on-grow-failure unknown-exports-allow"
             " unknown-imports-default unknown-imports-trap wmemcheck",

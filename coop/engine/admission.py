@@ -1,7 +1,8 @@
 """How many guests this process can hold, asked before the system says it.
 
 Two things run out.  *Memory maps*: a guest's memory takes two, and four if it begins with
-data; its stack, which is a slot of an arena, none, or two where guards split maps.  At the
+data; its stack, which is a slot of an arena, none, or two where guards split maps; the heap of
+what it throws, if it may throw, is another memory.  At the
 system's limit of maps `malloc` fails somewhere in the middle of something, and the process
 aborts.  *Address space*: each memory reserves 4 GiB of it, of 128 TiB on x86-64 or what RLIMIT_AS
 allows.  A dense guest takes no maps, and a slot for its memory and its stack.
@@ -97,15 +98,17 @@ _room = _Room()
 def admit(border: "Border", engine: "Engine", memories: int) -> None:
     """Let one more guest in, which has so many memories at most.
 
-    Of address space it is charged with one of them: where that runs out, wasmtime only says so.
+    Of address space it is charged with one of them, and with the heap of its exceptions: where that
+    runs out, wasmtime only says so.
 
     Raises: LimitExceeded("guests") if its maps or its address space might not fit.
     """
-    room = _room
+    room, heaps = _room, int(engine.exceptions)
     if engine.memories is None:
-        maps, space = memories * _MAPS_OF_MEMORY + _MAPS_BESIDES, _SPACE_OF_MEMORY
+        maps, space = (memories + heaps) * _MAPS_OF_MEMORY + _MAPS_BESIDES, (1 + heaps) * _SPACE_OF_MEMORY
     else:
-        maps, space = 1 + 2 * memories * engine.memories.splits, engine.memories.need()
+        maps = 1 + 2 * (memories + heaps) * engine.memories.splits
+        space = (1 + heaps) * engine.memories.need()
     if not room.charge(maps + 2 * engine.stacks.splits, space + engine.stacks.need()):
         if room.space < space:
             what = f"have all of the address space that it may use (RLIMIT_AS, or {ALL >> 30} GiB)"

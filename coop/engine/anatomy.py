@@ -17,7 +17,7 @@ import wasmtime
 from coop.engine import binary
 from coop.engine.binary import FuncType, Malformed, Reader, sections
 from coop.engine.border import _wasm_types
-from coop.engine.code import one_line, to_wasm
+from coop.engine.code import to_wasm, why_refused
 from coop.engine.config import DEFAULT_WASM_STACK, engine_for
 from coop.engine.hostfunc import ImportTable
 
@@ -106,12 +106,13 @@ def read_anatomy(data: bytes, name: str) -> Anatomy:
     return found
 
 
-def objection(wasm: bytes) -> str | None:
-    """Return why the engine would refuse a module, in its words; None if it is valid here."""
+def objection(wasm: bytes, exceptions: bool = False) -> str | None:
+    """Return why the engine would refuse a module, which may throw or not; None if it is valid here."""
+    engine = engine_for(DEFAULT_WASM_STACK, exceptions=exceptions)
     try:
-        wasmtime.Module.validate(engine_for(DEFAULT_WASM_STACK).handle, wasm)
+        wasmtime.Module.validate(engine.handle, wasm)
     except wasmtime.WasmtimeError as error:
-        return one_line(str(error))
+        return why_refused(str(error), engine)
     return None
 
 

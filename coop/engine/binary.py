@@ -31,6 +31,7 @@ _VALUE = {
     0x7B: "v128",
     0x70: "funcref",
     0x6F: "externref",
+    0x69: "exnref",
 }
 _FUNCTYPE = 0x60
 _LONGEST_SHIFT = 63

@@ -255,7 +255,11 @@ class Linkage:
 
     def _add_shim(self, engine: Engine, table: ImportTable, names: set[str]) -> None:
         shim = Module.from_bytes(
-            shim_text(table, names), name="shim", max_wasm_stack=engine.wasm_stack, dense=engine.dense
+            shim_text(table, names),
+            name="shim",
+            max_wasm_stack=engine.wasm_stack,
+            dense=engine.dense,
+            exceptions=engine.exceptions,
         )
         pre = C.c_void_p()
         error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))

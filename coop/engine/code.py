@@ -22,6 +22,9 @@ from coop.slips import Unique
 
 _OF_VERSION = {CORE: "core module", COMPONENT: "component"}
 
+_THROWS = re.compile("exceptions proposal not enabled|without the exception handling feature")
+HOW_TO_THROW = " (exceptions=True, or -W exceptions)"
+
 _TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b", re.DOTALL)
 
 
@@ -82,6 +85,7 @@ class Code(Unique):
         *,
         max_wasm_stack: int = DEFAULT_WASM_STACK,
         dense: bool = False,
+        exceptions: bool = False,
         cache: str | os.PathLike[str] | bool = True,
         on_compile: Callable[[], object] | None = None,
     ) -> Self:
@@ -90,6 +94,7 @@ class Code(Unique):
         max_wasm_stack -- bytes of stack a guest of it may use
         dense          -- True: its guests take less of the process, so that more of them fit; they are
                           slower, and have 64 MiB of memory each at most
+        exceptions     -- True: its guests may throw exceptions of wasm, as C++ and setjmp do
         cache          -- True: the user's cache directory; False: none; or a directory
         on_compile     -- called before a compile that may take long, not for a cache hit
         Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
@@ -100,6 +105,7 @@ class Code(Unique):
             name=str(path),
             max_wasm_stack=max_wasm_stack,
             dense=dense,
+            exceptions=exceptions,
             cache=cache,
             on_compile=on_compile,
         )
@@ -112,11 +118,12 @@ class Code(Unique):
         name: str = "module",
         max_wasm_stack: int = DEFAULT_WASM_STACK,
         dense: bool = False,
+        exceptions: bool = False,
         cache: str | os.PathLike[str] | bool = True,
         on_compile: Callable[[], object] | None = None,
     ) -> Self:
         """Load it from wasm bytes or WAT text; the other arguments are those of `from_file`."""
-        engine = engine_for(max_wasm_stack, dense)
+        engine = engine_for(max_wasm_stack, dense, exceptions)
         wasm = to_wasm(data, name, cls)
         if cache is True:
             store = ModuleCache(default_directory())
@@ -187,8 +194,15 @@ def _make(wrapper: Any, call: Callable[..., Any], engine: Engine, data: bytes, n
     out = C.c_void_p()
     error = call(engine.address, C.cast(C.c_char_p(data), C.c_void_p), len(data), C.byref(out))
     if error:
-        raise BadModule(f"{name}: {one_line(str(take_error(error)))}")
+        raise BadModule(f"{name}: {why_refused(str(take_error(error)), engine)}")
     return wrapper(out)
+
+
+def why_refused(text: str, engine: Engine) -> str:
+    """Return what the engine says of wasm that it refuses, and what to ask for if that would help."""
+    if not engine.exceptions and _THROWS.search(text):
+        return f"{one_line(text)}: it throws exceptions of wasm, which are to be asked for{HOW_TO_THROW}"
+    return one_line(text)
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""wasmtime engines: one for each stack size, and as many dense ones, shared by every thread of the process.
+"""wasmtime engines: one for each stack size and kind of guest, shared by every thread of the process.
 
 What is switched on, and why:
 
@@ -20,8 +20,11 @@ What is switched off:
 - Streams, futures and tasks of components: a value of theirs that reaches a host function
   ends the process.  With them goes a second way of calling, which loses track of the
   handles that a host call was lent once there are two.
-- Typed function references, garbage collection and exceptions of wasm: what they allocate
-  is counted by no limit.
+- Typed function references and garbage collection: types would be more than functions, and what
+  such a guest allocates is freed by calls that hold the thread.
+- Exceptions of wasm, unless asked for.  Those that a guest keeps lie in a heap beside its memory,
+  as large as the limit of memory allows.  wasmtime frees a chain of them at once: of a heap of
+  512 MiB, that holds the thread for a second.
 
 After a fork, wasmtime's compiling threads do not exist in the child, and a
 compile that asked for them would wait for ever.  So a child gets engines of its
@@ -65,6 +68,7 @@ class Engine(Unique):
     identity   -- a text in which engines that make different code differ
     stacks     -- where its guests' stacks are
     memories   -- where the memories of its guests are, if it is dense
+    exceptions -- whether its guests may throw exceptions of wasm
     """
 
     handle: wasmtime.Engine
@@ -73,6 +77,7 @@ class Engine(Unique):
     identity: str
     stacks: Arena
     memories: Arena | None
+    exceptions: bool = False
 
     @property
     def dense(self) -> bool:
@@ -88,7 +93,7 @@ _DETAILS = "WASMTIME_BACKTRACE_DETAILS"
 """The variable by which wasmtime is told to look into a guest's debug information for every trap."""
 
 _lock = threading.Lock()
-_engines: dict[tuple[int, bool], Engine] = {}
+_engines: dict[tuple[int, bool, bool], Engine] = {}
 _is_child = False
 
 
@@ -101,21 +106,22 @@ def _forget_engines() -> None:
     _engines.clear()
 
 
-_parents_engines: list[dict[tuple[int, bool], Engine]] = []
+_parents_engines: list[dict[tuple[int, bool, bool], Engine]] = []
 os.register_at_fork(after_in_child=_forget_engines)
 
 
-def engine_for(wasm_stack: int = DEFAULT_WASM_STACK, dense: bool = False) -> Engine:
-    """Return the process's engine for guests with `wasm_stack` bytes of stack, dense or not.
+def engine_for(wasm_stack: int = DEFAULT_WASM_STACK, dense: bool = False, exceptions: bool = False) -> Engine:
+    """Return the process's engine for guests with `wasm_stack` bytes of stack, dense or not, throwing or not.
 
     Raises: ValueError if the size is out of range.
     """
     if not 4096 <= wasm_stack <= MAX_WASM_STACK:
         raise ValueError(f"max-wasm-stack {wasm_stack}: must be from 4096 to {MAX_WASM_STACK} bytes")
     with _lock:
-        found = _engines.get((wasm_stack, dense))
+        key = wasm_stack, bool(dense), bool(exceptions)
+        found = _engines.get(key)
         if found is None:
-            found = _engines[wasm_stack, dense] = _make(wasm_stack, dense)
+            found = _engines[key] = _make(*key)
         return found
 
 
@@ -129,7 +135,7 @@ _creators: list[Creator] = []
 """Never freed, as the engines that call them."""
 
 
-def _make(wasm_stack: int, dense: bool) -> Engine:
+def _make(wasm_stack: int, dense: bool, exceptions: bool) -> Engine:
     config = _new_config()
     config.epoch_interruption = True
     config.parallel_compilation = not _is_child
@@ -140,7 +146,7 @@ def _make(wasm_stack: int, dense: bool) -> Engine:
     _bindings.wasmtime_config_wasm_multi_memory_set(pointer, False)
     _bindings.wasmtime_config_wasm_gc_set(pointer, False)
     _bindings.wasmtime_config_wasm_function_references_set(pointer, False)
-    _bindings.wasmtime_config_wasm_exceptions_set(pointer, False)
+    _bindings.wasmtime_config_wasm_exceptions_set(pointer, exceptions)
     _bindings.wasmtime_config_wasm_component_model_async_set(pointer, False)
     _bindings.wasmtime_config_concurrency_support_set(pointer, False)
     stacks = _set_stacks(pointer, wasm_stack)
@@ -149,9 +155,9 @@ def _make(wasm_stack: int, dense: bool) -> Engine:
     remember_handlers()
     # Never freed: a timer that ends slices may still hold its address when the interpreter goes down.
     C.pythonapi.Py_IncRef(C.py_object(handle))
-    kind = " dense" if dense else ""
+    kind = (" dense" if dense else "") + (" exceptions" if exceptions else "")
     identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}{kind}"
-    return Engine(handle, address(handle.ptr()), wasm_stack, identity, stacks, memories)
+    return Engine(handle, address(handle.ptr()), wasm_stack, identity, stacks, memories, exceptions)
 
 
 def _new_config() -> wasmtime.Config:

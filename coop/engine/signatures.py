@@ -19,6 +19,7 @@ from coop.engine.binary import (
     IMPORT,
     MEMORY_KIND,
     TABLE_KIND,
+    TAG_KIND,
     TYPE,
     FuncType,
     Reader,
@@ -90,6 +91,9 @@ def _imported(section: Reader, types: list[FuncType]) -> FuncType | None:
         section.number()
         if has_maximum:
             section.number()
+    elif kind == TAG_KIND:
+        section.byte()
+        section.number()
     else:
         raise ValueError(f"an import of kind {kind}")
     return None

@@ -73,7 +73,7 @@ def test_what_changes_nothing_here_is_accepted_and_kept_for_the_log(flag, text):
         ("-W", "max-wasm-stack=0"),
         ("-W", "max-memory-size=lots"),
         ("-W", "simd=n"),
-        ("-W", "exceptions"),
+        ("-W", "gc"),
         ("-W", "component-model-async"),
         ("-W", "unknown-imports-trap"),
         ("-W", "trap-on-grow-failure=y"),
@@ -124,26 +124,31 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("dense", [False, True], ids=["roomy", "dense"])
+#: On if it is asked for.
+ASKED = {"exceptions"}
+
+
+@pytest.mark.parametrize("kind", [{}, {"dense": True}, {"exceptions": True}], ids=str)
 @pytest.mark.parametrize("name", sorted(PROPOSALS))
-def test_a_proposal_is_on_exactly_if_the_list_says_so(name, dense):
+def test_a_proposal_is_on_exactly_if_the_list_says_so(name, kind):
     text = PROPOSALS[name]
     code = text if isinstance(text, bytes) else f'(module (func (export "_start")) {text})'
 
     def runs() -> bool:
         try:
-            return coop.Guest(coop.Module.from_bytes(code, dense=dense)).run() == 0
+            return coop.Guest(coop.Module.from_bytes(code, **kind)).run() == 0
         except coop.CoopError:
             return False
 
-    assert coop.run(runs) is TABLES["-W"][name].only
+    assert coop.run(runs) is (name in kind if name in ASKED else TABLES["-W"][name].only)
 
 
 def test_every_proposal_in_the_list_is_tried():
     assert {name for name, setting in TABLES["-W"].items() if setting.only is not None} == {
         *PROPOSALS,
         *OTHERS,
-    }
+    } - ASKED
+    assert {TABLES["-W"][name].field for name in ASKED} == ASKED
 
 
 def test_a_misspelled_setting_is_guessed():
