@@ -165,10 +165,8 @@ class CallableReader(AsksAhead):
             raise self._error
 
     def _ask(self) -> None:
-        data = self._call()
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"{self.what}: bytes wanted from {self._call!r}, not {type(data).__name__}")
-        self._left, self._ended = memoryview(bytes(data)), not data
+        data = _checked_bytes(self._call(), self.what, self._call)
+        self._left, self._ended = memoryview(data), not data
         self.ready |= READ
 
     def _ask_beside(self) -> None:
@@ -281,9 +279,9 @@ class ThreadedReader(AsksAhead):
     def on_wait(self, mode: int) -> None:
         """Start reading ahead, because somebody waits."""
         if mode & READ and self._job is None and not self.ready & READ:
-            stream = self._stream
+            stream, what = self._stream, self.what
             try:
-                self._job = Job(self._owner, lambda: _read_chunk(stream), self._arrived)
+                self._job = Job(self._owner, lambda: _read_chunk(stream, what), self._arrived)
             except OSError as error:
                 self._error = error  # no thread to be had: the next read tells
                 self.notify(READ)
@@ -319,6 +317,13 @@ def _fill(buffers: Sequence[memoryview], data: memoryview) -> int:
     return done
 
 
+def _checked_bytes(data: Any, what: str, source: object) -> bytes:
+    """Return what code of the user's gave for a stream, `what`, as bytes.  Raises: TypeError."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{what}: bytes wanted from {source!r}, not {type(data).__name__}")
+    return bytes(data)
+
+
 # -- the operating system's way of waiting, in a helper thread
 
 
@@ -337,8 +342,8 @@ def _await(stream: Any, event: int) -> None:
     asker.poll()
 
 
-def _read_chunk(stream: Any) -> bytes:
-    """Read what there is, at least a byte; b"" at the end."""
+def _read_chunk(stream: Any, what: str) -> bytes:
+    """Read what there is, at least a byte; b"" at the end.  Raises: TypeError for what is no bytes."""
     read = getattr(stream, "read1", None) or stream.read
     data = read(CHUNK)
     while data is None and isinstance(stream, io.RawIOBase):
@@ -348,7 +353,7 @@ def _read_chunk(stream: Any) -> bytes:
         # Nothing yet or the end?  Python says the same for both.
         _await(stream, select.POLLIN)
         data = read(CHUNK)
-    return data or b""
+    return b"" if data is None else _checked_bytes(data, what, read)
 
 
 def _write_all(stream: Any, data: bytes) -> None:

@@ -7,6 +7,7 @@ import pty
 import signal
 import socket
 import subprocess
+import tempfile
 import termios
 import threading
 import tty
@@ -292,6 +293,31 @@ def test_an_error_of_a_file_is_the_guests_errno():
         return guest.read(0), guest.read(0)
 
     assert scripted(act, stdin=Broken()) == ("IO", "IO")
+
+
+def test_a_file_that_reads_no_bytes_is_told_so_and_nobody_else_ends(tmp_path):
+    """As of a temporary file opened for text, whose class does not tell that it is one."""
+
+    def main():
+        with tempfile.NamedTemporaryFile("w+", dir=tmp_path) as file, Script(stdin=file) as guest:
+            file.write("text")
+            file.seek(0)
+            with pytest.raises(TypeError, match=r"stdin: bytes wanted from .*, not str"):
+                guest.read(0)
+        return "went on"
+
+    assert coop.run(main) == "went on"
+
+
+@pytest.mark.parametrize("data", [bytearray(b"abc"), memoryview(b"abc")])
+def test_a_file_may_read_what_is_as_good_as_bytes(data):
+    class Reader:
+        pieces = iter([data, None])
+
+        def read(self, size: int) -> object:
+            return next(self.pieces)
+
+    assert scripted(lambda guest: read_all(guest, size=2), stdin=Reader()) == [b"ab", b"c"]
 
 
 @pytest.mark.leaks_fds("the descriptor is closed when the helper thread has ended")
