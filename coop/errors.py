@@ -167,13 +167,24 @@ class WasCancelled(CoopError):
 def combined(error: BaseException | None, late: Sequence[BaseException]) -> BaseException | None:
     """Return one error for `error` and those that came too late to be raised: none may be lost.
 
-    KeyboardInterrupt and SystemExit stand before all others: whoever waits for them must find them.
+    KeyboardInterrupt and SystemExit stand before all others, which are their cause then: whoever waits
+    for them must find them.
     """
+    if not late:
+        return error
     errors = [*([] if error is None or isinstance(error, Cancelled) else [error]), *late]
-    urgent = [each for each in late if isinstance(each, (KeyboardInterrupt, SystemExit))]
-    if not late or len(errors) == 1:
-        return errors[0] if late else error
-    if urgent:
-        urgent[0].__cause__ = next(each for each in errors if each is not urgent[0])
-        return urgent[0]
+    urgent = next(
+        (each for each in (*late, error) if isinstance(each, (KeyboardInterrupt, SystemExit))), None
+    )
+    if urgent is None:
+        return _one_of(errors)
+    others = [each for each in errors if each is not urgent]
+    if others:
+        urgent.__cause__ = _one_of(others)
+    return urgent
+
+
+def _one_of(errors: list[BaseException]) -> BaseException:
+    if len(errors) == 1:
+        return errors[0]
     return BaseExceptionGroup("errors that were still to be raised", errors)

@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import sys
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_every_error_comes_through_a_pool_of_processes(name: str):
     assert getattr(again, "errno", None) == getattr(error, "errno", None)
 
 
-KEY, VALUE, EXIT = KeyError("key"), ValueError("value"), SystemExit(3)
+KEY, VALUE, EXIT, INTERRUPT = KeyError("key"), ValueError("value"), SystemExit(3), KeyboardInterrupt()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,6 @@ KEY, VALUE, EXIT = KeyError("key"), ValueError("value"), SystemExit(3)
         (None, [KEY], KEY),
         (None, [KEY, VALUE], [KEY, VALUE]),
         (KEY, [VALUE], [KEY, VALUE]),
-        (KEY, [VALUE, EXIT], EXIT),
         (coop.Cancelled(), [KEY], KEY),
     ],
 )
@@ -102,5 +102,33 @@ def test_no_error_is_lost_that_comes_too_late_to_be_raised(error, late, comes):
         assert list(found.exceptions) == comes
     else:
         assert found is comes
-    if comes is EXIT:
-        assert EXIT.__cause__ is KEY
+
+
+@pytest.mark.parametrize(
+    ("error", "late", "comes", "causes"),
+    [
+        (None, [EXIT], EXIT, []),
+        (coop.Cancelled(), [EXIT], EXIT, []),
+        (None, [KEY, EXIT], EXIT, [KEY]),
+        (EXIT, [KEY], EXIT, [KEY]),
+        (KEY, [VALUE, EXIT], EXIT, [KEY, VALUE]),
+        (EXIT, [KEY, VALUE], EXIT, [KEY, VALUE]),
+        (EXIT, [INTERRUPT], INTERRUPT, [EXIT]),
+    ],
+)
+def test_what_ends_a_program_stands_before_all_others_and_loses_none(error, late, comes, causes):
+    EXIT.__cause__ = INTERRUPT.__cause__ = None
+    assert errors.combined(error, late) is comes
+    cause = comes.__cause__
+    assert list(getattr(cause, "exceptions", [cause] if cause is not None else [])) == causes
+
+
+def test_an_exit_of_the_main_task_is_found_with_errors_that_were_still_to_be_raised():
+    def main():
+        coop.current().interrupt(KEY)
+        sys.exit(3)
+
+    with pytest.raises(SystemExit) as caught:
+        coop.run(main)
+    assert caught.value.code == 3
+    assert caught.value.__cause__ is KEY
