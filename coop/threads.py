@@ -148,7 +148,8 @@ class Job:
 
     def end(self, error: BaseException | None) -> None:
         """Tell that the call has ended, or with `error` that it never began."""
-        self.error = self.error or error
+        if error is not None:
+            self.error = error
         self.is_done = True
         self._on_done(self)
 

@@ -23,6 +23,18 @@ def test_what_the_call_raises_comes_back():
         coop.run(coop.run_in_thread, fail)
 
 
+def test_an_error_that_counts_as_false_is_an_error():
+    class Nothing(Exception):
+        def __len__(self) -> int:
+            return 0
+
+    def fail() -> None:
+        raise Nothing
+
+    with pytest.raises(Nothing):
+        coop.run(coop.run_in_thread, fail)
+
+
 def test_the_call_runs_on_another_thread_and_the_task_goes_on_on_its_own():
     def main() -> tuple[int, int, int]:
         before = threading.get_ident()
