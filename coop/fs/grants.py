@@ -90,7 +90,7 @@ class MemDir:
     max_bytes -- how much its files may hold; holes are free.  Beyond it: ENOSPC
     max_entries -- how many files, directories and links it may have, of up to about a KiB each.
                  Beyond it: ENOSPC
-    Raises: ValueError for a path that cannot be; TypeError for what is no content; OSError(ENOSPC).
+    Raises: ValueError for a path that cannot be; TypeError for what is no content or path; OSError(ENOSPC).
     """
 
     __slots__ = ("_tree", "guest", "read_only")
@@ -106,6 +106,8 @@ class MemDir:
     ) -> None:
         if max_bytes < 0 or max_entries < 0:
             raise ValueError(f"a MemDir of {max_bytes} bytes and {max_entries} entries")
+        if contents is not None and not isinstance(contents, Mapping):
+            raise TypeError(f"contents: a mapping wanted, not {type(contents).__name__}")
         self.guest, self.read_only = guest, read_only
         self._tree = Tree(Quota(max_bytes, max_entries))
         self._fill(contents or {})
@@ -246,7 +248,12 @@ class MemDir:
 
 
 def _raw(path: str) -> bytes:
-    """Return a path of Python's as guests have it.  Raises: ValueError for one that is no plain path."""
+    """Return a path of Python's as guests have it.
+
+    Raises: TypeError for what is no text; ValueError for one that is no plain path.
+    """
+    if not isinstance(path, str):
+        raise TypeError(f"{path!r} in a MemDir: a text wanted for a path, not {type(path).__name__}")
     if not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in path:
         raise ValueError(f"{path!r} in a MemDir: wanted is a relative path without '.', '..' and NUL")
     return path.encode()

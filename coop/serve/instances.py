@@ -7,6 +7,7 @@ finds.  A guest that may be used again answers one request at a time, and saves 
 from collections.abc import Callable
 
 from coop.guest import GuestState
+from coop.slips import check_callable, check_number
 from coop.wasip2.guest import Guest
 from coop.wit.types import Func, Own
 
@@ -29,11 +30,13 @@ class Instances:
     make  -- makes a guest that has not been started
     reuse -- requests one guest may answer; 1: each has a fresh one
     idle  -- guests that are kept for later at most
+    Raises: TypeError, ValueError for what is no function, or no such number.
     """
 
     def __init__(self, make: Callable[[], Guest], *, reuse: int = 1, idle: int = 16) -> None:
-        if reuse < 1:
-            raise ValueError(f"reuse {reuse}: a guest answers one request at least")
+        check_callable("make", make)
+        check_number("reuse", reuse, least=1, whole=True)
+        check_number("idle", idle, whole=True)
         self._make = make
         self._reuse = reuse
         self._most_idle = idle

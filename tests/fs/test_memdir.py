@@ -6,7 +6,9 @@ suite for every file system.
 
 import errno
 import os
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +132,21 @@ def test_an_error_names_the_path(call, name, code):
 def test_contents_that_cannot_be_are_refused_by_name(contents, error, name):
     with pytest.raises(error, match=name):
         coop.MemDir(contents, max_bytes=100)
+
+
+@pytest.mark.parametrize("path", [b"a", Path("a"), 7])
+def test_what_is_no_text_is_no_path(path):
+    memory = coop.MemDir()
+    for call in (memory.read, memory.remove, memory.names, lambda path: memory.write(path, b"")):
+        with pytest.raises(TypeError, match=rf"{re.escape(repr(path))} in a MemDir: a text wanted"):
+            call(path)
+    with pytest.raises(TypeError, match="in a MemDir: a text wanted"):
+        coop.MemDir({path: b""})
+
+
+def test_a_path_in_the_place_of_contents_is_named():
+    with pytest.raises(TypeError, match=r"^contents: a mapping wanted, not str$"):
+        coop.MemDir("/data")
 
 
 def test_a_limit_below_nothing_is_refused():

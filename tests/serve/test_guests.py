@@ -255,6 +255,20 @@ def test_what_a_server_cannot_do_it_refuses_in_words(component):
     coop.run(main)
 
 
+@pytest.mark.parametrize(
+    ("make", "options", "error", "words"),
+    [
+        ("component", {}, TypeError, "make: a function to call wanted, not Guest"),
+        (Guest, {"reuse": 0}, ValueError, "reuse: 0 is not 1 or more"),
+        (Guest, {"reuse": "3"}, TypeError, "reuse: a whole number wanted, not str"),
+        (Guest, {"idle": -1}, ValueError, "idle: -1 is not 0 or more"),
+    ],
+)
+def test_what_cannot_keep_guests_is_told_where_it_is_asked_for(component, make, options, error, words):
+    with pytest.raises(error, match=words):
+        Instances(Guest(component) if make == "component" else make, **options)
+
+
 def test_what_makes_no_guest_is_named():
     def main():
         instances = Instances(lambda: None)
