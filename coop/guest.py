@@ -187,7 +187,7 @@ class Life(Unique, Generic[InstanceT]):
         self._belong("call")
         if self.state is GuestState.ENDED:
             raise CoopError(f"call {name}: guest {self.name} has ended")
-        self._is_new = False
+        self._is_new = self._is_new and self._is_busy  # one that is being started refuses the call
         return self._attempt(act)
 
     def _attempt(self, act: Callable[[InstanceT], Any]) -> Any:

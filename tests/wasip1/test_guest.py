@@ -183,6 +183,8 @@ def test_a_guest_that_is_being_started_is_not_run():
         coop.pause()
         with pytest.raises(coop.Busy, match="it is being started"):
             guest.run()
+        with pytest.raises(coop.Busy):
+            guest.call("_start")
         starts.wait()
         assert guest.run() == 0
 
