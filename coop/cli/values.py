@@ -21,7 +21,8 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([a-zμµ]*)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zμµ]*)")
+_PLAIN = re.compile(r"[0-9A-Za-z.+-]*")
 _LONGEST_S = 100 * 365 * 86400
 _BITS = {"i32": 32, "i64": 64}
 _LAYOUT = {"f32": struct.Struct("<f"), "f64": struct.Struct("<d")}
@@ -64,12 +65,22 @@ def seconds(text: str | None) -> float:
     return found
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text has nothing in it but what numbers are spelled with.
+
+    Python takes more for a number: underscores, blanks around it, the digits of any script.
+    """
+    return _PLAIN.fullmatch(text) is not None
+
+
 def argument(kind: str, text: str) -> int | float:
     """Read an argument of wasm type `kind`; integers may be given signed or unsigned, decimal or 0x..."""
     bits = _BITS.get(kind)
     if bits is None and kind not in _LAYOUT:
         raise ValueError(f"a command line cannot give a {kind}")
     try:
+        if not is_plain(text):
+            raise ValueError
         if bits is None:
             value = float(text)
             _LAYOUT[kind].pack(value)

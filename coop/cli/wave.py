@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from coop.cli.values import is_plain
 from coop.cli.values import shown as shown_number
 from coop.wit import Case, Err, Ok, Some
 from coop.wit import types as wit
@@ -214,6 +215,8 @@ def _primitive(name: str, token: str) -> Any:
             raise ValueError(f"{token} is no char, but {len(text)} of them")
         return text
     try:
+        if not is_plain(token):
+            raise ValueError
         if name in ("f32", "f64"):
             return float(token)
         number = int(token)

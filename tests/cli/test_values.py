@@ -24,7 +24,7 @@ def test_a_duration_is_a_number_and_a_unit(text, wanted):
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "s", "0", "0ms", "-1s", "1 s", "1d", "abc", "1e9s", "99999999h", "nan"]
+    "text", [None, "", "s", "0", "0ms", "-1s", "1 s", "1d", "abc", "1e9s", "99999999h", "nan", "٣s"]
 )
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match=r"duration|range"):
@@ -80,7 +80,12 @@ def test_an_argument_is_read_by_its_type(kind, text, wanted):
         ("i32", "-2147483649"),
         ("i32", "1.0"),
         ("i32", ""),
+        ("i32", "1_0"),
+        ("i32", " 1"),
+        ("i32", "٣"),
         ("i64", str(1 << 64)),
+        ("f64", "1_0.5"),
+        ("f64", "1 "),
         ("f32", "1e39"),
         ("f64", "one"),
         ("v128", "0"),

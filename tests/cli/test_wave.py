@@ -43,6 +43,8 @@ def test_a_value_is_read_by_its_type(kind, text, value):
 @pytest.mark.parametrize(
     ("kind", "text", "says"),
     [
+        ("u32", "1_0", "'1_0' is no u32"),
+        ("f64", "٣", "'٣' is no f64"),
         ("string", r'"\x41"', r"'\\x' is no escape"),
         ("string", r'"\u{d800}"', "is no escape"),
         ("string", r'"\u{110000}"', "is no escape"),
