@@ -161,6 +161,17 @@ def test_the_face_lists_the_rooms_as_they_are():
     assert lines[: len(rooms)] == rooms  # what is listed behind them are words
 
 
+@pytest.mark.parametrize(
+    "package",
+    [s for s in CODE if s.path.count("/") > 1 and s.path.endswith("__init__.py")],
+    ids=lambda s: s.module,
+)
+def test_the_text_of_a_package_names_what_is_in_it(package: Source):
+    text = ast.get_docstring(package.tree) or ""
+    inside = {s.module.rpartition(".")[2] for s in CODE if s.module.rpartition(".")[0] == package.module}
+    assert {name for name in inside if not re.search(rf"\b{name}\b", text)} == set()
+
+
 @each_module
 def test_imports_go_down_only(source: Source):
     assert wrong_imports(source, KNOWN) == []

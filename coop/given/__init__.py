@@ -2,6 +2,7 @@
 
 - `stdio` its standard streams, `pystreams` those that are Python values
 - `sockets` listeners and connections
+- `stream` what a guest may be told of each
 """
 
 from coop.given.pystreams import AsksAhead

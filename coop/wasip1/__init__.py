@@ -4,7 +4,8 @@ Read `guest` for what one is given (its life is told in `coop.guest`), `imports`
 of its calls, and then a few calls: `io` and `filewait` for those that wait for one file, `poll`
 for the one that waits for many, with its arrays in `sublist` and `keptlist`.  All work on `state`
 and `fdtable`, and are spelled as `abi` and `errno` say; `fds`, `files`, `paths`, `names`, `dirents`,
-`sock` and `process` are the others, by family.
+`sock` and `process` are the others, by family.  `streams` says what descriptors the guest has of what it
+is given, `snapshot0` what was otherwise before preview 1.
 """
 
 from coop.guest import GuestState

@@ -3,6 +3,7 @@
 - `component` the compiled code, `reflect` what it imports and exports
 - `decode`, `encode` how values cross the border, `handles` how resources do
 - `linkage` what it is linked against, `instance` one guest
+- `capi` wasmtime's functions for all of it
 """
 
 from coop.engine.component.component import Component
