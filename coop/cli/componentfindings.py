@@ -61,7 +61,7 @@ def _imports(patient: Patient) -> Iterator[Finding]:
     from coop.wasip2.interfaces import INTERFACES  # its import takes as long as half of coop's
 
     offered = {interface.name for interface in INTERFACES}
-    wanted = [name for name, *_ in _names(patient)]
+    wanted = [each.module for each in patient.anatomy.imports]
     newer = [name for name in wanted if name.startswith("wasi:") and not _is_02(name)]
     if newer:
         yield missing(f"it is for another WASI than 0.2: {some(newer)}. Build it for 0.2")
@@ -71,10 +71,6 @@ def _imports(patient: Patient) -> Iterator[Finding]:
             f"nobody provides {some(unknown)}: the first call of a function there ends the guest (in Python,"
             " coop.ComponentGuest(..., imports=[...]) provides it)"
         )
-
-
-def _names(patient: Patient) -> list[tuple[str, str]]:
-    return [(wanted.module, wanted.name) for wanted in patient.anatomy.imports]
 
 
 def _is_02(name: str) -> bool:

@@ -78,18 +78,16 @@ def _what(patient: Patient) -> str:
 
 
 def _imports(anatomy: Anatomy) -> Iterator[Line]:
-    modules: dict[str, list[str]] = {}
+    modules: dict[str, dict[str, None]] = {}
     for wanted in anatomy.imports:
-        names = modules.setdefault(wanted.module, [])
-        if wanted.name not in names[-1:]:  # some linkers import one function twice
-            names.append(wanted.name)
+        modules.setdefault(wanted.module, {})[wanted.name] = None  # some linkers import one function twice
     if anatomy.is_component:
         yield Line("  interfaces", some(list(modules)) or "none")
     elif not modules:
         yield Line("  nothing")
     else:
         for module, names in modules.items():
-            yield from _module(module, list(dict.fromkeys(names)))
+            yield from _module(module, list(names))
 
 
 def _module(module: str, names: list[str]) -> Iterator[Line]:

@@ -98,7 +98,7 @@ class Instance(Store):
         for i, (kind, value) in enumerate(zip(params, args, strict=True)):
             try:
                 payload = pack_value(kind, value)
-            except (TypeError, ValueError, OverflowError) as error:
+            except TypeError as error:
                 raise LinkError(f"{self.module.name}: {name}, argument {i + 1}: {error}") from None
             assert arguments is not None
             _store_value(arguments[i], kind, payload)

@@ -12,7 +12,7 @@ from coop.fs.contract import NOW
 
 _UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 _NOFOLLOW = 0x100  # AT_SYMLINK_NOFOLLOW
-_GETDENTS64 = {"x86_64": 217, "ppc64le": 202, "s390x": 220}.get(os.uname().machine, 61)
+_GETDENTS64 = {"x86_64": 217, "aarch64": 61}[os.uname().machine]
 
 
 class _Timespec(ctypes.Structure):
@@ -26,8 +26,7 @@ _futimens = _libc.futimens
 _futimens.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _utimensat = _libc.utimensat
 _utimensat.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int)
-# With 64-bit offsets everywhere: the plain name has 32 of them on some machines.
-_fallocate = getattr(_libc, "fallocate64", _libc.fallocate)
+_fallocate = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _syscall = _libc.syscall
 _syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t)

@@ -27,8 +27,8 @@ _ADVICE = (
 )
 """WASI's advice, by its number."""
 
-_BOTH_ATIM = int(Fstflags.ATIM | Fstflags.ATIM_NOW)
-_BOTH_MTIM = int(Fstflags.MTIM | Fstflags.MTIM_NOW)
+_BOTH_ATIM = Fstflags.ATIM | Fstflags.ATIM_NOW
+_BOTH_MTIM = Fstflags.MTIM | Fstflags.MTIM_NOW
 
 
 def filestat_values(found: Stat) -> tuple[int, ...]:

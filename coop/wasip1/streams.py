@@ -44,4 +44,4 @@ def descriptor(given: Given, number: int = -1) -> Descriptor:
     rights = STREAM_RIGHTS | _POSITION if given.has_position else STREAM_RIGHTS
     if stat.S_ISFIFO(given.mode):
         rights &= ~beyond
-    return Descriptor(given.file, filetype_of_mode(given.mode), int(rights), 0)
+    return Descriptor(given.file, filetype_of_mode(given.mode), rights, 0)

@@ -49,7 +49,6 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wasmtime_component_valtuple_new_uninit": (None, [_SIZE, _SIZE]),
     "wasmtime_component_valflags_new_uninit": (None, [_SIZE, _SIZE]),
     "wasmtime_component_val_new": (_SIZE, [_A]),
-    "wasmtime_component_val_clone": (None, [_SIZE, _SIZE]),
     "wasmtime_component_val_delete": (None, [_SIZE]),
     "wasm_byte_vec_new": (None, [_SIZE, _SIZE, _STR]),
     "wasmtime_error_new": (_SIZE, [_STR]),

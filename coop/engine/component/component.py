@@ -39,7 +39,6 @@ class Component(Code):
     name    -- for messages: its path, or what the caller gave
     imports -- the interfaces it wants, by name, in order
     exports -- the interfaces it offers, by name
-    own     -- the full names of the resources it defines
     """
 
     WHAT = "component"
@@ -47,11 +46,10 @@ class Component(Code):
 
     imports: dict[str, Item]
     exports: dict[str, Item]
-    own: frozenset[str]
 
     def _read(self, wasm: bytes) -> None:
         del wasm
-        self.imports, self.exports, self.own = read_world(self._handle, self.engine.handle, self.name)
+        self.imports, self.exports = read_world(self._handle, self.engine.handle, self.name)
         self._found: dict[tuple[str, str], Export] = {}
 
     @classmethod

@@ -87,10 +87,8 @@ def unversioned(name: str) -> str:
     return name.partition("@")[0]
 
 
-def read_world(
-    component: wc.Component, engine: Any, name: str
-) -> tuple[dict[str, Item], dict[str, Item], frozenset[str]]:
-    """Return what a component imports, what it exports, and the names of the resources it defines itself.
+def read_world(component: wc.Component, engine: Any, name: str) -> tuple[dict[str, Item], dict[str, Item]]:
+    """Return what a component imports, and what it exports.
 
     Raises: BadModule that names what could not be passed, or an import that no host can give.
     """
@@ -99,24 +97,23 @@ def read_world(
     pointers = world.ptr(), engine.ptr()
     reader.count(ffi.wasmtime_component_type_import_count(*pointers), "imports")
     imports = reader.items(world.imports(engine).items(), "import")
-    reader.hosts = len(reader.known)
     reader.count(ffi.wasmtime_component_type_export_count(*pointers), "exports")
     exports = reader.items(world.exports(engine).items(), "export")
-    return imports, exports, frozenset(full for _, full in reader.known[reader.hosts :])
+    return imports, exports
 
 
 class _Reader:
     """One component on its way to types.
 
-    known -- every resource met so far: wasmtime's type and the name given to it
-    hosts -- how many of them are the host's; None while its imports are read
+    _known     -- every resource met so far: wasmtime's type and the name given to it
+    _direction -- whether its imports or its exports are read: "import" or "export"
     """
 
     def __init__(self, engine: Any, name: str) -> None:
-        self.known: list[tuple[Any, str]] = []
-        self.hosts: int | None = None
+        self._known: list[tuple[Any, str]] = []
         self._engine = engine
         self._name = name
+        self._direction = ""
         self._where = ""
         self._members = self._types = self._text = self._compared = 0
 
@@ -128,6 +125,7 @@ class _Reader:
 
     def items(self, externs: Iterable[tuple[str, Any]], direction: str) -> dict[str, Item]:
         found: dict[str, Item] = {}
+        self._direction = direction
         for name, extern in externs:
             self._where = f"{direction} {name}"
             kind = self._ask(extern)
@@ -171,18 +169,18 @@ class _Reader:
 
         longer -- the name it gets instead if the component defines it, and another one is called `name`
         """
-        count = len(self.known)
-        place = next((i for i, (known, _) in enumerate(self.known) if known == kind), count)
+        count = len(self._known)
+        place = next((i for i, (known, _) in enumerate(self._known) if known == kind), count)
         self._compared += place
         if self._compared > _MOST_COMPARED:
             raise BadModule(f"{self._name}: {self._where}: too many uses of {count} resources")
         if place < count:
-            return self.known[place][1]
-        if self.hosts is not None and any(full == name for _, full in self.known):
+            return self._known[place][1]
+        if self._direction == "export" and any(full == name for _, full in self._known):
             name = longer
         if count >= _MOST_RESOURCES:
             raise BadModule(f"{self._name}: {self._where}: more than {_MOST_RESOURCES} resources")
-        self.known.append((kind, name))
+        self._known.append((kind, name))
         return name
 
     def _func(self, kind: Any) -> Func:
