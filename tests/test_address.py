@@ -93,3 +93,7 @@ def test_what_a_listener_of_ipv6_says_is_an_address_to_connect_to():
 def test_what_is_no_host_and_port_is_refused_and_does_not_become_another(address, kind):
     with pytest.raises(kind, match=re.escape(f"address {address!r}: ")):
         host_and_port(address)
+
+
+def test_a_list_is_shown_as_the_pair_that_it_stands_for():
+    assert shown(["::1", 80]) == "[::1]:80"

@@ -12,7 +12,6 @@ import pytest
 import coop
 from coop.clock import NEVER_NS
 from coop.net.address import parse_address
-from coop.net.dial import bind_listener
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler
@@ -714,7 +713,7 @@ def test_a_run_in_another_thread_may_not_accept():
 
 @pytest.mark.parametrize("use", USES[:2])
 def test_the_next_run_may_not_use_a_connection_of_the_one_before(use):
-    with bind_listener(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         client = coop.run(coop.connect, listener.getsockname())
         with pytest.raises(coop.WrongThread, match="it belongs to another run"):
             coop.run(use, client)
@@ -785,7 +784,7 @@ def test_a_name_is_resolved_without_holding_up_the_others():
 
 def test_connecting_takes_no_longer_than_its_timeout():
     # A listener whose backlog is full does not answer; nothing leaves this machine.
-    full = bind_listener("127.0.0.1:0", backlog=0)
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
     with full, ExitStack() as stack:
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())

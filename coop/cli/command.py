@@ -16,8 +16,7 @@ from coop.cli.guestrun import run_plan
 from coop.cli.plan import BAD_USAGE, INTERRUPTED, TIMED_OUT, TRAPPED, UsageError
 from coop.cli.tell import tell
 from coop.cli.witfolder import VERSIONS, write_wit
-
-POLLERS = ("hostpoll", "oneoff", "pollset")
+from coop.netpoll import POLLERS
 
 _SETS = {
     "wall_time": "-W timeout",
@@ -173,7 +172,7 @@ def program(ctx: click.Context) -> int:
 @click.option("-D", "--debug", metavar="LIST", multiple=True, help="Debugging settings (-D help).")
 @click.option(
     "--poller",
-    type=click.Choice(POLLERS),
+    type=click.Choice(list(POLLERS)),
     default="hostpoll",
     show_default=True,
     help="What waits when all is idle.",

@@ -13,7 +13,6 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from coop.given.stream import Given
@@ -22,6 +21,7 @@ from coop.net.address import spelled
 from coop.netpoll.kernelfiles import ListenerFile, SocketFile
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
+from coop.slips import check_lists
 
 
 @runtime_checkable
@@ -42,14 +42,11 @@ def checked_sockets(listeners: Any, connections: Any) -> tuple[tuple[Any, ...], 
 
     Raises: TypeError that names the one that cannot be given.
     """
+    check_lists(listen=listeners, connections=connections)
     for option, given, other, wanted in (
         ("listen", listeners, Conn, _LISTENS),
         ("connections", connections, Listener, _CONNECTS),
     ):
-        # Nearly always the empty tuple, and whether something is a sequence is asked of Python code.
-        is_list = given.__class__ is tuple or isinstance(given, Sequence)
-        if not is_list or isinstance(given, (str, bytes)):
-            raise TypeError(f"{option}: a list wanted, not {type(given).__name__}")
         for place, source in enumerate(given):
             is_socket = isinstance(source, (socket.socket, HasOpenFile)) and not isinstance(source, other)
             if not is_socket and not isinstance(source, (str, tuple)):

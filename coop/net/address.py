@@ -101,7 +101,7 @@ def spelled(found: Any) -> Any:
 
 def shown(address: Any) -> str:
     """Return an address of either form as text for a message."""
-    if isinstance(address, tuple) and len(address) >= 2:
+    if isinstance(address, (tuple, list)) and len(address) >= 2:
         host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
         return f"{host}:{address[1]}"
     return str(address) or "a Unix socket without a name"

@@ -21,15 +21,6 @@ _MOST_BACKLOG = (1 << 31) - 1
 """What fits into the system call; the kernel takes less."""
 
 
-def bind_listener(address: Address, backlog: int = 1024) -> socket.socket:
-    """Make a listening TCP socket.  Raises: OSError that names the address; ValueError."""
-    host, port = host_and_port(address)
-    try:
-        return bind_tcp(resolve(host, port, flags=socket.AI_PASSIVE)[0], backlog)
-    except OSError as error:
-        raise _named(error, "listen on", (host, port)) from None
-
-
 def listen(address: Address, *, backlog: int = 1024) -> Listener:
     """Listen on "HOST:PORT", a pair of both, "unix:PATH" or "unix:@NAME".
 
@@ -44,13 +35,13 @@ def listen(address: Address, *, backlog: int = 1024) -> Listener:
     owner = scheduler()
     remove: Callable[[], object] | None = None
     name = unix_name(address)
-    if name is None:
-        sock = bind_listener(address, backlog)
-    else:
-        try:
+    try:
+        if name is None:
+            sock = bind_tcp(resolve(*host_and_port(address), flags=socket.AI_PASSIVE)[0], backlog)
+        else:
             sock, remove = bind_unix(name, backlog)
-        except OSError as error:
-            raise _named(error, "listen on", address) from None
+    except OSError as error:
+        raise _named(error, "listen on", address) from None
     try:
         what = f"listener {shown(spelled(sock.getsockname()))}"
         file = ListenerFile(sock, what, poller=owner.poller, timers=owner.timers, on_close=remove)

@@ -59,10 +59,8 @@ class Wire:
         self._pause_seconds = pause_seconds
         self._turn = PollDesc(-1, "the turn to send")  # an answer and "100 Continue" come of two tasks
         self._turn.ready = WRITE
-        self._half, self._empty = (
-            b"",
-            0,
-        )  # of an empty line before a request; and the bytes of those before it
+        self._half = b""  # of an empty line before a request
+        self._empty = 0  # bytes of such lines
         self._left: int | None = None  # bytes the answer lacks; None: they are not known
         self._is_whole = False  # nothing of the answer is left to send, as far as the client can tell
         self._is_early = True  # what came last came before that
