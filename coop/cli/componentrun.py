@@ -22,13 +22,18 @@ _RUN_TYPE = Func((), Result(None, None))
 
 def prepare(plan: Plan, component: Component) -> "ComponentRun":
     """Check what was asked for against the component.  Raises: UsageError; LinkError."""
+    refuse_sockets(plan)
+    return ComponentRun(plan, component)
+
+
+def refuse_sockets(plan: Plan) -> None:
+    """Raise UsageError if a component is to be given sockets."""
     for option, given in (("listen", plan.listen), ("connect", plan.connect)):
         if given:
             raise UsageError(
                 f"--tcp{option}, --unix{option}: {plan.path} is a component, which opens its sockets itself"
                 f" (--allow-{option} or -S inherit-network lets it)"
             )
-    return ComponentRun(plan, component)
 
 
 class ComponentRun:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import coop
-from coop.cli.componentrun import limits_of, network_of
+from coop.cli.componentrun import limits_of, network_of, refuse_sockets
 from coop.cli.guestrun import load
 from coop.cli.plan import TERMINATED, Plan, Terminated, Termination, UsageError
 from coop.cli.tell import tell
@@ -37,6 +37,7 @@ def serve_plan(plan: Plan, given: Mapping[str, Any]) -> int:
             if not any(name.partition("@")[0] == HANDLER for name in component.exports):
                 raise coop.LinkError(f"{plan.path}: {HANDLER} is not exported, so it serves nothing")
             component.require(HANDLER, "handle", HANDLER_TYPE)
+            refuse_sockets(plan)
             network = network_of(plan)
             reuse = given["reuse"]
             # A guest that is used again is there between requests too, and its time goes on.

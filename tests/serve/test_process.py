@@ -217,6 +217,7 @@ def test_a_key_with_a_password_is_refused_and_not_asked_for(guest, tmp_path):
         (["--tls-cert", "no.pem", "--tls-key", "no.pem"], 2, "no such file"),
         (["--tls-cert", "pyproject.toml", "--tls-key", "pyproject.toml"], 1, "pyproject.toml"),
         (["--max-connections", "0"], 2, "--max-connections"),
+        (["-S", "tcplisten=127.0.0.1:0"], 2, "is a component, which opens its sockets itself"),
         (["--dir", "/no/such/folder"], 1, "/no/such/folder"),
     ],
 )
