@@ -51,9 +51,8 @@ def serve_component(address: str, server: coop.Component) -> int:
 
     host, _, port = address.rpartition(":")
     network = coop.Network(listen=[address])
-    limits = coop.Limits.for_server()
     guest = coop.ComponentGuest(
-        server, args=[host, port], network=network, stdout=coop.text(tell), stderr="inherit", limits=limits
+        server, args=[host, port], network=network, stdout=coop.text(tell), stderr="inherit"
     )
     return guest.run()
 
