@@ -93,8 +93,7 @@ class Task(Unique):
         self.name = name
         self.state = NEW
         self.reason: object = None
-        self.pinned = False
-        self.virtual_ns = 0
+        self.pinned, self.virtual_ns = False, 0
         self.result: Any = None
         self.error: BaseException | None = None
         self._call: Callable[..., Any] | None = call
@@ -171,11 +170,8 @@ class Task(Unique):
             raise self._next_news()
 
     def _park_woken(self) -> None:
-        """Park although somebody has woken the task already.
-
-        It stays as it is, or whoever wakes it now would queue it a second time; and whatever is to be raised
-        waits, or the task would go on and stand in the queue.
-        """
+        # It stays as it is, or whoever wakes it now would queue it a second time; and whatever is to be
+        # raised waits, or the task would go on and stand in the queue.
         if getcurrent() is not self._stack:
             raise BugError(f"park {self}: another task runs; each parks itself")
         self.owner.hub.switch()
@@ -191,10 +187,9 @@ class Task(Unique):
             raise self._next_news()
 
     def _next_news(self) -> BaseException:
-        return self._next_interrupt() if self._doom is None else self._doom
-
-    def _next_interrupt(self) -> BaseException:
-        """Take the first interrupt, by steps that no handler can come between, which may give another."""
+        if self._doom is not None:
+            return self._doom
+        # By steps that no signal's handler can come between, which may give another one.
         error, later = self._interrupt, self._later
         assert error is not None
         self._interrupt, self._later = (later[0], later[1:]) if later else (None, ())
@@ -234,7 +229,7 @@ class Task(Unique):
         call, args = None, ()
         first = second = third = None
         # Nothing that was to be raised here may be lost: the end counts as the last park.
-        self._end(combined(self.error, self._not_raised()) if self._interrupt else self.error)
+        self._end(self.error if self._interrupt is None else combined(self.error, self._not_raised()))
         # The error's frames lead to this one, and would lead back from here: apart, task and error go with
         # the last who holds them, and not with a collection.
         del self
@@ -295,8 +290,6 @@ class Task(Unique):
 
     def forget_interrupt(self, error: BaseException) -> bool:
         """Take back `error` that `interrupt` was given, and say whether the task had not come to it yet."""
-        if self._interrupt is None:
-            return False
         errors = self._not_raised()
         rest = tuple(other for other in errors if other is not error)
         self._interrupt, self._later = (rest[0], rest[1:]) if rest else (None, ())
