@@ -138,7 +138,10 @@ def _listeners(patient: Patient) -> Iterator[Finding]:
             f" answers{_FILE_LISTENER if patient.is_by(GO) or patient.is_by(TINYGO) else ''}"
         )
     if accepts and not patient.sockets:
-        yield missing("it accepts connections, and no socket is given: --tcplisten HOST:PORT")
+        if patient.wasi >= _MAINTAINS_FILES:
+            yield note("it can accept connections, and is given no socket (--tcplisten HOST:PORT gives one)")
+        else:
+            yield missing("it accepts connections, and no socket is given: --tcplisten HOST:PORT")
     if not accepts or "poll_oneoff" in patient.wasi:
         return
     if "fd_fdstat_set_flags" not in patient.wasi:
@@ -152,6 +155,9 @@ def _listeners(patient: Patient) -> Iterator[Finding]:
             " (Rust: set_nonblocking(false)), or accept answers EAGAIN at once"
         )
 
+
+_MAINTAINS_FILES = {"path_create_directory", "path_rename", "path_unlink_file"}
+"""Who imports all these is more than a server: an interpreter, whose programs may serve or not."""
 
 _FILE_LISTENER = '. A Go server gets its listener by net.FileListener(os.NewFile(3, ""))'
 

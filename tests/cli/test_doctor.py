@@ -302,6 +302,23 @@ def test_a_server_without_a_socket_lacks_one(doctor):
     assert doctor(TCPECHO, *LISTENING)[0] == 0
 
 
+def test_an_interpreter_is_no_server_that_lacks_a_socket(doctor):
+    numbers = {
+        "sock_accept": 3,
+        "path_create_directory": 3,
+        "path_rename": 6,
+        "path_unlink_file": 3,
+        "poll_oneoff": 4,
+    }
+    imports = "".join(
+        f'(import "wasi_snapshot_preview1" "{name}" (func (param {"i32 " * count}) (result i32)))'
+        for name, count in numbers.items()
+    )
+    status, text = doctor(f'(module {imports} (memory (export "memory") 1) (func (export "_start")))')
+    assert (status, "given no socket (--tcplisten HOST:PORT gives one)" in text) == (0, True)
+    assert text.endswith("it will run")
+
+
 def test_a_listener_that_nobody_accepts_on_is_trouble(doctor):
     status, text = doctor(TICKER, *LISTENING)
     assert (status, "clients connect, and nobody answers" in text) == (1, True)
