@@ -15,8 +15,9 @@ class Limits:
                       several memories may use as much in each of them
     wall_time      -- seconds from its start to its end
     cpu_time       -- seconds it may compute
-    fds            -- open file descriptors; beyond it the guest gets EMFILE
-    subscriptions  -- entries of one poll; beyond it the guest gets EINVAL
+    fds            -- open file descriptors; beyond it the guest gets EMFILE, a component `new-socket-limit`
+                      for a socket and `insufficient-memory` for a file
+    subscriptions  -- entries of one poll; beyond it the guest gets EINVAL, and a component ends
     bytes_per_call -- bytes one read or write moves; a longer one is cut short
     table_elements -- elements of its tables, 8 bytes each
     handles        -- resources of the host that a component holds at once; 16 errors of streams are one

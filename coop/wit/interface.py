@@ -152,6 +152,7 @@ class Exported:
     attribute -- its name in Python, on the object of the resource or of the interface
     is_method -- whether it is found on the first argument
     type      -- what it takes and gives; None: whatever the guest says
+    parks     -- as its mark has it
     text      -- the same as its mark has it, by the names that types have, without the `self` of a method
     """
 
