@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("fuzzer", ["wasi_calls", "poll_calls", "api_calls", "guided"])
+@pytest.mark.parametrize("fuzzer", ["wasi_calls", "poll_calls", "api_calls", "deadlines", "guided"])
 def test_nothing_at_random_ends_or_stops_the_process(fuzzer: str):
     play(fuzzer, SECONDS)
 
