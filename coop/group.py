@@ -84,8 +84,9 @@ class TaskGroup(Unique):
             self._parent.owner.runq.wake(self._parent)
 
     def _abort(self) -> None:
-        self._is_ending = True
-        self.cancel()
+        if not self._is_ending:  # once: of very many tasks each may fail in its cleanup
+            self._is_ending = True
+            self.cancel()
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None

@@ -1,6 +1,8 @@
 """Task groups: the block is left when every task has ended, and no error is lost on the way."""
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 
 import pytest
 
@@ -344,6 +346,36 @@ def test_who_takes_the_errors_of_a_groups_tasks_does_not_take_the_end_of_a_block
 
     with pytest.raises(coop.DeadlineExceeded):
         coop.run(main)
+
+
+def test_a_crowd_that_fails_in_its_cleanup_is_cancelled_once():
+    cancels: list[str] = []
+
+    def fail_when_cancelled() -> None:
+        try:
+            park()
+        finally:
+            raise OSError("cleanup")
+
+    def count(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "call" and frame.f_code is coop.Task.cancel.__code__:
+            cancels.append(event)
+
+    def main() -> None:
+        with coop.TaskGroup() as group:
+            for _ in range(100):
+                group.spawn(fail_when_cancelled)
+            coop.pause()
+            raise ValueError
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(ExceptionGroup) as caught:
+            coop.run(main)
+    finally:
+        sys.setprofile(None)
+    assert len(caught.value.exceptions) == 101
+    assert len(cancels) < 200  # each of them, and what the run has besides
 
 
 def test_the_error_of_a_group_is_reported_once(capsys: pytest.CaptureFixture[str]):
