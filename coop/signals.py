@@ -52,9 +52,6 @@ _ALL = tuple(map(int, sorted(signal.valid_signals() - set(FAULTS))))
 _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""
 
-_EXITS = (KeyboardInterrupt, SystemExit)
-"""What ends a program, and not the task that runs."""
-
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -91,7 +88,7 @@ class Guarded:
         except BaseException as error:
             task = current_or_none()
             main = self._owner.main
-            if isinstance(error, _EXITS) and task is not main and not self._is_on_its_way():
+            if not isinstance(error, Exception) and task is not main and not self._is_on_its_way():
                 task, self._exit = main, error
             elif _may_raise(frame):
                 raise

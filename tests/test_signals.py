@@ -322,6 +322,26 @@ def test_a_handlers_exit_ends_the_program_whichever_task_it_comes_to(by: str, bu
     assert child(code) == "as expected\n"
 
 
+def test_what_a_handler_raises_that_is_no_exception_of_a_task_is_an_exit_too():
+    code = """
+    class Overdue(BaseException):
+        pass
+
+    def handler(number, frame):
+        raise Overdue
+
+    def main():
+        spins = coop.Guest(module('(module (func (export "_start") (loop $again (br $again))))'))
+        coop.spawn(spins.run).observe()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        coop.sleep(1000)
+
+    signal.signal(signal.SIGALRM, handler)
+    expect(Overdue, main)
+    """
+    assert child(code) == "as expected\n"
+
+
 def test_a_second_exit_is_raised_where_it_comes_while_the_first_is_on_its_way():
     code = """
     def main():
