@@ -97,9 +97,8 @@ class Life(Unique, Generic[InstanceT]):
     def __init__(self, name: str, limits: Limits, weight: float, stdio: tuple[Any, Any, Any]) -> None:
         check_kind("limits", limits, Limits)
         check_number(f"weight of guest {name}", weight, least=1e-6, most=1e6)
-        self.name, self.weight = name, weight
+        self.name, self.weight, self.limits = name, weight, limits
         self._stdio = stdio
-        self.limits = limits
         self.state = GuestState.CONFIGURED
         self._instance: InstanceT | None = None
         self._owner: Scheduler | None = None
@@ -186,7 +185,8 @@ class Life(Unique, Generic[InstanceT]):
         self._raise_if_cancelled()
         self._belong("call")
         if self.state is GuestState.ENDED:
-            raise CoopError(f"call {name}: guest {self.name} has ended")
+            how = "" if self._owner in (None, scheduler()) else ", as each does with the run it was used in"
+            raise CoopError(f"call {name}: guest {self.name} has ended{how}")
         self._is_new = self._is_new and self._is_busy  # one that is being started refuses the call
         return self._attempt(act)
 

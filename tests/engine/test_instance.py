@@ -154,6 +154,13 @@ def test_frames_without_a_name_have_their_number():
     assert caught.value.frames == ("function 0", "function 1")
 
 
+def test_a_guest_kept_for_another_run_is_said_to_have_ended_with_the_first():
+    guest = coop.Guest(module('(module (func (export "ok") (result i32) (i32.const 3)))'))
+    assert coop.run(guest.call, "ok") == 3
+    with pytest.raises(coop.CoopError, match="has ended, as each does with the run it was used in"):
+        coop.run(guest.call, "ok")
+
+
 def test_after_a_trap_the_guest_has_ended_and_the_others_go_on():
     def main() -> int:
         m = module(
