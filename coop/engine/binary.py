@@ -23,16 +23,16 @@ CORE, COMPONENT = b"\x01\x00\x00\x00", b"\x0d\x00\x01\x00"
 PAGE = 65536
 """Bytes in a page of memory."""
 
-_VALUE = {
-    0x7F: "i32",
-    0x7E: "i64",
-    0x7D: "f32",
-    0x7C: "f64",
-    0x7B: "v128",
-    0x70: "funcref",
-    0x6F: "externref",
-    0x69: "exnref",
+_PLAIN = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
+_REFERENCE = {
+    0x70: ("funcref", "(ref func)"),
+    0x6F: ("externref", "(ref extern)"),
+    0x69: ("exnref", "(ref exn)"),
+    0x74: ("nullexnref", "(ref noexn)"),
 }
+"""References to what needs no type of the module's own: one that may be null, and one that may not."""
+
+_OR_NULL, _NOT_NULL = 0x63, 0x64
 _FUNCTYPE = 0x60
 _LONGEST_SHIFT = 63
 
@@ -92,14 +92,20 @@ class Reader:
             raise Malformed("a name is not UTF-8") from None
 
     def values(self) -> tuple[str, ...]:
-        """Read a list of value types of one byte each."""
-        return tuple(self._value() for _ in range(self.number()))
+        """Read a list of value types."""
+        return tuple(self.value() for _ in range(self.number()))
 
-    def _value(self) -> str:
+    def value(self) -> str:
+        """Read a value type that refers to no type of the module's own."""
         byte = self.byte()
-        if byte not in _VALUE:
+        if byte in _PLAIN:
+            return _PLAIN[byte]
+        is_not_null = byte == _NOT_NULL
+        if byte in (_OR_NULL, _NOT_NULL):  # a reference spelled at length, which those of one byte may be too
+            byte = self.byte()
+        if byte not in _REFERENCE:
             raise Malformed(f"a value type 0x{byte:02x}")
-        return _VALUE[byte]
+        return _REFERENCE[byte][is_not_null]
 
     def functype(self) -> FuncType:
         """Read the type of a function."""

@@ -5,7 +5,7 @@ name for, such as the 128-bit vector.  A guest must not be able to do that by
 merely being loaded; so the few sections that matter are read here.
 
 1. The bytes have passed wasmtime's validation, by an engine without garbage collection:
-   every type is a function's, and every value's type is one byte.
+   every type is a function's, and no value's type refers to one of them.
 2. Bytes that cannot be read all the same are a `BadModule`, never another error.
 """
 
@@ -83,7 +83,7 @@ def _imported(section: Reader, types: list[FuncType]) -> FuncType | None:
     if kind == FUNC_KIND:
         return types[section.number()]
     if kind in (TABLE_KIND, GLOBAL_KIND):
-        section.byte()
+        section.value()
     if kind == GLOBAL_KIND:
         section.byte()  # whether it is mutable
     elif kind in (TABLE_KIND, MEMORY_KIND):

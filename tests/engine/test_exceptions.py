@@ -1,5 +1,7 @@
 """Guests that throw exceptions of wasm, as C++ and setjmp do: only where asked for, within the limits."""
 
+import re
+
 import pytest
 
 import coop
@@ -175,6 +177,8 @@ def test_what_a_module_shares_of_its_exceptions_is_named_and_harms_nobody():
         (module
           (tag (export "error") (param i32))
           (func (export "keep") (param exnref))
+          (func (export "rethrow") (param (ref exn)) (throw_ref (local.get 0)))
+          (func (export "none") (result nullexnref) (ref.null noexn))
           (func (export "fine") (result i32) (i32.const 1)))
         """,
         exceptions=True,
@@ -183,9 +187,14 @@ def test_what_a_module_shares_of_its_exceptions_is_named_and_harms_nobody():
     def main():
         with coop.Guest(shares) as guest:
             assert guest.call("fine") == 1
-            for name, why in (("error", "is no function"), ("keep", "has type exnref")):
-                with pytest.raises(coop.LinkError, match=f"{name} {why}"):
-                    guest.call(name, *[None] * (name == "keep"))
+            for name, why in (
+                ("error", "is no function"),
+                ("keep", "has type exnref"),
+                ("rethrow", "has type (ref exn)"),
+                ("none", "has type nullexnref"),
+            ):
+                with pytest.raises(coop.LinkError, match=re.escape(f"{name} {why}")):
+                    guest.call(name, *[None] * (name in ("keep", "rethrow")))
         wants = module(
             '(module (import "env" "error" (tag (param i32))) (func (export "_start")))', exceptions=True
         )

@@ -111,6 +111,26 @@ def test_imports_and_exports_are_listed_with_their_types():
     }
 
 
+def test_references_may_be_spelled_at_length():
+    short = wat2wasm(
+        """(module (import "a" "t" (table 1 2 funcref)) (import "a" "g" (global externref))
+          (func (export "f") (param funcref externref) unreachable))"""
+    )
+    long = bytearray(short)
+    for section, before, after in (
+        (1, b"\x02\x70\x6f", b"\x02\x63\x70\x63\x6f"),
+        (2, b"\x01t\x01\x70", b"\x01t\x01\x63\x70"),
+        (2, b"\x01g\x03\x6f", b"\x01g\x03\x63\x6f"),
+    ):
+        start = 8 if section == 1 else 8 + 2 + long[9]
+        assert (long[start], long.count(before)) == (section, 1)
+        long[start + 1] += len(after) - len(before)
+        long = long.replace(before, after)
+    read = [coop.Module.from_bytes(bytes(wasm), cache=False) for wasm in (short, long)]
+    assert [(m.imports, m.exports) for m in read[1:]] == [(m.imports, m.exports) for m in read[:1]]
+    assert read[0].exports == {"f": (("funcref", "externref"), ())}
+
+
 SIGNED = bytes(wat2wasm('(module (import "aa" "f" (func (param i32))) (func (export "go") unreachable))'))
 
 
