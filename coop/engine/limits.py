@@ -12,7 +12,8 @@ class Limits:
     """One guest's limits.  None means: no limit.
 
     memory         -- bytes of linear memory; `memory.grow` beyond it answers -1.  A component with
-                      several memories may use as much in each of them
+                      several memories may use as much in each of them, and a guest that may throw
+                      exceptions of wasm as much again for those that it keeps
     wall_time      -- seconds from its start to its end
     cpu_time       -- seconds it may compute
     fds            -- open file descriptors; beyond it the guest gets EMFILE, a component `new-socket-limit`
