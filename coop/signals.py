@@ -29,6 +29,7 @@ user's code is what runs.
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,6 +52,11 @@ _ALL = tuple(map(int, sorted(signal.valid_signals() - set(FAULTS))))
 
 _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """`signal.getsignal` without its search for an enum member, which takes a third of a guest's start."""
+
+_LIBRARIES = sys.stdlib_module_names | {"greenlet", "h11", "structlog", "wasmtime"}
+"""What coop and its users call: where an exception would break off what coop does by it."""
+
+_FIRST = Task._run.__code__
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -102,11 +108,24 @@ class Guarded:
 
 
 def _may_raise(frame: FrameType | None) -> bool:
-    """Whether an exception may be raised where a signal came: in the user's code, with no guest below it."""
+    """Whether an exception may be raised where a signal came: in the user's code, with no guest below it.
+
+    A library's code, which keeps no more in order than coop's when it is broken off, is that of its caller;
+    what a task runs at first is the user's.
+    """
     task = current_or_none()
-    if task is None or task.pinned or frame is None:
+    if task is None or task.pinned:
         return False
-    return not str(frame.f_globals.get("__name__")).startswith("coop.")
+    is_library = False
+    while frame is not None and _module(frame) in _LIBRARIES:
+        is_library, frame = True, frame.f_back
+    if frame is None:
+        return False
+    return _module(frame) != "coop" or (is_library and frame.f_code is _FIRST)
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 class Signals:

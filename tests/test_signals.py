@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import socket
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -297,6 +299,65 @@ def test_a_handler_that_raises_in_host_code_raises_right_there():
     coop.run(main)
     """
     assert child(code) == "at once\n"
+
+
+def test_a_handler_that_raises_while_a_thread_is_started_breaks_nothing_off():
+    """The alarm goes off sooner and later; most of the time a thread is being started, by `threading`."""
+    code = """
+    from coop.scheduler import scheduler
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    def main():
+        for microseconds in [*range(30, 530, 5)] * 3:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+                while True:
+                    coop.run_in_thread(int)
+            except Alarm:
+                pass
+            while scheduler().outside_jobs > 0:
+                coop.pause()
+            coop.pause()
+            assert scheduler().outside_jobs == 0
+        print("all were counted")
+
+    signal.signal(signal.SIGALRM, ring)
+    coop.run(main)
+    """
+    assert child(code) == "all were counted\n"
+
+
+@pytest.mark.parametrize("by", ["a function of its own", "the library at once"])
+def test_a_handler_that_raises_in_a_library_that_a_task_calls_raises_right_there(by):
+    def handler(*_):
+        raise KeyError("at once")
+
+    def signal_in_the_library(frame, event, _arg):
+        if event == "call" and frame.f_code is textwrap.dedent.__code__:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGUSR1)
+
+    def main():
+        task = coop.spawn(textwrap.dedent, "") if by == "the library at once" else coop.spawn(call)
+        sys.setprofile(signal_in_the_library)
+        with pytest.raises(KeyError, match="at once"):
+            task.wait()
+
+    def call():
+        textwrap.dedent("")
+        pytest.fail("it went on")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        coop.run(main)
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize(
