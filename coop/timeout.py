@@ -11,7 +11,11 @@ connection, a helper thread's call, another task's end.
    no `except Exception` in between takes it for an error of its own.
 2. What has ended in time has ended well: a block that is left before its task has heard of
    the deadline raises nothing.
-3. A guest that computes is made to yield for it; Python code that computes hears of it when
+3. It is raised once: on its way out the block may park.  Who takes it for something else on that way,
+   by another error that is then caught within the block, goes on without a deadline.
+4. The block must be one of calls: a generator that yields within it lets the exception come where
+   its user parks.
+5. A guest that computes is made to yield for it; Python code that computes hears of it when
    it parks next.
 """
 
@@ -47,7 +51,7 @@ class Timeout(Unique):
         self._task = task = current()
         if self._delta_ns is not None:
             owner = scheduler()
-            self._expired = _Expired(f"{self._seconds} s have passed")
+            self._expired = _Expired(f"the {self._seconds} s of a block with a time-out are over")
             self._timer = owner.timers.set(owner.now_ns() + self._delta_ns, task.interrupt, self._expired)
         return self
 
