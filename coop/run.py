@@ -1,7 +1,7 @@
 """`coop.run`: one scheduler from beginning to end, with its poller and its signals.
 
 The interpreter, when it ends, kills daemon threads wherever they stand, and neither greenlets nor guests
-survive that.  So runs that still last in such threads are ended before.
+survive that.  So runs that still last in such threads are ended before, and none begins there any more.
 """
 
 import atexit
@@ -23,9 +23,12 @@ from coop.trace import Tracing
 
 log = Log("coop")
 
-_lasting: dict[Scheduler, threading.Thread] = {}
-"""The runs that have not ended, each with its thread."""
+_lasting: dict[Scheduler, threading.Event] = {}
+"""The runs that have not ended, each with what tells of its end: its thread may go on to other things."""
 os.register_at_fork(after_in_child=_lasting.clear)
+
+_is_ending = False
+"""Whether the interpreter ends."""
 
 _PATIENCE_S = 1.0
 """How long the interpreter's end waits for runs to end."""
@@ -58,12 +61,15 @@ def _run(main: Callable[..., Any], args: tuple[Any, ...], poller: str, trace: bo
     try:
         owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)
         owner.on_error = _report
-        _lasting[owner] = threading.current_thread()
+        ended = _lasting[owner] = threading.Event()
         try:
+            if _is_ending and threading.current_thread() is not threading.main_thread():
+                raise SystemExit  # looked at here: `_end_all` knows of whoever looked before it began
             with Signals(owner):
                 return owner.run(main, *args)
         finally:
             _lasting.pop(owner, None)  # none is known in a process forked meanwhile
+            ended.set()
     finally:
         netpoller.shutdown()
 
@@ -71,13 +77,15 @@ def _run(main: Callable[..., Any], args: tuple[Any, ...], poller: str, trace: bo
 @atexit.register
 def _end_all() -> None:
     """End what still runs in other threads, by an exception that nobody reports."""
+    global _is_ending
+    _is_ending = True
     lasting = list(_lasting.items())
     for owner, _ in lasting:
         owner.post(partial(_end, owner))
     until = time.monotonic() + _PATIENCE_S
-    for owner, thread in lasting:
+    for owner, ended in lasting:
         if not owner.is_here():
-            thread.join(max(until - time.monotonic(), 0))
+            ended.wait(max(until - time.monotonic(), 0))
 
 
 def _end(owner: Scheduler) -> None:

@@ -591,6 +591,33 @@ time.sleep(0.05)
     assert done.stderr == b""
 
 
+def test_daemon_threads_that_run_again_and_again_do_no_harm_at_exit_and_do_not_hold_it_up():
+    done = in_child(
+        """
+sys.modules["coop.run"]._PATIENCE_S = 1000
+began = [threading.Event() for _ in range(3)]
+m = module('(module (func (export "spins") (loop $l (br $l))))')
+
+def main(event):
+    event.set()
+    coop.Guest(m).call("spins")
+
+def keep_alive(event):
+    while True:
+        try:
+            coop.run(main, event)
+        except BaseException:
+            pass
+
+for event in began:
+    threading.Thread(target=keep_alive, args=(event,), daemon=True).start()
+for event in began:
+    event.wait()
+"""
+    )
+    assert done.stderr == b""
+
+
 @pytest.mark.parametrize("where", ["the first slice", "a later slice", "a slice after a park"])
 def test_a_shot_that_is_over_before_a_guest_resumes_does_not_let_it_run_for_ever(where: str):
     """The processor is taken away between the arming of the slice's end and the guest's resumption."""
