@@ -106,7 +106,11 @@ def _module(module: str, names: list[str]) -> Iterator[Line]:
 
 
 def _exports(anatomy: Anatomy) -> Iterator[Line]:
-    words = {"_start": "_start (a program)", "_initialize": "_initialize (a library)"}
+    words = {
+        "": "one without a name (a program)",
+        "_start": "_start (a program)",
+        "_initialize": "_initialize (a library)",
+    }
     starts = [words[name] for name in anatomy.exports if name in words]
     others = [
         name if kind in {"function", "interface", name} else f"{name} ({kind})"

@@ -71,7 +71,7 @@ class Patient:
 
     def functions(self) -> list[str]:
         """The functions it exports, but for those that start it."""
-        starts = ("_start", "_initialize")
+        starts = ("", "_start", "_initialize")
         return sorted(n for n, kind in self.anatomy.exports.items() if kind == "function" and n not in starts)
 
 

@@ -92,7 +92,7 @@ def _shown(functype: FuncType) -> str:
 def _entry(patient: Patient) -> Iterator[Finding]:
     exports, invoke = patient.anatomy.exports, patient.plan.invoke
     others = ", ".join(patient.functions()[:12])
-    name = "_start" if invoke is None else invoke
+    name = invoke if invoke is not None else "" if exports.get("") == "function" else "_start"
     if exports.get(name) == "function":
         if {"_start", "_initialize"} <= exports.keys():
             yield note("it exports both _start and _initialize: _initialize is called first")

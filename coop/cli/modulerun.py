@@ -31,7 +31,7 @@ def prepare(plan: Plan, module: coop.Module) -> Callable[[Termination], int]:
 
 def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     """Return the arguments of the export to call; a check of what the guest must have, too."""
-    name = "_start" if plan.invoke is None else plan.invoke
+    name = module.entry if plan.invoke is None else plan.invoke
     signature = module.exports.get(name)
     if signature is None:
         others = sorted(name for name, kind in module.exports.items() if kind is not None)

@@ -22,6 +22,7 @@ class Module(Code):
     exports -- the types of the functions it offers, by name; None for what is no function
     wanted, wanted_of -- the names of all that it wants, each with its module's; and those modules
     others  -- the names of its exports that are no functions
+    entry   -- the function that is its program: the one exported without a name, or else `_start`
     """
 
     WHAT = "core module"
@@ -32,6 +33,7 @@ class Module(Code):
         self.wanted = frozenset((each.module, each.name) for each in self.imports)
         self.wanted_of = frozenset(each.module for each in self.imports)
         self.others = tuple(name for name, kind in self.exports.items() if kind is None)
+        self.entry = "_start" if self.exports.get("") is None else ""
 
     @classmethod
     def _wrapper(cls) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:

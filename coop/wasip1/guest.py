@@ -166,7 +166,7 @@ class Guest(Life[Instance]):
             instance.call("_initialize", ())
 
     def _main(self, instance: Instance) -> int:
-        instance.call("_start", ())
+        instance.call(self.module.entry, ())
         return 0
 
     def _open_descriptors(self, owner: Scheduler, wasi: Wasi) -> None:

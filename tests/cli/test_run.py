@@ -9,6 +9,7 @@ import pytest
 from coop import __version__
 from tests.children import run_child, start_child
 from tests.cli.guests import ARGS_ENV, CAT, EXPORTS, PREOPENS, SPIN, TICKER, TRAP, coop, exits, save
+from tests.native import native
 
 
 def words(data: bytes) -> list[str]:
@@ -187,6 +188,36 @@ def test_a_guest_may_end_before_it_is_called(tmp_path, how, options):
           (func (export "_start")) (func (export "main")))""",
     )
     assert coop("run", *options, guest, expect=3).stderr == b""
+
+
+@pytest.mark.parametrize("kind", ["func", "global"])
+def test_the_function_without_a_name_is_the_program_before_start(tmp_path, kind):
+    unnamed = {"func": "(call $exit (i32.const 8))", "global": "i32 (i32.const 8)"}[kind]
+    guest = save(
+        tmp_path,
+        f"""(module
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (func (export "_start") (call $exit (i32.const 9)))
+          ({kind} (export "") {unnamed}))""",
+    )
+    code = {"func": 8, "global": 9}[kind]
+    assert coop("run", guest, expect=code).stderr == b""
+    assert subprocess.run([*native("run"), guest], check=False, timeout=120).returncode == code
+
+
+def test_a_module_with_initialize_and_a_function_without_a_name_is_a_program(tmp_path):
+    guest = save(
+        tmp_path,
+        """(module
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1)
+          (global $code (mut i32) (i32.const 1))
+          (func (export "_initialize") (global.set $code (i32.const 5)))
+          (func (export "") (call $exit (global.get $code))))""",
+    )
+    assert coop("run", guest, expect=5).stderr == b""
+    assert b"verdict                       it will run" in coop("doctor", guest).stdout
 
 
 @pytest.mark.parametrize("code", [256, 4294967295])
