@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,7 +39,15 @@ ROWS = (
     "cancel",
     "gil",
 )
-FAILURES = (PartFailed, PeerFailed, PeerMissing, BuildFailed, ToolchainMissing)
+FAILURES = (
+    PartFailed,
+    PeerFailed,
+    PeerMissing,
+    BuildFailed,
+    ToolchainMissing,
+    OSError,
+    subprocess.SubprocessError,
+)
 
 
 def _options() -> argparse.Namespace:

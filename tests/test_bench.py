@@ -1,6 +1,7 @@
 """The bench works: its own servers serve, and a row comes out as a table and as a report."""
 
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import sys
 import pytest
 
 from bench.parts import run_part
-from bench.peers import command_peer
+from bench.peers import PeerFailed, PeerMissing, command_peer, wasmtime_program
+from bench.rows.components import echo_us
 from tests.children import ROOT
 from tests.guestbuild import ToolchainMissing, go_guest
 
@@ -62,6 +64,30 @@ def test_a_row_is_measured_and_reported(tmp_path):
         assert line["coop"]["median"] > 0
         assert line["what"] in table.read_text()
         assert line["row"] in done.stdout
+
+
+def test_a_row_with_very_many_connections_allows_itself_the_files():
+    try:
+        wasmtime_program()
+        go_guest(ROOT / "examples" / "tcpecho" / "guest.go")
+    except (PeerMissing, ToolchainMissing) as missing:
+        pytest.skip(str(missing))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--only", "idle"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_server_that_says_no_port_is_a_peer_that_failed():
+    with pytest.raises(PeerFailed, match=r"a port wanted.*sorry"):
+        echo_us([sys.executable, "-c", "print('sorry')"], 1)
 
 
 def test_a_row_that_is_none_is_refused_by_its_name():

@@ -21,7 +21,7 @@ from bench.echoload import connected, load, load_program, steady_load
 from bench.figures import Figure, Line, Plan, Target, number, ratio
 from bench.machine import many_files, measuring_cpus, resident_kib
 from bench.parts import ROOT
-from bench.peers import Peer, PeerFailed, command_peer, gevent_echo
+from bench.peers import Peer, command_peer, gevent_echo
 
 OF_GEVENT = {100: 0.85, 1000: 0.6}
 CROWD, KIB = 1000, 45.0
@@ -42,13 +42,12 @@ def measure(plan: Plan) -> list[Line]:
     server_cpu, load_cpu = cpus or (None, None)
     setup = SETUP + ("server and load on a core each" if cpus else "one core for all")
     with ExitStack() as stack:
-        _allow_files(stack, max(OF_GEVENT) + SPARE_FILES)
+        stack.enter_context(many_files(max(OF_GEVENT) + SPARE_FILES))
         peers = [stack.enter_context(start(server_cpu)) for start in (_coop, _gevent, _bare)]
         for peer in peers:
             load(program, peer, 10, 0.5, load_cpu)
         lines = [_busy(plan, program, peers, conns, load_cpu, setup) for conns in OF_GEVENT]
-    with ExitStack() as stack:
-        _allow_files(stack, CROWD + SPARE_FILES)
+    with many_files(CROWD + SPARE_FILES):
         return [*lines, _memory(plan, server_cpu)]
 
 
@@ -58,13 +57,6 @@ def _gevent(cpu: int | None) -> AbstractContextManager[Peer]:
 
 def _bare(cpu: int | None) -> AbstractContextManager[Peer]:
     return command_peer("bare loop", [sys.executable, "-m", "bench.bareloop"], cpu=cpu)
-
-
-def _allow_files(stack: ExitStack, wanted: int) -> None:
-    try:
-        stack.enter_context(many_files(wanted))
-    except OSError as error:
-        raise PeerFailed(str(error)) from error
 
 
 def _busy(plan: Plan, program: Path, peers: list[Peer], conns: int, load_cpu: int | None, setup: str) -> Line:

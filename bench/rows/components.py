@@ -163,12 +163,16 @@ def echo_us(command: list[str], requests: int) -> float:
     """Return the median of the microseconds that 64 bytes take to a server and back.
 
     command -- starts an echo server that says "... on HOST:PORT" in its first line
+    Raises: PeerFailed.
     """
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         try:
             assert child.stdout is not None
-            port = int(child.stdout.readline().rpartition(b":")[2])
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            said = child.stdout.readline().decode(errors="replace").strip()
+            port = said.rpartition(":")[2]
+            if not port.isdecimal():
+                raise PeerFailed(f"{' '.join(command)}: a port wanted in its first line, not {said!r}")
+            with socket.create_connection(("127.0.0.1", int(port))) as client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 took = [_echo_ns(client) for _ in range(requests)]
             return statistics.median(took[requests // 10 :]) / 1e3

@@ -20,7 +20,7 @@ from bench.echoload import connected, load, load_program
 from bench.figures import Figure, Line, Plan, Target, ratio
 from bench.machine import many_files, measuring_cpus
 from bench.parts import ROOT, answer, run_part
-from bench.peers import PeerFailed, command_peer
+from bench.peers import command_peer
 from bench.rows.parked import SLEEPER, measure_coop
 from tests.guestbuild import go_guest
 
@@ -124,10 +124,7 @@ def measure(plan: Plan) -> list[Line]:
 def _once(plan: Plan, quantity: str, size: int) -> float:
     if quantity != "echo":
         return float(run_part(__name__, quantity, size))
-    try:
-        return measure_echo(size, 0.5 if plan.is_quick else 3.0)
-    except OSError as error:
-        raise PeerFailed(str(error)) from error
+    return measure_echo(size, 0.5 if plan.is_quick else 3.0)
 
 
 def _line(quantity: str, size: int, figures: dict[tuple[str, int], Figure]) -> Line:

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 
 from bench.echoload import load, load_program
 from bench.figures import Figure, Line, Plan, Target, ratio
-from bench.machine import measuring_cpus
+from bench.machine import many_files, measuring_cpus
 from bench.parts import ROOT
 from bench.peers import command_peer, native_wasmtime
 from tests.guestbuild import go_guest
 
-BUSY, IDLE = 10, 5000
+BUSY, IDLE, SPARE_FILES = 10, 5000, 100
 OF_ALONE, OF_NATIVE, HOST_OF_ALONE = 0.5, 20.0, 0.9
 
 
@@ -28,6 +28,7 @@ def measure(plan: Plan) -> list[Line]:
     server_cpu, load_cpu = measuring_cpus() or (None, None)
     found: dict[str, list[float]] = {}
     with ExitStack() as stack:
+        stack.enter_context(many_files(BUSY + idle + SPARE_FILES))
         coop = [sys.executable, "-m", "coop", "run", "--tcplisten", "127.0.0.1:0", str(guest)]
         ours = stack.enter_context(command_peer("coop", coop, cpu=server_cpu))
         host = stack.enter_context(

@@ -138,7 +138,7 @@ def measure_wake(count: int) -> float:
 
 
 def measure_threads(count: int) -> dict[str, float]:
-    """Do the same with wasmtime-py: a thread, a store and an instance for each guest."""
+    """Start so many with wasmtime-py, a thread, a store and an instance for each; return what each cost."""
     import threading
 
     import wasmtime

@@ -1,7 +1,7 @@
 """How long a guest takes to load and start once its compiled form is in the cache.
 
 A small one, Go's echo server of 3 MB, up to its first answer to a client; and a large one, the go command
-itself with 30 MB, up to its end: it is asked for nothing and says how it is used.
+itself, ten times as large, up to its end: it is asked for nothing and says how it is used.
 
 Each round fills a cache directory of its own and then loads in a new process, so that nothing is in memory
 but the file. Timed is what a user waits for beyond Python's own start: the import of coop (a note), the
