@@ -26,12 +26,11 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from coop.channel import Channel
-from coop.errors import Closed
 from coop.fs.hostfile import DiskFile
 from coop.given.pystreams import (
     BytesIOReader,
@@ -70,7 +69,7 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
     if isinstance(stream, (socket.socket, HasOpenFile)):
         return open_connection(owner, stream, what)
     if isinstance(stream, Channel):
-        stream = _until_closed(stream) if number == 0 else stream.send
+        stream = partial(_received, stream) if number == 0 else stream.send
     if number == 0:
         if isinstance(stream, (bytes, bytearray, memoryview)):
             return _stream(BytesReader(bytes(stream), what))
@@ -95,16 +94,9 @@ def open_null() -> Given:
     return Given(NullFile("null stream"))
 
 
-def _until_closed(channel: Channel[bytes]) -> Callable[[], bytes]:
-    """Return a function that receives, and that finds the end where a channel was closed."""
-
-    def receive() -> bytes:
-        try:
-            return channel.receive()
-        except Closed:
-            return b""
-
-    return receive
+def _received(channel: Channel[bytes]) -> bytes:
+    """Return what a channel has next; b"", which it may hold too, where it was closed."""
+    return next((data for data in channel if data != b""), b"")
 
 
 def _stream(file: OpenFile, stream: Any = None) -> Given:

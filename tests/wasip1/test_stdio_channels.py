@@ -30,6 +30,15 @@ def test_a_guest_reads_until_the_channel_is_closed():
     assert coop.run(main) == [b"abc", b"d", b"ef", b"", b""]
 
 
+@pytest.mark.parametrize("nothing", [b"", bytearray(), memoryview(b"")], ids=lambda each: type(each).__name__)
+def test_an_empty_value_is_no_end(nothing):
+    def main():
+        with Script(stdin=sent(nothing, b"a", nothing, nothing, b"b")) as guest:
+            return [guest.read(0) for _ in range(3)]
+
+    assert coop.run(main) == [b"a", b"b", b""]
+
+
 @every_poller
 def test_a_guest_polls_it_beside_other_things(poller):
     def main():
@@ -123,7 +132,8 @@ def test_a_guest_that_ends_while_it_polls_takes_nothing_with_it():
 
 def test_what_is_no_bytes_is_told_so():
     def main():
-        with Script(stdin=sent("text")) as guest, pytest.raises(TypeError, match="stdin: bytes wanted"):
+        said = r"stdin: bytes wanted from .*coop\.channel\.Channel object.*, not str"
+        with Script(stdin=sent("text")) as guest, pytest.raises(TypeError, match=said):
             guest.read(0)
 
     coop.run(main)
