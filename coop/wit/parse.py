@@ -1,6 +1,6 @@
 """Types from text, as WIT writes them: `func(len: u64) -> result<list<u8>, stream-error>`.
 
-Names that are no types of WIT's own are looked up among those the caller gives.
+Names that are no types of WIT's own, or have a percent sign, are looked up among those the caller gives.
 `own<r>` and plain `r` are the same.
 """
 
@@ -113,15 +113,15 @@ class _Parser:
         return Func(params, self.type() if self._has("->") else None)
 
     def type(self) -> Type:
-        name = self._take()
-        built = getattr(self, f"_{name}", None) if name in _BUILT else None
-        if built is not None:
-            made: Type = built()
-            return made
-        if name in PRIMITIVES:
+        token = self._next()
+        name = self._name()
+        if name == token and name in _BUILT:
+            built: Type = getattr(self, f"_{name}")()
+            return built
+        if name == token and name in PRIMITIVES:
             return Primitive(name)
         if name not in self._names:
-            raise self._error(f"{name!r} is no type that is known here")
+            raise self._error(f"{token!r} is no type that is known here")
         return self._names[name]
 
     def _name(self) -> str:

@@ -12,6 +12,7 @@ from coop.wit.types import _escaped
 __all__ = ["packages"]
 
 _PARAM = re.compile(r"(?<![%\w-])[a-z][a-z0-9-]*(?=\s*:)")
+_PART = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def packages(interfaces: Iterable[type[Interface]], version: str = "") -> dict[str, str]:
@@ -23,19 +24,20 @@ def packages(interfaces: Iterable[type[Interface]], version: str = "") -> dict[s
     found: dict[str, list[str]] = {}
     for interface in interfaces:
         package = interface.name.partition("/")[0]
-        lines = found.setdefault(package, [f"package {package}{suffix};"])
+        lines = found.setdefault(package, [f"package {_spelled(package)}{suffix};"])
         lines += ["", *_interface(interface, suffix)]
     return {package: "\n".join(lines) + "\n" for package, lines in found.items()}
 
 
 def _interface(interface: type[Interface], suffix: str) -> list[str]:
     package, _, own = interface.name.partition("/")
-    lines = [f"interface {own} {{"]
+    lines = [f"interface {_escaped(own)} {{"]
     for name, origin in interface.uses.items():
         used, original = origin if isinstance(origin, tuple) else (origin, name)
         there, _, short = used.name.partition("/")
-        source = short if there == package else used.name + suffix
-        lines.append(f"  use {source}.{{{name if name == original else f'{original} as {name}'}}};")
+        source = _escaped(short) if there == package else _spelled(used.name) + suffix
+        renamed = "" if name == original else f" as {_escaped(name)}"
+        lines.append(f"  use {source}.{{{_escaped(original)}{renamed}}};")
     lines += [f"  {_named(name, text)}" for name, text in interface.types.items()]
     functions = interface.exported()
     for resource in interface.resources:
@@ -50,12 +52,12 @@ def _named(name: str, text: str) -> str:
     """Return the declaration of a type that has a name."""
     kind, _, rest = text.partition(" ")
     if kind in ("record", "variant", "enum", "flags"):
-        return f"{kind} {name} {rest}"
-    return f"type {name} = {text};"
+        return f"{kind} {_escaped(name)} {rest}"
+    return f"type {_escaped(name)} = {text};"
 
 
 def _resource(resource: str, functions: dict[str, Exported]) -> list[str]:
-    lines = [f"  resource {resource} {{"]
+    lines = [f"  resource {_escaped(resource)} {{"]
     for name, exported in functions.items():
         kind, _, rest = name.partition("]")
         owner, _, method = rest.partition(".")
@@ -76,3 +78,8 @@ def _func(name: str, exported: Exported) -> str:
     if exported.text is None:
         raise ValueError(f"function {name} has no signature")
     return _PARAM.sub(lambda found: _escaped(found[0]), exported.text)
+
+
+def _spelled(name: str) -> str:
+    """Return the full name of a package or an interface as WIT spells it."""
+    return _PART.sub(lambda found: _escaped(found[0]), name)

@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
-from coop.wit import Interface, function, packages, parse_func, parse_type
+import pytest
+
+from coop.wit import Interface, Resource, function, packages, parse_func, parse_type
 from coop.wit.types import show
 
 
@@ -28,19 +30,65 @@ def test_a_word_of_wits_is_marked_where_it_is_a_name():
     assert str(parse_func("func(%flags: u8, size: u8)")) == "func(%flags: u8, size: u8)"
 
 
+class Stream(Resource):
+    """A resource that is called as a type of WIT's."""
+
+    @function("func(from: borrow<%stream>)", parks=False)
+    def include(self, other: object) -> None:
+        """Do nothing."""
+
+
 class Words(Interface):
     """An interface of which every name is a word."""
 
-    name = "acme:words/all"
-    types: ClassVar = {"kind": "record {%type: u8}"}
+    name = "use:package/interface"
+    resources: ClassVar = {"stream": Stream}
+    types: ClassVar = {"list": "record {%type: u8}", "u8": "list<%list>", "enum": "enum {%world, %static}"}
 
-    @function("func(%flags: kind) -> kind", parks=False)
-    def type(self, flags: object) -> object:
+    @function("func(flags: %list, of: list<u8>) -> %u8", parks=False)
+    def type(self, flags: object, of: object) -> object:
         """Give it back."""
-        return flags
+        return [flags]
+
+
+class Users(Interface):
+    """Another one, which uses the first."""
+
+    name = "use:package/world"
+    uses: ClassVar = {"stream": Words, "tuple": (Words, "list")}
+
+    @function("func(own: %tuple) -> own<%stream>", parks=False)
+    def export(self, own: object) -> object:
+        """Make one."""
+        return Stream()
+
+
+def test_a_type_that_is_called_as_one_of_wits_is_meant_with_the_percent_sign_alone():
+    found = Words.exported()["type"].type
+    assert found == parse_func("func(flags: record {%type: u8}, of: list<u8>) -> list<record {%type: u8}>")
+    with pytest.raises(ValueError, match="'%list' is no type that is known here"):
+        parse_type("%list")
 
 
 def test_a_package_can_be_read_by_those_who_know_the_words():
-    text = packages([Words])["acme:words"]
-    assert "record kind {%type: u8}" in text
-    assert "%type: func(%flags: kind) -> kind;" in text
+    text = packages([Words, Users], "1.0.0")["use:package"]
+    assert text.split("\n") == [
+        "package %use:%package@1.0.0;",
+        "",
+        "interface %interface {",
+        "  record %list {%type: u8}",
+        "  type %u8 = list<%list>;",
+        "  enum %enum {%world, %static}",
+        "  resource %stream {",
+        "    %include: func(%from: borrow<%stream>);",
+        "  }",
+        "  %type: func(%flags: %list, of: list<u8>) -> %u8;",
+        "}",
+        "",
+        "interface %world {",
+        "  use %interface.{%stream};",
+        "  use %interface.{%list as %tuple};",
+        "  %export: func(%own: %tuple) -> own<%stream>;",
+        "}",
+        "",
+    ]
