@@ -1,11 +1,12 @@
-"""Load what a file holds: a core module or a component, as its first bytes say."""
+"""Load what a file holds: a core module or a component, as the first bytes of its wasm say."""
 
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from coop.engine import Module
-from coop.engine.code import is_component
+from coop.engine.binary import COMPONENT
+from coop.engine.code import to_wasm
 from coop.engine.codefile import read_code
 from coop.engine.config import DEFAULT_WASM_STACK
 
@@ -34,14 +35,14 @@ def load(
     on_compile     -- called before a compile that may take long, not for a cache hit
     Raises: BadModule; OSError if the file cannot be read; ValueError for a bad stack size.
     """
-    data = read_code(path)
+    wasm = to_wasm(read_code(path), str(path))
     kind: type[Module | Component] = Module
-    if is_component(data):
+    if wasm[4:8] == COMPONENT:
         from coop.engine import component  # its import takes as long as half of coop's
 
         kind = component.Component
     return kind.from_bytes(
-        data,
+        wasm,
         name=str(path),
         max_wasm_stack=max_wasm_stack,
         dense=dense,

@@ -25,8 +25,6 @@ _OF_VERSION = {CORE: "core module", COMPONENT: "component"}
 _THROWS = re.compile("exceptions proposal not enabled|without the exception handling feature")
 HOW_TO_THROW = " (exceptions=True, or -W exceptions)"
 
-_TEXT_OF_COMPONENT = re.compile(rb"(?>\s|;;[^\n]*\n|\(;.*?;\))*+\(\s*component\b", re.DOTALL)
-
 
 class Code(Unique):
     """A compiled module or component.  Immutable; `from_file` and `from_bytes` make one.
@@ -130,14 +128,6 @@ class Code(Unique):
         else:
             store = ModuleCache(None if cache is False else Path(cache))
         return cls(engine, _load(cls, engine, wasm, name, store, on_compile), wasm, name)
-
-
-def is_component(data: bytes | str) -> bool:
-    """Whether the bytes of a file, or its text, are a component's; anything else is taken for a module."""
-    raw = data.encode() if isinstance(data, str) else bytes(data[:4096])
-    if raw[:4] == MAGIC:
-        return raw[4:8] == COMPONENT
-    return _TEXT_OF_COMPONENT.match(raw) is not None
 
 
 def to_wasm(data: bytes | str, name: str, kind: type[Code] | None = None) -> bytes:

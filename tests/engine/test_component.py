@@ -1,5 +1,6 @@
 """Components: loading, linking, calls, and the ends a guest can come to."""
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 import coop
-from coop.engine.code import is_component, to_wasm
+from coop.engine.code import to_wasm
 from coop.engine.component import Component
 from coop.errors import (
     BadModule,
@@ -70,13 +71,40 @@ def test_the_second_load_comes_from_the_cache(tmp_path: Path):
     assert compiled == [1]
 
 
-def test_a_component_is_known_by_its_first_bytes_and_a_text_by_its_first_word():
-    assert is_component(b"\0asm\x0d\x00\x01\x00")
-    assert is_component(SEVEN)
-    assert is_component(";; a comment\n(; another ;) ( component )")
-    assert not is_component(b"\0asm\x01\x00\x00\x00")
-    assert not is_component("(module)")
-    assert not is_component(b"")
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0asm\x0d\x00\x01\x00", Component),
+        (SEVEN, Component),
+        (";; a comment\n(; another ;) ( component )", Component),
+        (";; " + "a long comment" * 1000 + "\n(component)", Component),
+        ("(; a comment (; in another ;) ;) (component)", Component),
+        ("(; a ;) ;; b\n (; c ;)" * 1000 + "(component)", Component),
+        (b"\0asm\x01\x00\x00\x00", coop.Module),
+        ("(module)", coop.Module),
+        ("(; (component) ;) (module)", coop.Module),
+        ("(;;)" * 100_000 + "(module)", coop.Module),
+    ],
+    ids=[
+        *("component", "text", "comments", "a long comment", "one in another", "many"),
+        *("module", "text of a module", "a component in a comment", "very many"),
+    ],
+)
+def test_a_component_is_known_by_its_first_bytes_and_a_text_by_its_first_word(
+    data: bytes | str, kind: type, tmp_path: Path
+):
+    path = tmp_path / "app"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    assert type(coop.load(path, cache=False)) is kind
+
+
+@pytest.mark.parametrize("data", [b"", b"(;;)" * 100_000 + b"x", b"(;" * 100_000, b"\0asm"], ids=range(4))
+def test_what_is_neither_is_refused_in_one_line(data: bytes, tmp_path: Path):
+    path = tmp_path / "app"
+    path.write_bytes(data)
+    with pytest.raises(BadModule, match=re.escape(f"{path}: ")) as caught:
+        coop.load(path, cache=False)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_module_is_no_component_and_the_other_way_round():

@@ -11,7 +11,6 @@ from wasmtime import wat2wasm
 
 import coop
 from coop.engine.cache import ModuleCache, default_directory
-from coop.engine.code import is_component
 from coop.engine.config import engine_for
 from coop.engine.signatures import read_signatures
 from tests.engine.wat import in_child
@@ -364,12 +363,6 @@ print([os.waitpid(pid, 0)[1] for pid in pids])
     )
     assert done.stdout == b"[0, 0, 0, 0, 0, 0, 0, 0]\n"
     assert load(cache) == 0
-
-
-def test_comments_before_a_text_are_passed_by_in_no_time():
-    assert is_component("(; a ;) ;; b\n (; c ;)" * 1000 + "(component)")
-    assert not is_component("(;;)" * 100_000 + "(module)")
-    assert not is_component("(;;)" * 100_000 + "x")
 
 
 def test_a_directory_that_is_not_used_is_told_once_for_each_reason(
