@@ -10,6 +10,7 @@ others, and groups, and do there what may last; others cancel, close and post me
 """
 
 import random
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import count
 from typing import Any
 
 import coop
@@ -95,6 +97,8 @@ class Run:
         self.chance = chance
         self.nowhere = nowhere  # an address that does not answer
         self.steps = chance.randrange(30, 300)
+        self.is_over = False
+        self.posted = count(1)
         self.serial = 0
         self.channels: list[coop.Channel[int]] = []
         self.guests: list[Any] = []
@@ -359,6 +363,28 @@ class Run:
     def in_thread(self) -> None:
         coop.run_in_thread(time.sleep, self.chance.choice((0, 0.0002, 0.002)))
 
+    def alarm(self) -> None:
+        first, then = self.chance.choice((0.00005, 0.0003, 0.001)), self.chance.choice((0, 0.0001, 0.001))
+        signal.setitimer(signal.ITIMER_REAL, first, then)
+
+    def on_alarm(self, *_: object) -> None:
+        """Do what a signal's handler may do, at whatever moment it comes."""
+        if self.is_over:
+            return
+        chance = random.Random(self.serial)
+        channel, what = chance.choice(self.channels), chance.random()
+        if what < 0.6:
+            value = -next(self.posted)
+            try:
+                channel.post(value)
+            except coop.CoopError:
+                return
+            self.sent[value] += 1
+        elif what < 0.7 and channel._posts is not None:
+            channel.close()
+        elif self.tasks:
+            chance.choice(self.tasks).cancel()
+
     # -- as a whole
 
     def main(self) -> None:
@@ -375,6 +401,8 @@ class Run:
             with coop.TaskGroup() as group:
                 self.tasks.append(group.spawn(self.quietly))
                 self.tasks.append(group.spawn(self.quietly))
+        self.is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for task in self.tasks:
             task.cancel()
         for thread in self.threads:
@@ -438,6 +466,8 @@ ACTS: list[Callable[[Run], None]] = [
     Run.post,
     Run.post_from_thread,
     Run.close_channel,
+    Run.alarm,
+    Run.alarm,
     *(Run.cancel_several,) * 3,
     *(Run.call_guest,) * 5,
     Run.start_guest,
@@ -455,6 +485,7 @@ SINGLE = {Run.sleep, Run.pause, Run.wait_for_task, Run.receive, Run.in_thread, R
 def one_run(seed: int, nowhere: Any) -> None:
     """One run of one seed."""
     run = Run(random.Random(seed), nowhere)
+    signal.signal(signal.SIGALRM, run.on_alarm)
     coop.run(run.main, poller=run.chance.choice(("hostpoll", "oneoff", "pollset")))
     if run.faults:
         sys.exit("\n".join(run.faults[:5]))
