@@ -89,8 +89,7 @@ class Task(Unique):
 
     def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
         check_callable(name, call)
-        self.owner = owner
-        self.name = name
+        self.owner, self.name = owner, name
         self.state = NEW
         self.reason: object = None
         self.pinned, self.virtual_ns = False, 0
@@ -189,7 +188,7 @@ class Task(Unique):
     def _next_news(self) -> BaseException:
         if self._doom is not None:
             return self._doom
-        # By steps that no signal's handler can come between, which may give another one.
+        # By steps that no signal's handler can come between, which may give another; as below.
         error, later = self._interrupt, self._later
         assert error is not None
         self._interrupt, self._later = (later[0], later[1:]) if later else (None, ())
@@ -229,7 +228,8 @@ class Task(Unique):
         call, args = None, ()
         first = second = third = None
         # Nothing that was to be raised here may be lost: the end counts as the last park.
-        self._end(self.error if self._interrupt is None else combined(self.error, self._not_raised()))
+        late = () if self._interrupt is None else (self._interrupt, *self._later)
+        self._end(combined(self.error, late) if late else self.error)
         # The error's frames lead to this one, and would lead back from here: apart, task and error go with
         # the last who holds them, and not with a collection.
         del self
@@ -290,14 +290,14 @@ class Task(Unique):
 
     def forget_interrupt(self, error: BaseException) -> bool:
         """Take back `error` that `interrupt` was given, and say whether the task had not come to it yet."""
-        errors = self._not_raised()
-        rest = tuple(other for other in errors if other is not error)
-        self._interrupt, self._later = (rest[0], rest[1:]) if rest else (None, ())
-        self._has_news = bool(rest) or self._doom is not None
-        return len(rest) < len(errors)
-
-    def _not_raised(self) -> tuple[BaseException, ...]:
-        return () if self._interrupt is None else (self._interrupt, *self._later)
+        if self._interrupt is error:
+            self._interrupt, self._later = (self._later[0], self._later[1:]) if self._later else (None, ())
+        else:
+            if (place := next((i for i, other in enumerate(self._later) if other is error), -1)) < 0:
+                return False
+            self._later = self._later[:place] + self._later[place + 1 :]
+        self._has_news = self._interrupt is not None or self._doom is not None
+        return True
 
     def on_end(self, notice: "Callable[[Task], None]") -> None:
         """Have `notice` called with the task when it ends; it must neither park nor raise."""

@@ -332,6 +332,38 @@ def test_a_handler_that_raises_while_a_thread_is_started_breaks_nothing_off():
     assert child(code) == "all were counted\n"
 
 
+def test_what_a_handler_raises_while_a_time_out_ends_is_not_lost():
+    code = """
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    def hear(microseconds):
+        signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+        for _ in range(100_000):
+            try:
+                with coop.Timeout(0), coop.Timeout(0):
+                    coop.pause()
+            except coop.DeadlineExceeded:
+                pass
+        sys.exit("an alarm was lost")
+
+    def main():
+        for microseconds in range(50, 550):
+            try:
+                hear(microseconds)
+            except Alarm:
+                pass
+        print("all were heard")
+
+    signal.signal(signal.SIGALRM, ring)
+    coop.run(main)
+    """
+    assert child(code) == "all were heard\n"
+
+
 @pytest.mark.parametrize("by", ["a function of its own", "the library at once"])
 def test_a_handler_that_raises_in_a_library_that_a_task_calls_raises_right_there(by):
     def handler(*_):
