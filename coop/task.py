@@ -227,17 +227,18 @@ class Task(Unique):
             self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         call, args = None, ()
         first = second = third = None
-        # Nothing that was to be raised here may be lost: the end counts as the last park.
-        late = () if self._interrupt is None else (self._interrupt, *self._later)
-        self._end(combined(self.error, late) if late else self.error)
+        self._end(self.error)
         # The error's frames lead to this one, and would lead back from here: apart, task and error go with
         # the last who holds them, and not with a collection.
         del self
 
     def _end(self, error: BaseException | None) -> None:
+        self.state = DONE  # first: a signal's handler that comes from now on gives its error to somebody else
+        if self._interrupt is not None:
+            # Nothing that was to be raised here may be lost: the end counts as the last park.
+            error = combined(error, (self._interrupt, *self._later))
         self.error = error
         self._traceback = None if error is None else error.__traceback__
-        self.state = DONE
         for joiner in self._joiners:
             self.owner.runq.wake(joiner)
         for notice in self._notices:

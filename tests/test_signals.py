@@ -364,6 +364,59 @@ def test_what_a_handler_raises_while_a_time_out_ends_is_not_lost():
     assert child(code) == "all were heard\n"
 
 
+def test_what_a_handler_raises_while_a_task_ends_is_not_lost():
+    code = """
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        fired.append(1)
+        raise Alarm
+
+    def nothing():
+        pass
+
+    def spawn_many(microseconds):
+        signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+        while len(fired) < expected:
+            for _ in range(20):
+                tasks.append(coop.spawn(nothing))
+                tasks[-1].observe()
+            coop.pause()
+            coop.pause()
+
+    def count(error):
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                count(each)
+        elif isinstance(error, Alarm):
+            heard.append(error)
+
+    def main():
+        global expected
+        for round in range(3000):
+            expected = round + 1
+            try:
+                spawn_many(50 + round % 300)
+                coop.pause()
+            except Alarm as error:
+                count(error)
+            for task in tasks:
+                if task.error is not None:
+                    count(task.error)
+            tasks.clear()
+
+    fired, heard, tasks, expected = [], [], [], 0
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        coop.run(main)
+    except BaseException as error:
+        count(error)
+    print(len(fired), len(heard) - len(fired))
+    """
+    assert child(code) == "3000 0\n"
+
+
 @pytest.mark.parametrize("by", ["a function of its own", "the library at once"])
 def test_a_handler_that_raises_in_a_library_that_a_task_calls_raises_right_there(by):
     def handler(*_):
