@@ -94,7 +94,6 @@ class Channel(Unique, Generic[T]):
         Raises: Closed; WrongThread in another run.  Then nothing was sent, as when the task is cancelled.
         """
         task = self._task("send to")
-        self._arrive()  # what was posted before came before
         if self.is_closed:
             raise Closed("send to a channel: it is closed")
         if self._receivers or len(self._items) < self._capacity:
@@ -201,6 +200,7 @@ class Channel(Unique, Generic[T]):
         if task.owner is not self._owner:
             raise WrongThread(f"{doing} a channel: it belongs to another run")
         self._stint.step()
+        self._arrive()  # what was posted before came before
         return task
 
     def _wait(self, waits: "OrderedDict[_Wait[V], None]", wait: _Wait[V], reason: str) -> None:

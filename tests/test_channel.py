@@ -316,6 +316,16 @@ def test_what_was_posted_before_a_value_was_sent_comes_before_it():
     assert coop.run(main) == [1, 2, 3]
 
 
+def test_what_was_posted_can_be_received_at_once():
+    def main():
+        channel = coop.Channel(from_threads=True)
+        channel.post(1)
+        with coop.Timeout(0):
+            return channel.receive()
+
+    assert coop.run(main) == 1
+
+
 def test_what_was_posted_before_it_was_closed_is_received():
     def main():
         channel = coop.Channel(from_threads=True)
