@@ -2,6 +2,7 @@
 
 The interpreter, when it ends, kills daemon threads wherever they stand, and neither greenlets nor guests
 survive that.  So runs that still last in such threads are ended before, and none begins there any more.
+One that goes on all the same, as its main task takes every exception for its own, is brought to a halt.
 """
 
 import atexit
@@ -32,6 +33,9 @@ _is_ending = False
 
 _PATIENCE_S = 1.0
 """How long the interpreter's end waits for runs to end."""
+
+_HALT_S = 0.25
+"""How long it then waits for those to halt that have not ended."""
 
 
 def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: bool = False) -> Any:
@@ -79,13 +83,28 @@ def _end_all() -> None:
     """End what still runs in other threads, by an exception that nobody reports."""
     global _is_ending
     _is_ending = True
-    lasting = list(_lasting.items())
+    lasting = [(owner, ended) for owner, ended in _lasting.items() if not owner.is_here()]
     for owner, _ in lasting:
         owner.post(partial(_end, owner))
-    until = time.monotonic() + _PATIENCE_S
+    _await(lasting, _PATIENCE_S)
+    lasting = [(owner, ended) for owner, ended in lasting if not ended.is_set()]
     for owner, ended in lasting:
-        if not owner.is_here():
-            ended.wait(max(until - time.monotonic(), 0))
+        owner.post(partial(_halt, ended))
+    _await(lasting, _HALT_S)
+
+
+def _await(lasting: list[tuple[Scheduler, threading.Event]], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for _, ended in lasting:
+        ended.wait(max(until - time.monotonic(), 0))
+
+
+def _halt(ended: threading.Event) -> None:
+    """Take no further step, and never want the GIL again, which is where a daemon thread is killed."""
+    ended.set()
+    never = threading.Lock()
+    while True:
+        never.acquire()
 
 
 def _end(owner: Scheduler) -> None:

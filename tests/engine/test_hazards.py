@@ -618,6 +618,29 @@ for event in began:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize("goes_on", ["coop.sleep(0.0001)", 'coop.Guest(m).call("spins")'])
+def test_a_main_task_in_a_daemon_thread_that_takes_every_exception_does_no_harm_at_exit(goes_on: str):
+    done = in_child(
+        f"""
+running = threading.Event()
+m = module('(module (func (export "spins") (loop $l (br $l))))')
+
+def main():
+    coop.spawn(coop.Guest(m).call, "spins").observe()
+    coop.spawn(running.set)
+    while True:
+        try:
+            {goes_on}
+        except BaseException:
+            pass
+
+threading.Thread(target=coop.run, args=(main,), daemon=True).start()
+running.wait()
+"""
+    )
+    assert done.stderr == b""
+
+
 @pytest.mark.parametrize("where", ["the first slice", "a later slice", "a slice after a park"])
 def test_a_shot_that_is_over_before_a_guest_resumes_does_not_let_it_run_for_ever(where: str):
     """The processor is taken away between the arming of the slice's end and the guest's resumption."""
