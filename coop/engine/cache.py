@@ -53,15 +53,21 @@ _told: set[tuple[str, str]] = set()
 
 
 def default_directory() -> Path | None:
-    """Return the cache directory: $COOP_CACHE_DIR (empty: none), else below $XDG_CACHE_HOME or ~/.cache."""
+    """Return the cache directory: $COOP_CACHE_DIR (empty: none), else below $XDG_CACHE_HOME or ~/.cache.
+
+    A path of the latter that is not absolute is none, as its specification wants: each directory that a
+    program is started in, or changes to, would get a cache of its own.
+    """
     chosen = os.environ.get("COOP_CACHE_DIR")
     if chosen is not None:
         return Path(chosen) if chosen else None
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not base.is_absolute():
+            base = Path.home() / ".cache"
     except RuntimeError:
         return None
-    return Path(base) / "coop"
+    return base / "coop" if base.is_absolute() else None
 
 
 def _processor() -> bytes:

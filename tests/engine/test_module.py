@@ -169,6 +169,17 @@ def test_the_users_cache_directory_can_be_set(tmp_path: Path, monkeypatch: pytes
     assert default_directory() == tmp_path / "coop"
 
 
+def test_a_users_cache_directory_that_is_not_absolute_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("COOP_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    assert default_directory() == tmp_path / ".cache" / "coop"
+    monkeypatch.setenv("HOME", "home")
+    assert default_directory() is None
+
+
 def test_the_cache_is_the_users_alone(cache: Path):
     load(cache)
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
