@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from coop.clock import to_ns
+from coop.errors import BugError
 from coop.logs import Log, shown
 from coop.netpoll import make_poller
 from coop.scheduler import Scheduler, scheduler
@@ -50,12 +51,15 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
     trace  -- log every park, wake and combined wait; chosen here so that nothing asks later
     Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
     other tasks failed and nobody took their errors; BugError inside another run; Unsupported
-    where gevent or the like has replaced Python's threads.
+    where gevent or the like has replaced Python's threads; SystemExit in other threads than
+    the first when the interpreter ends.
     """
     check_threads()
     copy = current_or_none()
-    if copy is None or copy.owner.is_here() or copy.pinned:
+    if copy is None or copy.owner.is_here():
         return _run(main, args, poller, trace)
+    if copy.pinned:
+        raise BugError("begin a run: this process was forked in a host function declared parks=False")
     # A process forked inside a task goes on upon the task's stack, though its run is the parent's.
     return apart(partial(_run, main, args, poller, trace))
 

@@ -270,6 +270,32 @@ coop.run(main)
     assert third == "5"
 
 
+@pytest.mark.parametrize(
+    ("parks", "said"),
+    [(True, "7"), (False, "BugError begin a run: this process was forked in a host function")],
+)
+def test_a_child_forked_in_a_host_function_has_runs_of_its_own_unless_it_stands_on_a_guest(parks, said):
+    done = in_child(
+        FORK
+        + f"""
+@coop.host_function("h", "f", params=[], results=[], parks={parks})
+def f(caller):
+    child(lambda: run_call(text, "go", 7))
+
+calls = module('(module (import "h" "f" (func $f)) (func (export "go") (call $f)))')
+
+def main():
+    coop.Guest(calls, imports=[f]).call("go")
+    print("parent lives")
+
+coop.run(main)
+"""
+    )
+    first, second = done.stdout.decode().splitlines()
+    assert first.startswith(said)
+    assert second == "parent lives"
+
+
 FORKS = """
 text = '(module (func (export "go") (loop $l (br $l))))'
 
