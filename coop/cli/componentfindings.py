@@ -1,4 +1,4 @@
-"""What may surprise when a component meets what it is given: rules over the names it imports and exports.
+"""What may surprise when a component meets what it is given: rules over its modules, imports and exports.
 
 As in `findings`, nothing is compiled or run.
 """
@@ -16,6 +16,8 @@ def component_findings(patient: Patient) -> Iterator[Finding]:
     anatomy = patient.anatomy
     if anatomy.trouble:
         yield missing(anatomy.trouble)
+    elif reason := patient.objection:
+        yield missing(f"the engine refuses a module in it: {reason}")
     yield from _exports(patient)
     yield from _imports(patient)
     yield from _given(patient)

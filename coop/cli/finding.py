@@ -50,7 +50,7 @@ class Patient:
 
     @cached_property
     def objection(self) -> str | None:
-        """Why the engine refuses the module, in its words."""
+        """Why the engine refuses the module, or one in the component, in its words."""
         return objection(self.anatomy.wasm, self.plan.exceptions)
 
     @cached_property

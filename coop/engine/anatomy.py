@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import wasmtime
 
 from coop.engine import binary
-from coop.engine.binary import FuncType, Malformed, Reader, sections
+from coop.engine.binary import FuncType, Malformed, Reader, files_in, sections
 from coop.engine.border import _wasm_types
 from coop.engine.code import to_wasm, why_refused
 from coop.engine.config import DEFAULT_WASM_STACK, engine_for
@@ -107,12 +107,18 @@ def read_anatomy(data: bytes, name: str) -> Anatomy:
 
 
 def objection(wasm: bytes, exceptions: bool = False) -> str | None:
-    """Return why the engine would refuse a module, which may throw or not; None if it is valid here."""
+    """Return why the engine would refuse a module, or one in a component; None if all are valid here.
+
+    exceptions -- whether its guests may throw
+    """
     engine = engine_for(DEFAULT_WASM_STACK, exceptions=exceptions)
-    try:
-        wasmtime.Module.validate(engine.handle, wasm)
-    except wasmtime.WasmtimeError as error:
-        return why_refused(str(error), engine)
+    for begin, end in files_in(wasm):
+        if wasm[begin + 4 : begin + 8] == binary.COMPONENT:
+            continue  # what is around the modules only compiling would tell
+        try:
+            wasmtime.Module.validate(engine.handle, wasm[begin:end])
+        except wasmtime.WasmtimeError as error:
+            return why_refused(str(error), engine)
     return None
 
 

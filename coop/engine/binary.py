@@ -5,6 +5,7 @@ sentence; no count in them makes anything larger than they are.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 FuncType = tuple[tuple[str, ...], tuple[str, ...]]
 """Parameter and result types by name: "i32", "i64", "f32", "f64", "v128", "externref", ..."""
@@ -12,6 +13,9 @@ FuncType = tuple[tuple[str, ...], tuple[str, ...]]
 TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT = 1, 2, 3, 4, 5, 7
 CUSTOM = 0
 """Numbers of sections."""
+
+_CORE_MODULE, _NESTED = 1, 4
+"""Sections of a component that are files themselves."""
 
 FUNC_KIND, TABLE_KIND, MEMORY_KIND, GLOBAL_KIND, TAG_KIND = range(5)
 """What may be imported and exported."""
@@ -122,3 +126,24 @@ def sections(wasm: bytes) -> Iterator[tuple[int, Reader]]:
     file = Reader(wasm, 8)
     while not file.is_at_end:
         yield file.byte(), Reader(file.take())
+
+
+def files_in(wasm: bytes) -> Iterator[tuple[int, int]]:
+    """Give where a file begins and ends, and then the same of each that components in it have in them.
+
+    What cannot be read, of that wasmtime makes nothing either.
+    """
+    files = [(0, len(wasm))]
+    while files:
+        begin, end = files.pop()
+        yield begin, end
+        if wasm[begin + 4 : begin + 8] != COMPONENT:
+            continue
+        reader = Reader(wasm, begin + 8)
+        with suppress(Malformed):
+            while reader.at < end:
+                number, length = reader.byte(), reader.number()
+                stop = reader.at + length
+                if number in (_CORE_MODULE, _NESTED):
+                    files.append((reader.at, min(stop, end)))
+                reader.at = stop

@@ -13,16 +13,13 @@ name, and `restored` takes that back where names are shown.  Names too short to 
 import re
 from contextlib import suppress
 
-from coop.engine.binary import COMPONENT, CUSTOM, Malformed, Reader
+from coop.engine.binary import CUSTOM, Malformed, Reader, files_in
 
 _HARMLESS = 100
 """Bytes of a name that may be spelled out: less than a hundred kilobytes come of it."""
 
 _REFERENCE = re.compile(rb"([STB][0-9A-Za-z]*)_")
 _DEFUSED = re.compile(r"([STB][0-9A-Za-z]*)\?")
-
-_CORE_MODULE, _NESTED = 1, 4
-"""Sections of a component that are files themselves."""
 
 _FUNCTIONS = 1
 """The part of a name section that names functions."""
@@ -31,10 +28,9 @@ _FUNCTIONS = 1
 def defused(wasm: bytes) -> bytes:
     """Return the bytes of a module or component, equally long, with no name that would be dear to show."""
     found: list[slice] = []
-    files = [(0, len(wasm))]
-    while files:
+    for begin, end in files_in(wasm):
         with suppress(Malformed):  # of which wasmtime makes nothing
-            _look(wasm, *files.pop(), files, found)
+            _look(Reader(wasm, begin + 8), end, found)
     if not found:
         return wasm
     changed = bytearray(wasm)
@@ -48,19 +44,14 @@ def restored(name: str) -> str:
     return name if len(name.encode()) < _HARMLESS else _DEFUSED.sub(r"\1_", name)
 
 
-def _look(wasm: bytes, begin: int, end: int, files: list[tuple[int, int]], found: list[slice]) -> None:
+def _look(reader: Reader, end: int, found: list[slice]) -> None:
     """Look through the sections of one file, and note where names stand that are to be changed."""
-    is_component = wasm[begin + 4 : begin + 8] == COMPONENT
-    reader = Reader(wasm, begin + 8)
     while reader.at < end:
         number = reader.byte()
         stop = reader.number() + reader.at
-        if number == CUSTOM:
-            if reader.take() == b"name":
-                with suppress(Malformed):  # wasmtime drops the rest of this section, and reads the next one
-                    _look_at_names(reader, min(stop, end), found)
-        elif is_component and number in (_CORE_MODULE, _NESTED):
-            files.append((reader.at, min(stop, end)))
+        if number == CUSTOM and reader.take() == b"name":
+            with suppress(Malformed):  # wasmtime drops the rest of this section, and reads the next one
+                _look_at_names(reader, min(stop, end), found)
         reader.at = stop
 
 

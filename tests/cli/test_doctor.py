@@ -218,6 +218,30 @@ def test_a_component_that_is_no_command_is_told_so(doctor):
     assert (status, "it does not export wasi:cli/run" in text) == (1, True)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_a_component_with_a_module_that_the_engine_refuses_will_not_run(doctor, tmp_path, depth):
+    fine, throws = '(func (export "f") (result i32) (i32.const 0))', "(tag (param i32))"
+    component = """(component
+      {} (core module $m {}) {} (core instance $i (instantiate $m)) (core module {})
+      (func $run (result (result)) (canon lift (core func $i "f"))) (instance $run (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.0" (instance $run)))"""
+    begin, end = "(component " * depth, ")" * depth
+    for module, words in ((throws, "or -W exceptions"), ("(memory i64 1)", "memory64 must be enabled")):
+        inside = f"{begin} (core module {module}) {end}"
+        for text in (
+            component.format(inside, fine, "", ""),
+            component.format("", fine, inside, "(memory 1)"),
+        ):
+            status, told = doctor(text)
+            assert (status, "the engine refuses a module in it: " in told, words in told) == (1, True, True)
+            assert run_child(["-m", "coop", "run", str(save(tmp_path, text))], expect=1).stderr
+    assert (
+        doctor(component.format(f"{begin} (core module {throws}) {end}", fine, "", ""), "-W", "exceptions")[0]
+        == 0
+    )
+    assert doctor(component.format("", fine, f"{begin} {end}" * bool(depth), ""))[0] == 0
+
+
 @pytest.mark.parametrize(
     "call", ["f", "f(1)", "#f", "a:b/c#f", "a:b/c@1.0.0#f", "no", "no(1)", "#no", "a:b/no#f"]
 )
