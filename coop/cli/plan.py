@@ -38,8 +38,10 @@ class Plan:
 
     argv0   -- the guest's own name; None: its file's
     listen, connect -- addresses, or sockets that were passed to us
-    invoke  -- the export to call with `args`; None: the guest's `_start`
+    invoke  -- the export to call with `args`; None: the guest's program
     limits  -- what the guest may use; `server_limits`: the same for a component that turns out to be a server
+    max_wasm_stack, dense, exceptions, use_cache -- how it is loaded, as `coop.load` takes it; None: the
+               usual stack
     network -- what of the network a component may use
     trace   -- whether every park and wait is logged
     """
