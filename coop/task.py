@@ -89,8 +89,7 @@ class Task(Unique):
 
     def __init__(self, owner: Owner, call: Callable[..., Any], name: str, args: tuple[Any, ...] = ()) -> None:
         check_callable(name, call)
-        self.owner, self.name = owner, name
-        self.state = NEW
+        self.owner, self.name, self.state = owner, name, NEW
         self.reason: object = None
         self.pinned, self.virtual_ns = False, 0
         self.result: Any = None
