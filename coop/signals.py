@@ -98,7 +98,7 @@ class Guarded:
                 task, self._exit = main, error
             elif _may_raise(frame):
                 raise
-            elif task is None or self._owner.is_internal(task):
+            elif task is None or task.is_done or self._owner.is_internal(task):
                 task = main
             if task is None or task.is_done:
                 # Raised here it could hit the hub between taking a task off the queue and resuming it.
