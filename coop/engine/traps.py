@@ -9,6 +9,12 @@ from coop.engine.mangled import restored
 from coop.engine.stacks import NO_STACK
 from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
 
+_EXPLAINED = (
+    ("GC heap out of memory", "the exceptions that it keeps may take as much as the limit of memory"),
+    ("thrown Wasm exception", "it threw an exception that nothing in it catches"),
+)
+"""wasmtime's words for how throwing ends a guest, and what they mean."""
+
 _PREFIXES = ("wasm trap: ", "error while executing at wasm backtrace:")
 _NUMBERED = re.compile(r"^\d+: ")
 
@@ -81,7 +87,13 @@ def _words(message: bytes) -> str:
 
 
 def _reason(message: bytes) -> str:
-    """Pick the reason from wasmtime's report, which may put the backtrace first."""
+    """Return the reason in wasmtime's report, with what it means where that is not plain."""
+    reason = _picked(message)
+    return next((f"{reason} ({meaning})" for words, meaning in _EXPLAINED if words in reason), reason)
+
+
+def _picked(message: bytes) -> str:
+    """Pick the reason from the report, which may put the backtrace first."""
     lines = [line.strip() for line in message.decode(errors="replace").rstrip("\0").splitlines()]
     for line in lines:
         if "wasm trap: " in line:
