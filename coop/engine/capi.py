@@ -18,7 +18,7 @@ Each function exists once per way of calling it:
 """
 
 import ctypes as C
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from wasmtime import _bindings
 
 from coop.errors import Unsupported
 
-WASMTIME_VERSION = version("wasmtime")
+try:
+    WASMTIME_VERSION = version("wasmtime")
+except PackageNotFoundError:  # a frozen program, say; in the cache wasmtime knows its own modules from others
+    WASMTIME_VERSION = "of unknown version"
 
 Address = int
 
