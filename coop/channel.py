@@ -146,6 +146,7 @@ class Channel(Unique, Generic[T]):
     def post(self, value: T) -> None:
         """Send from any thread, or from a signal's handler, without waiting, whatever the capacity.
 
+        What nobody has received when the run ends is dropped.
         Raises: Closed, also when the run has ended; BugError unless made with `from_threads`; WrongThread in
         a process forked from the run's.
         """
