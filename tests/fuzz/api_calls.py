@@ -13,12 +13,11 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import coop
-from tests.fuzz.seeds import check_fds, open_fds, seeds
+from tests.fuzz.seeds import play
 
 TEXT = """(module
   (import "h" "park" (func $park (param i32) (result i32)))
@@ -315,15 +314,7 @@ def main(seconds: float, first: int) -> None:
     MODULES.append(coop.Module.from_bytes(TEXT))
     signal.signal(signal.SIGALRM, _on_alarm)
     gc.set_threshold(50)
-    end, runs, before = time.monotonic() + seconds, 0, {}
-    for seed in seeds(first):
-        one_run(seed)
-        before = before or open_fds()
-        check_fds(before)
-        runs += 1
-        if time.monotonic() > end:
-            break
-    sys.stdout.write(f"{runs} runs\n")
+    play(one_run, seconds, first)
 
 
 if __name__ == "__main__":

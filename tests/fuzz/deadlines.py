@@ -24,7 +24,7 @@ from typing import Any
 import coop
 from coop.scheduler import scheduler
 from coop.wit import Interface, function
-from tests.fuzz.seeds import check_fds, open_fds, seeds
+from tests.fuzz.seeds import play
 
 MODULE = """(module
   (import "h" "act" (func $act (result i32)))
@@ -495,20 +495,12 @@ def main(seconds: float, first: int) -> None:
     """Run with one seed after the other until the time is over."""
     CODE["module"], CODE["starts"] = coop.Module.from_bytes(MODULE), coop.Module.from_bytes(STARTS)
     CODE["component"] = coop.Component.from_bytes(COMPONENT)
-    end, runs, before = time.monotonic() + seconds, 0, {}
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
         for _ in range(3):  # more than it has room for
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
-        for seed in seeds(first):
-            one_run(seed, server.getsockname())
-            before = before or open_fds()
-            check_fds(before)
-            runs += 1
-            if time.monotonic() > end:
-                break
-    sys.stdout.write(f"{runs} runs\n")
+        play(lambda seed: one_run(seed, server.getsockname()), seconds, first)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 
 def seeds(first: int) -> Iterator[int]:
@@ -14,6 +15,19 @@ def seeds(first: int) -> Iterator[int]:
         os.write(2, b"seed %d\n" % seed)
         yield seed
         seed += 1
+
+
+def play(one_run: Callable[[int], object], seconds: float, first: int) -> None:
+    """Run with one seed after the other until the time is over, and look for descriptors after each."""
+    end = time.monotonic() + seconds
+    before: dict[int, str] = {}
+    for runs, seed in enumerate(seeds(first), 1):
+        one_run(seed)
+        before = before or open_fds()
+        check_fds(before)
+        if time.monotonic() > end:
+            sys.stdout.write(f"{runs} runs\n")
+            return
 
 
 def open_fds() -> dict[int, str]:
