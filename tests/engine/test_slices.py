@@ -365,11 +365,16 @@ def repeating(ticker: Ticker) -> int:
 def test_a_busy_guest_that_waits_in_place_is_called_back_no_more():
     def main() -> None:
         with coop.Guest(module(NAPS)) as guest:
-            for _ in range(3):
+            busy = 0
+            for _ in range(100):
                 before = guest.stats().slices
                 guest.call("once")
-                assert guest.stats().slices > before  # it was busy before it waited
                 assert repeating(border().slices(guest.module.engine)._ticker) == 0
+                # Unless the machine stood still meanwhile, and its first slice was all that it needed.
+                busy += guest.stats().slices > before
+                if busy == 3:
+                    return
+            pytest.fail(f"it was busy {busy} times")
 
     coop.run(main)
 
