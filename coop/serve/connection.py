@@ -298,7 +298,7 @@ class Connection:
         if (
             http.their_state is not h11.SEND_BODY
             or self._is_cut
-            or http.they_are_waiting_for_100_continue
+            or self._wire.was_waiting
             or self._server.is_ending
         ):
             reader.cancel()

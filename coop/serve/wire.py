@@ -47,13 +47,15 @@ class Wire:
     http     -- the machine that knows whose turn it is; another one after each `begin_next`
     moved    -- bytes that were sent
     is_begun -- whether something of the next request has come
+    was_waiting -- whether the client still waited to be told to send its body when the answer began, and so
+                may never send it
     """
 
     def __init__(self, conn: Conn, stream: Conn | TlsConn, head_bytes: int, pause_seconds: float) -> None:
         self.stream = stream
         self.http = Machine(h11.SERVER, head_bytes)
         self.moved = 0
-        self.is_begun = False
+        self.is_begun = self.was_waiting = False
         self._conn = conn
         self._head_bytes = head_bytes
         self._pause_seconds = pause_seconds
@@ -139,6 +141,8 @@ class Wire:
         try:
             if isinstance(event, h11.InformationalResponse) and not self._may_inform():
                 return
+            if isinstance(event, h11.Response):
+                self.was_waiting = self.http.they_are_waiting_for_100_continue  # it forgets that now
             data = self.http.send(event)
             self._count(event)
             if data:

@@ -228,6 +228,18 @@ def test_a_client_that_waits_to_go_on_is_answered_and_left(serve):
     assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
+@pytest.mark.parametrize("path", ["/hello", "/trap"])
+def test_the_server_closes_when_it_has_answered_a_client_that_was_not_told_to_go_on(serve, path: str):
+    def client(address):
+        data = get(path, "Content-Length: 5", "Expect: 100-continue", method="POST")
+        with socket.create_connection(address, timeout=20) as sock:
+            sock.sendall(data)  # and neither the body nor an end
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    answer = serve(client)
+    assert answer.startswith((b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 500 Internal"))
+
+
 def test_a_body_that_is_announced_too_long_is_a_413(serve):
     data = get("/echo", "Content-Length: 10001", method="POST") + bytes(10001)
     answer = serve(lambda address: exchange(address, data), body_bytes=10_000)
