@@ -40,7 +40,16 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from coop.fs.paths import MAX_LINKS, MAX_PATH, check_path, path_error, relative, reversed_names, split_last
+from coop.fs.paths import (
+    MAX_LINKS,
+    MAX_NAMES,
+    MAX_PATH,
+    check_path,
+    path_error,
+    relative,
+    reversed_names,
+    split_last,
+)
 
 Resolver = Callable[[int, bytes, int, int], int]
 """`(dirfd, path, flags, mode) -> fd`; flags are complete, O_NOFOLLOW among them is for the last component."""
@@ -58,7 +67,6 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME_ONLY = os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
 _DOTS = (b".", b"..")
-_MAX_NAMES = 4096  # that one walk goes through: with 40 links of the longest targets it would take 80,000
 _STAY = (b".", b"")  # an empty name stands for a slash at the end
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -295,7 +303,7 @@ class _Walk:
         names = reversed_names(relative(target))
         self.links += 1
         self.count += len(names)
-        if self.links > MAX_LINKS or self.count > _MAX_NAMES:
+        if self.links > MAX_LINKS or self.count > MAX_NAMES:
             raise path_error(errno.ELOOP, self.path)
         self.names += names
 

@@ -3,7 +3,8 @@
 Each path is a guest's, and starts at a directory that the guest holds.  What it is
 told follows `contain`, and so Linux and native wasmtime: EPERM for leaving that
 directory, be it by `..`, an absolute path or a link; ELOOP for a final link that may
-not be followed; and otherwise the errno of the system call of that name.
+not be followed, and for a path that has thousands of components by its links; and
+otherwise the errno of the system call of that name.
 
 1. Callers hold `Tree.lock`: a tree may be shared by guests of several threads.
 2. A call that fails has changed nothing.
@@ -17,7 +18,16 @@ from typing import NamedTuple
 
 from coop.fs.memdata import FileNode
 from coop.fs.memnode import DirectoryNode, LinkNode, Node, Quota
-from coop.fs.paths import MAX_LINKS, MAX_NAME, check_path, path_error, relative, reversed_names, split_last
+from coop.fs.paths import (
+    MAX_LINKS,
+    MAX_NAME,
+    MAX_NAMES,
+    check_path,
+    path_error,
+    relative,
+    reversed_names,
+    split_last,
+)
 
 _devices = count(1 << 32)  # no device of the host has such a number, and (device, inode) is one file only
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
@@ -254,12 +264,13 @@ class Tree:
 
 
 class _Walk:
-    """One resolution: where it must stay, and how many links it went through."""
+    """One resolution: where it must stay, how many links it went through, and how many names it has."""
 
-    __slots__ = ("links", "path", "root")
+    __slots__ = ("count", "links", "path", "root")
 
     def __init__(self, root: DirectoryNode, path: bytes) -> None:
         self.root, self.path, self.links = root, path, 0
+        self.count = len(reversed_names(path))
 
     def find(self, start: DirectoryNode, path: bytes, *, follow: bool) -> Node:
         names = reversed_names(path)
@@ -297,10 +308,12 @@ class _Walk:
             start, path = directory, self._through(node) + (b"/" if slash else b"")
 
     def _through(self, link: LinkNode) -> bytes:
+        target = relative(link.target)
         self.links += 1
-        if self.links > MAX_LINKS:
+        self.count += len(reversed_names(target))
+        if self.links > MAX_LINKS or self.count > MAX_NAMES:
             raise path_error(errno.ELOOP, self.path)
-        return relative(link.target)
+        return target
 
 
 def _is_inside(directory: DirectoryNode, other: Node) -> bool:

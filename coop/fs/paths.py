@@ -9,6 +9,10 @@ import os
 MAX_LINKS = 40
 """How many symbolic links one path may go through, as on Linux."""
 
+MAX_NAMES = 4096
+"""How many components one path may have with those of its links, where they are gone through one by one:
+with 40 links of the longest targets it would be 80,000, while nobody else runs."""
+
 _SLASH = ord("/")
 MAX_PATH = 4096
 """Bytes of a path with the NUL that ends it, as on Linux."""

@@ -167,6 +167,18 @@ def test_links_are_followed_inside_and_left_out_of_the_contents(opened):
     assert memory.names() == ["d", "in", "out"]
 
 
+def test_a_path_that_has_thousands_of_components_by_its_links_is_given_up(opened):
+    """Nobody else runs while they are gone through."""
+    directory = opened(coop.MemDir({"e": {}, "long3": {}}))
+    for n in range(3):
+        directory.symlink(b"e/../" * 800 + b"long%d" % (n + 1), b"long%d" % n)
+    directory.stat_at(b"long1", follow=True)
+    for call in (directory.stat_at, directory.open):
+        flags = () if call == directory.stat_at else (RW,)
+        assert refusal(call, b"long0", *flags, follow=True) == "ELOOP"
+    assert refusal(directory.make_directory, b"long0/new") == "ELOOP"
+
+
 def test_a_file_larger_than_all_that_may_be_stored_is_not_read_whole(opened):
     memory = coop.MemDir({"f": b"1"}, max_bytes=100)
     file = opened(memory).open(b"f", os.O_RDWR, follow=True)
