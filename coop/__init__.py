@@ -51,7 +51,7 @@ The words that recur, and the module where each is at home:
     wake-up      what ends a poller's wait from any thread                        netpoll.wakeup
     guest        a program at work: configured, started, ended                    guest
     fiber        the stack of wasmtime's on which a guest runs                    engine.drive
-    shim         the wasm between a guest and the imports that can block          engine.shim
+    shim         the wasm between a guest and the imports of Python's             engine.shim
     border       where the calls of all guests become Python calls                engine.border
     slice, busy  how long a guest may compute; one that has used a slice up       engine.slices
     held         called with the GIL kept; `released`: without it                 engine.capi

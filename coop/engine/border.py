@@ -41,8 +41,8 @@ from coop.engine.marshal import (
     store_i32,
 )
 from coop.engine.module import Module
-from coop.engine.preempt import SLICE_NS
-from coop.engine.shim import TRY_MODULE, shim_text
+from coop.engine.preempt import SLICE_NS, now_ns
+from coop.engine.shim import TRY_MODULE, Tried, shim_module
 from coop.engine.signatures import FuncType, Import
 from coop.engine.slices import Slices
 from coop.engine.traps import new_trap, take_error
@@ -145,11 +145,22 @@ class Border:
         return suspend
 
     def resumer(self) -> Callable[[int], None]:
-        """Return a function that lets the guest go on at once, by the structure at an address."""
-        continuation, size = bytes(self._continuation), C.sizeof(Continuation)
+        """Return a function that lets the guest go on, by the structure at an address.
+
+        It goes on at once, but one that has had two slices yields before: else it would be made to yield
+        nowhere among calls that stand one behind the other.
+        """
+        continuation, size, suspend = bytes(self._continuation), C.sizeof(Continuation), self.suspender()
+        most_ns = 2 * self.slice_ns
 
         def resume(continuation_out: int) -> None:
-            space[continuation_out : continuation_out + size] = continuation
+            if now_ns() - self.begin_ns < most_ns:
+                space[continuation_out : continuation_out + size] = continuation
+                return
+            instance = self.instance
+            assert instance is not None
+            suspend(continuation_out)
+            instance.pending = instance.rest
 
         return resume
 
@@ -170,13 +181,13 @@ class Border:
 
 
 class Linkage:
-    """A linker with the imports that a module wants, and the shims for those that park.
+    """A linker with the imports that a module wants, and the shims before those that answer on the fiber.
 
     What the module does not want is left out, since every guest's start copies the linker and makes an
     instance of each shim.
 
     linker -- the C linker; every guest clones it
-    shims  -- for each WASI module: its name and the shim's pre-instance
+    shims  -- for each module that is imported from: its name and the shim's pre-instance
     """
 
     def __init__(
@@ -194,10 +205,13 @@ class Linkage:
         self._border = border
         self._offered: dict[tuple[str, str], FuncType] = {}
         self._keep: list[Any] = [tables, functions]
+        self._tried: dict[str, list[Tried]] = {}
         for table in tables:
-            self._add_table(engine, table)
+            self._add_table(table)
         for function in functions:
             self._add_function(function)
+        for name, tried in self._tried.items():
+            self._add_shim(engine, name, tuple(tried))
 
     def require(self, module: Module) -> None:
         """Raise LinkError, naming the first ones, unless every import of `module` is here and of its type."""
@@ -232,7 +246,7 @@ class Linkage:
 
     # -- raw imports
 
-    def _add_table(self, engine: Engine, table: ImportTable) -> None:
+    def _add_table(self, table: ImportTable) -> None:
         def fail(at: int, error: BaseException) -> int:
             errno = table.errno_of(self._border.state, error)
             if errno is None:
@@ -240,33 +254,11 @@ class Linkage:
             store_i32(at, errno)
             return 0
 
-        parking = set()
         for raw in table.imports:
             self._offered[table.module, raw.name] = _wasm_types(raw)
-            if (table.module, raw.name) not in self._wanted:
-                continue
-            if raw.parks:
-                parking.add(raw.name)
-            module = TRY_MODULE + table.module if raw.parks else table.module
-            trampoline = compile_raw(self._border, raw, fail)
-            self._define_unchecked(module, raw.name, raw.params, raw.results, trampoline)
-        if parking:
-            self._add_shim(engine, table, parking)
-
-    def _add_shim(self, engine: Engine, table: ImportTable, names: set[str]) -> None:
-        shim = Module.from_bytes(
-            shim_text(table, names),
-            name="shim",
-            max_wasm_stack=engine.wasm_stack,
-            dense=engine.dense,
-            exceptions=engine.exceptions,
-        )
-        pre = C.c_void_p()
-        error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))
-        if error:
-            raise take_error(error)
-        self._keep.append(shim)
-        self.shims.append((table.module.encode(), pre.value or 0))
+            if (table.module, raw.name) in self._wanted:
+                tried = Tried(raw.name, raw.params, raw.results, raw.parks)
+                self._define_tried(table.module, tried, compile_raw(self._border, raw, fail))
 
     # -- users' functions
 
@@ -287,9 +279,8 @@ class Linkage:
                 lambda _, error: self._fail(error),
                 str(function),
             )
-            self._define_unchecked(
-                function.module, function.name, function.params, function.results, trampoline
-            )
+            tried = Tried(function.name, function.params, function.results, parks=False)
+            self._define_tried(function.module, tried, trampoline)
             return
         border, call = self._border, function.call
         decode = make_decoder(function.params)
@@ -313,11 +304,21 @@ class Linkage:
 
     # -- wasmtime's side
 
-    def _define_unchecked(
-        self, module: str, name: str, params: tuple[str, ...], results: tuple[str, ...], call: Any
-    ) -> None:
+    def _add_shim(self, engine: Engine, name: str, functions: tuple[Tried, ...]) -> None:
+        shim = shim_module(engine, name, functions)
+        pre = C.c_void_p()
+        error = held.wasmtime_linker_instantiate_pre(self.linker, shim.address, C.byref(pre))
+        if error:
+            raise take_error(error)
+        self._keep.append(shim)
+        self.shims.append((name.encode(), pre.value or 0))
+
+    def _define_tried(self, module: str, tried: Tried, call: Any) -> None:
+        """Define what the shim of `module` will call."""
         callback = UncheckedCallback(call)
-        self._define(held.wasmtime_linker_define_func_unchecked, module, name, params, results, callback)
+        self._tried.setdefault(module, []).append(tried)
+        define = held.wasmtime_linker_define_func_unchecked
+        self._define(define, TRY_MODULE + module, tried.name, tried.params, tried.results, callback)
 
     def _define_async(
         self, module: str, name: str, params: tuple[str, ...], results: tuple[str, ...], begin: Any

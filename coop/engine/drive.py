@@ -283,6 +283,10 @@ class Driven(Account):
     def _poll_released(self) -> Callable[[int], bool]:
         return on_its_stack(released.wasmtime_call_future_poll, self)
 
+    def rest(self) -> None:
+        """Yield, as what is pending after a call that came late in a slice."""
+        self.wait(self.task)
+
     def wait(self, task: Task) -> None:
         """Yield to who is ready and to busy guests that have had less.
 

@@ -13,9 +13,9 @@ from coop.engine.store import Store
 from coop.engine.traps import take_error, why_not_instantiated
 from coop.errors import CoopError, LinkError
 
-_INSTANCES, _TABLES, _MEMORIES = 8, 16, 1
-"""How many a store may hold: the guest and its shims; more tables than compilers make; one memory,
-because the limit of memory is counted for each."""
+_TABLES, _MEMORIES = 16, 1
+"""How many a store may hold: more tables than compilers make; one memory, because the limit of memory is
+counted for each."""
 
 
 class Instance(Store):
@@ -31,7 +31,8 @@ class Instance(Store):
     ) -> None:
         self.module = module
         self._linker = 0
-        super().__init__(border, module, linkage, limits, state, guest, (_INSTANCES, _TABLES, _MEMORIES))
+        most = 1 + len(linkage.shims), _TABLES, _MEMORIES
+        super().__init__(border, module, linkage, limits, state, guest, most)
 
     # -- life
 

@@ -2,10 +2,15 @@
 
 Three ways to call a host function, by what it says of itself:
 
-    never parks        on the guest's fiber, in the cheapest call wasmtime has
+    never parks        on the guest's fiber
     may answer Later   on the fiber; if it answers that, the guest is suspended, and what the answer
                        holds is called on the task
     may park           the guest is suspended, and all of it runs on the task
+
+Also one that never parks is called in a way that could suspend the guest, though wasmtime has a cheaper
+one.  Within a call wasmtime does not look whether the slice is over, but where a function or a turn of a
+loop begins: a guest with a hundred thousand calls one behind the other would have the thread for all of
+them (`Border.resumer`).
 
 The callback of each function is composed of its decoders and encoders; what a function
 means is found on the guest's own objects, so that guests share the rest.
@@ -183,11 +188,10 @@ class ComponentLinkage:
     def _add_missing(self, linker: int, name: str, shown: str) -> None:
         """Add a function that ends the guest.  It leaves its arguments alone, so nothing of them is taken."""
 
-        def call(_values: Any) -> Any:
-            raise GuestTrap(f"{shown} was called, which nobody provides")
+        def callback(*_: int) -> int:
+            return self._fail(GuestTrap(f"{shown} was called, which nobody provides"))
 
-        callback = Callback(self._at_once(lambda _: (), None, call))
-        self._define(held.wasmtime_component_linker_instance_add_func, linker, name, callback)
+        self._define(held.wasmtime_component_linker_instance_add_func, linker, name, Callback(callback))
 
     def _add_function(
         self, linker: int, name: str, call: Call, parks: bool | None, kind: Func, shown: str
@@ -197,13 +201,8 @@ class ComponentLinkage:
         encode = _result_encoder(kind, self.lender, shown)
         if isinstance(kind.result, Result):
             call = _catching(call)
-        if parks is False:
-            callback = Callback(self._at_once(decode, encode, call))
-            add = held.wasmtime_component_linker_instance_add_func
-        else:
-            callback = AsyncCallback(self._perhaps_later(decode, encode, call, parks))
-            add = held.wasmtime_component_linker_instance_add_func_async
-        self._define(add, linker, name, callback)
+        callback = AsyncCallback(self._perhaps_later(decode, encode, call, parks))
+        self._define(held.wasmtime_component_linker_instance_add_func_async, linker, name, callback)
 
     def _define(self, add: Callable[..., int], linker: int, name: str, callback: Any) -> None:
         self._keep.append(callback)
@@ -211,25 +210,6 @@ class ComponentLinkage:
         _check(add(linker, raw, len(raw), C.cast(callback, C.c_void_p), None, None))
 
     # -- called by wasmtime, on a guest's fiber
-
-    def _at_once(
-        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call
-    ) -> Callable[..., int]:
-        border, fail = self._border, self._fail
-
-        def callback(
-            env: int, context: int, kind: int, args: int, nargs: int, results: int, nresults: int
-        ) -> int:
-            try:
-                border.is_silent = False
-                answer = call(decode(args))
-                if encode is not None:
-                    encode(results, answer)
-            except BaseException as error:
-                return fail(error)
-            return 0
-
-        return callback
 
     def _perhaps_later(
         self, decode: Callable[[int], Any], encode: Encoder | None, call: Call, parks: bool | None
@@ -251,10 +231,10 @@ class ComponentLinkage:
             instance: Any = border.instance
             try:
                 values = decode(args)
-                if parks is None:
+                if not parks:
                     border.is_silent = False
                     answer = call(values)
-                    if answer.__class__ is not Later:
+                    if answer.__class__ is not Later or parks is False:
                         if encode is not None:
                             encode(results, answer)
                         go_on(continuation)
