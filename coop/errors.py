@@ -35,6 +35,11 @@ __all__ = [
 ]
 
 
+def printable(text: str) -> str:
+    """Return a text, perhaps a guest's, with what is an order to a terminal, or a new line, spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class CoopError(Exception):
     """The root of all errors a caller of coop may want to handle."""
 
@@ -135,7 +140,7 @@ class GuestTrap(CoopError):
         self.frames = frames
 
     def __str__(self) -> str:
-        return "\n".join([self.message, *(f"  at {frame}" for frame in self.frames)])
+        return "\n".join([self.message, *(f"  at {printable(frame)}" for frame in self.frames)])
 
 
 class GuestExit(CoopError):

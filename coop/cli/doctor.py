@@ -19,6 +19,7 @@ from coop.cli.imports import GROUPS, MEANINGS, group_of, some
 from coop.cli.plan import Plan
 from coop.engine.anatomy import Anatomy, read_anatomy
 from coop.engine.codefile import read_code
+from coop.errors import printable
 from coop.logs import wants_colours
 from coop.net.address import parse_address, unix_name
 from coop.net.address import shown as shown_address
@@ -178,8 +179,7 @@ def _echo(styled: str) -> None:
 
 def _visible(text: str) -> str:
     """Return a text in which nothing commands a terminal, and no word is endless."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:_LONGEST_WORD]}...", shown)
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:_LONGEST_WORD]}...", printable(text))
 
 
 def _encodable(text: str) -> str:

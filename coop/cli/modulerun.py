@@ -10,6 +10,7 @@ import coop
 from coop.cli.plan import Plan, Termination, UsageError
 from coop.cli.tell import tell
 from coop.cli.values import argument, shown
+from coop.errors import printable
 from coop.logs import Log
 from coop.net.address import shown as shown_address
 from coop.scheduler import scheduler
@@ -34,7 +35,7 @@ def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     name = module.entry if plan.invoke is None else plan.invoke
     signature = module.exports.get(name)
     if signature is None:
-        others = sorted(name for name, kind in module.exports.items() if kind is not None)
+        others = sorted(printable(name) for name, kind in module.exports.items() if kind is not None)
         hint = f"; --invoke NAME calls one of these: {', '.join(others)}" if others else ""
         raise coop.LinkError(
             f"{plan.path}: {name} {'is no function' if name in module.exports else 'is not exported'}{hint}"

@@ -16,7 +16,7 @@ from coop.engine.codefile import read_code
 from coop.engine.config import DEFAULT_WASM_STACK, Engine, engine_for
 from coop.engine.mangled import defused
 from coop.engine.traps import take_error
-from coop.errors import BadModule, WrongThread
+from coop.errors import BadModule, WrongThread, printable
 from coop.forks import abandon_in_children
 from coop.slips import Unique
 
@@ -196,5 +196,5 @@ def why_refused(text: str, engine: Engine) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text with every run of white space made one space."""
-    return " ".join(text.split())
+    """Return a text with every run of white space made one space, and nothing that commands a terminal."""
+    return printable(" ".join(text.split()))

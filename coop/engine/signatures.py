@@ -25,7 +25,7 @@ from coop.engine.binary import (
     Reader,
     sections,
 )
-from coop.errors import BadModule
+from coop.errors import BadModule, printable
 
 __all__ = ["FuncType", "Import", "read_signatures"]
 
@@ -39,7 +39,7 @@ class Import:
     type: FuncType | None
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+        return printable(f"{self.module}.{self.name}")
 
 
 def read_signatures(wasm: bytes, name: str) -> tuple[tuple[Import, ...], dict[str, FuncType | None]]:

@@ -7,7 +7,7 @@ from coop.engine.capi import ByteVec, FrameVec, held
 from coop.engine.dense import NO_MEMORY, TOO_LARGE
 from coop.engine.mangled import restored
 from coop.engine.stacks import NO_STACK
-from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError
+from coop.errors import CoopError, GuestTrap, LimitExceeded, LinkError, printable
 
 _EXPLAINED = (
     ("GC heap out of memory", "the exceptions that it keeps may take as much as the limit of memory"),
@@ -88,14 +88,14 @@ def _words(message: bytes) -> str:
 
 def _reason(message: bytes) -> str:
     """Return the reason in wasmtime's report, with what it means where that is not plain."""
-    reason = _picked(message)
+    reason = printable(_picked(message))  # a function's name may stand in it
     return next((f"{reason} ({meaning})" for words, meaning in _EXPLAINED if words in reason), reason)
 
 
 def _picked(message: bytes) -> str:
-    """Pick the reason from the report, which may put the backtrace first."""
+    """Pick the reason from the report: it stands behind the backtrace, in which names may look like one."""
     lines = [line.strip() for line in message.decode(errors="replace").rstrip("\0").splitlines()]
-    for line in lines:
+    for line in reversed(lines):
         if "wasm trap: " in line:
             return line.partition("wasm trap: ")[2]
     plain = [line for line in lines if line and not line.startswith(_PREFIXES)]

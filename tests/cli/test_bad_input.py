@@ -409,3 +409,33 @@ def test_a_cache_that_cannot_be_used_is_told_once(tmp_path):
     unusable.mkdir(mode=0o755)
     done = coop("run", TICKER, "1", "1", env={"COOP_CACHE_DIR": str(unusable)})
     assert done.stderr.count(b"module cache: not used") == 1
+
+
+# -- names that a file has chosen
+
+ORDER = r"\1b[2J\07\0acoop: all is well\0a  wasm trap: nothing at all"
+"""Clears a terminal and rings its bell, then looks like lines of coop's and of wasmtime's."""
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (f'(func $f (@name "{ORDER}") unreachable) (func (export "_start") (call $f))', 134),
+        (f'(import "{ORDER}" "f" (func)) (func (export "_start"))', 1),
+        (f'(import "f" "{ORDER}" (global i32)) (func (export "_start"))', 1),
+        (f'(func (export "{ORDER}"))', 1),
+        (f'(func (export "{ORDER}")) (func (export "{ORDER}"))', 1),
+    ],
+    ids=["a function", "a module", "an import", "an export", "two exports"],
+)
+def test_a_name_can_neither_command_a_terminal_nor_look_like_a_line_of_coops(
+    tmp_path, body: str, status: int
+):
+    guest = save(tmp_path, f'(module {body} (memory (export "memory") 1))')
+    said = coop("run", guest, expect=status).stderr.decode()
+    assert r"\x1b[2J" in said
+    assert said.replace("\n", "").isprintable()
+    first, *others = said.splitlines()
+    assert first.startswith(f"coop: {guest}: ")
+    assert all(line.startswith("  at ") for line in others)
+    assert status != 134 or "unreachable" in first
