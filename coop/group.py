@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from coop.errors import BlockEnded, BugError, Cancelled
+from coop.report import name_of
 from coop.scheduler import Scheduler, scheduler
 from coop.slips import Unique
 from coop.task import Task, current
@@ -58,7 +59,7 @@ class TaskGroup(Unique):
         """
         if self._owner is None:
             raise BugError("spawn in a group: use it as a context manager, and inside its block")
-        task = self._owner.spawn(call, *args, name=name or getattr(call, "__qualname__", "task"))
+        task = self._owner.spawn(call, *args, name=name or name_of(call))
         task.observe()
         self._tasks[task] = None
         if self._is_ending:

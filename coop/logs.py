@@ -1,7 +1,8 @@
 """Logging through structlog, quiet unless somebody asked.
 
 A program that has configured structlog gets everything, by its own rules.  In one
-that has not, only warnings and errors are shown, on stderr.
+that has not, only warnings and errors are shown, on stderr, and what it asked for by name:
+a trace of its run.
 """
 
 import os
@@ -9,20 +10,22 @@ import sys
 from typing import Any, TextIO
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_SHOWN_ANYHOW = 30
 
 
 class Log:
-    """A named logger; each method takes an event and its values."""
+    """A named logger; each method takes an event and its values.
 
-    __slots__ = ("_name",)
+    shown -- the level from which on it is shown in a program that has not configured structlog
+    """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ("_name", "_shown")
+
+    def __init__(self, name: str, *, shown: str = "warning") -> None:
+        self._name, self._shown = name, _LEVELS[shown]
 
     def tells(self, level: str) -> bool:
         """Whether anything of `level` may be shown: for values that are dear to come by."""
-        return _LEVELS[level] >= _SHOWN_ANYHOW or _configured() is not None
+        return _LEVELS[level] >= self._shown or _configured() is not None
 
     def debug(self, event: str, **values: Any) -> None:
         """Tell what only a study of the scheduler wants."""
@@ -51,7 +54,7 @@ class Log:
         structlog = _configured()
         if structlog is not None:
             getattr(structlog.get_logger(self._name), level)(event, **values)
-        elif _LEVELS[level] >= _SHOWN_ANYHOW and sys.stderr is not None:  # `print` would take stdout for None
+        elif _LEVELS[level] >= self._shown and sys.stderr is not None:  # `print` would take stdout for None
             words = " ".join(f"{key}={value!r}" for key, value in values.items())
             print(f"coop: {level}: {event} {words}", file=sys.stderr)
 

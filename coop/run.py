@@ -48,7 +48,8 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
 
     poller -- "hostpoll" (epoll, the default), "oneoff" (poll_oneoff over a subscription table)
               or "pollset" (pollables)
-    trace  -- log every park, wake and combined wait; chosen here so that nothing asks later
+    trace  -- log every park, wake and combined wait, by structlog if the program has configured it, and
+              otherwise on stderr; chosen here so that nothing asks later
     Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
     other tasks failed and nobody took their errors; BugError inside another run; Unsupported
     where gevent or the like has replaced Python's threads; SystemExit in other threads than

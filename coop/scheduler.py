@@ -33,7 +33,7 @@ from coop.clock import NEVER_NS, Clock, SystemClock
 from coop.errors import BugError, Cancelled, Deadlock, Unsupported, WasCancelled, WrongThread
 from coop.forks import abandon_in_children
 from coop.netpoll.contract import Poller, Watchable
-from coop.report import report
+from coop.report import name_of, report
 from coop.runq import RunQueue
 from coop.slips import Unique
 from coop.task import LostHub, Task, current, current_or_none, this_greenlet
@@ -115,7 +115,7 @@ class Scheduler(Unique):
         """Make a task that will run `call(*args)`; it starts in a later turn."""
         self.check_owner("spawn a task")
         self._serial += 1
-        label = name or f"{getattr(call, '__qualname__', type(call).__name__)}-{self._serial}"
+        label = name or f"{name_of(call)}-{self._serial}"
         task = self._task_class(self, call, label, args)
         self.tasks[task] = None
         self.runq.push(task)

@@ -12,7 +12,7 @@ from coop.runq import RunQueue
 from coop.scheduler import Scheduler
 from coop.task import PARKED, Task
 
-log = Log("coop.trace")
+log = Log("coop.trace", shown="debug")  # whoever has a run traced has asked for it
 
 
 class TracedTask(Task):

@@ -2,10 +2,12 @@
 
 import gc
 import os
+import re
 import socket
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import greenlet
 import pytest
@@ -14,6 +16,7 @@ import coop
 from coop.clock import ManualClock
 from coop.netpoll import HostPoller, Wakeup, make_poller
 from coop.netpoll.kernelfiles import SocketFile
+from coop.report import name_of
 from coop.runq import RunQueue
 from coop.scheduler import Scheduler, scheduler
 from coop.task import Task, TaskState
@@ -521,6 +524,75 @@ def test_a_deadlock_lists_every_parked_task_with_its_reason_and_stack(poller: st
     assert "task main is parked, waits for the end of task estragon" in report
     assert "task estragon is parked, waits for Godot" in report
     assert "in wait_for_godot" in report
+
+
+def test_a_deadlock_tells_guests_apart_whose_tasks_nobody_named():
+    module = coop.Module.from_bytes(
+        """
+        (module
+          (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (func (export "_start")
+            (i32.store (i32.const 4) (i32.const 1))
+            (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))
+        """
+    )
+
+    def main() -> None:
+        limits = coop.Limits(wall_time=None)
+        with coop.TaskGroup() as group:
+            for name in ("vladimir", "estragon"):
+                guest = coop.Guest(module, name=name, stdin=coop.Channel(), limits=limits)
+                (group.spawn if name == "vladimir" else coop.spawn)(guest.run)
+
+    with pytest.raises(coop.Deadlock) as caught:
+        coop.run(main)
+    report = str(caught.value)
+    assert "task Guest.run of vladimir is parked, waits for a value from a channel" in report
+    assert re.search("task Guest.run of estragon-[0-9]+ is parked", report)
+
+
+class Player:
+    """Somebody whose name cannot be had."""
+
+    @property
+    def name(self) -> str:
+        raise RuntimeError("not yet")
+
+    def play(self) -> None:
+        pass
+
+    @classmethod
+    def hire(cls) -> None:
+        pass
+
+
+class Pozzo(Player):
+    """Somebody whose methods are those of another class."""
+
+    name = "P" * 100
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (fail, "fail"),
+        (partial(fail), "partial"),
+        (Player().play, "Player.play"),
+        (Pozzo().play, f"Pozzo.play of {'P' * 80}"),
+        (Pozzo.hire, "Player.hire"),
+        ([].clear, "list.clear"),
+    ],
+)
+def test_a_task_is_named_after_what_it_runs(call: Callable[[], object], name: str):
+    assert name_of(call) == name
+
+
+def test_a_trace_is_shown_where_nobody_has_configured_logging():
+    ran = run_child("import coop; coop.run(lambda: coop.sleep(0.001), trace=True)")
+    lines = ran.stderr.decode().splitlines()
+    assert lines[0].startswith("coop: debug: ready task=")
+    assert any(line.startswith("coop: debug: combined wait clock=") for line in lines)
 
 
 def test_a_deadlock_does_not_hide_an_error_nobody_took(capsys: pytest.CaptureFixture[str]):
