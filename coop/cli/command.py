@@ -99,6 +99,7 @@ def program(ctx: click.Context) -> int:
 @program.command(
     "run",
     cls=RunCommand,
+    short_help="Run a guest until it ends.",
     context_settings={**_HELP, "allow_interspersed_args": False, "max_content_width": 110},
     epilog=_EPILOG,
 )
@@ -280,6 +281,7 @@ _SERVE_OPTIONS = [
 @program.command(
     "serve",
     cls=RunCommand,
+    short_help="Serve HTTP with a component.",
     params=[*(option for option in run.params if option.name in _SHARED), *_SERVE_OPTIONS],
     context_settings={**_HELP, "max_content_width": 110},
     epilog=_SERVE_EPILOG,
@@ -294,7 +296,12 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
     return _ended(given["guest"], lambda: with_plan(ctx, given, lambda plan: serve_plan(plan, given)))
 
 
-@program.command("wit", context_settings=_HELP, epilog=_WIT_EPILOG)
+@program.command(
+    "wit",
+    short_help="Write the interfaces for who builds components.",
+    context_settings=_HELP,
+    epilog=_WIT_EPILOG,
+)
 @click.option(
     "--wasi",
     metavar="VERSION",
@@ -319,6 +326,7 @@ def wit(ctx: click.Context, /, folder: Path, wasi: str) -> int:
 @program.command(
     "doctor",
     cls=RunCommand,
+    short_help="Say whether a guest will run, and why not.",
     params=list(run.params),
     context_settings=run.context_settings,
     epilog=_DOCTOR_EPILOG,
@@ -365,10 +373,13 @@ def _status(argv: Sequence[str]) -> int:
 
 
 def _file_words(error: OSError, short: str | None) -> str:
-    """Say what is wrong with a file; `short` is the guest of `coop GUEST`, perhaps a misspelled command."""
+    """Say what is wrong with a file; `short` is the first word of `coop GUEST`, perhaps a slip."""
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    is_word = short is not None and error.filename == short and short.isalpha()
-    hint = " (coop has no command of that name)" if is_word else ""
+    hint = ""
+    if short is not None and short.startswith("-") and error.filename in program.commands:
+        hint = f" (options stand behind the command: coop {error.filename} {short} ...)"
+    elif short is not None and error.filename == short and short.isalpha():
+        hint = " (coop has no command of that name)"
     return f"{where}{error.strerror or error}{hint}"
 
 

@@ -26,6 +26,12 @@ def test_a_file_that_is_not_there(tmp_path):
         (["run", "rnu"], ""),
         (["rnu.wasm"], ""),
         (["./rnu.wasm"], ""),
+        (["-v", "run", TICKER], " (options stand behind the command: coop run -v ...)"),
+        (
+            ["--poller=oneoff", "doctor", TICKER],
+            " (options stand behind the command: coop doctor --poller=oneoff ...)",
+        ),
+        (["-v", "rnu"], ""),
     ],
 )
 def test_a_misspelled_command_is_guessed(args, hint):
