@@ -186,6 +186,15 @@ def _go_network(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _go_connections(patient: Patient) -> Iterator[Finding]:
+    if patient.is_by(GO) and patient.plan.connect:
+        first = 3 + len(patient.plan.listen)
+        yield note(
+            f"a read of the connection it is given (fd {first}) holds all its goroutines, unless it says"
+            f' syscall.SetNonblock({first}, true) before os.NewFile({first}, "")'
+        )
+
+
 def _go_directories(patient: Patient) -> Iterator[Finding]:
     names = [f'"{entry.guest_name}"' for entry in patient.plan.dirs if not entry.guest_name.startswith("/")]
     if patient.is_by(GO) and names and "path_open" in patient.wasi:
@@ -241,6 +250,7 @@ _RULES: tuple[Rule, ...] = (
     _go_exports,
     _listeners,
     _go_network,
+    _go_connections,
     _go_directories,
     _tinygo,
     _unused,

@@ -10,7 +10,7 @@ import pytest
 import wasmtime
 
 from coop.cli import main
-from tests.children import ROOT, run_child
+from tests.children import ROOT, run_child, start_child
 from tests.children import command as child_command
 from tests.cli.guests import ARGS_ENV, CAT, EXPORTS, SPIN, TCPECHO, TICKER, coop, exits, save
 from tests.guestbuild import c_guest, go_guest, zig_guest
@@ -441,6 +441,40 @@ func add(a, b int32) int32 { return a + b }
 func main() {}
 """
 
+WAITS_BESIDE = """
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+)
+
+func main() {
+	if err := syscall.SetNonblock(3, true); err != nil {
+		panic(err)
+	}
+	client, err := net.FileConn(os.NewFile(3, ""))
+	if err != nil {
+		panic(err)
+	}
+	begun, done := make(chan bool), make(chan bool)
+	go func() {
+		buffer := make([]byte, 16)
+		close(begun)
+		count, _ := client.Read(buffer)
+		fmt.Printf("%s\\n", buffer[:count])
+		close(done)
+	}()
+	<-begun
+	runtime.Gosched()
+	fmt.Println("beside")
+	<-done
+}
+"""
+
 
 @pytest.fixture
 def go(tmp_path):
@@ -489,6 +523,23 @@ def test_go_finds_files_only_below_a_slash(doctor, go, tmp_path, directory: str,
 def test_a_go_program_that_dials_is_told_that_nothing_answers(doctor, go):
     status, text = doctor(go(DIALS))
     assert (status, "note it dials" in text) == (0, True)
+
+
+@pytest.mark.slow
+def test_go_is_told_how_to_wait_for_a_connection_beside_other_goroutines(doctor, go):
+    guest = go(WAITS_BESIDE)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        option = ("--tcpconnect", f"127.0.0.1:{server.getsockname()[1]}")
+        assert "syscall.SetNonblock(3, true) before os.NewFile(3" in doctor(guest, *option)[1]
+        assert "syscall.SetNonblock(4, true)" in doctor(guest, *LISTENING, *option)[1]
+        assert "SetNonblock" not in doctor(guest, *LISTENING)[1]
+        with start_child(["-m", "coop", "run", *option, str(guest)]) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"beside\n"  # and nothing has come by the connection
+            client, _ = server.accept()
+            with client:
+                client.sendall(b"hello")
+                assert child.stdout.readline() == b"hello\n"
 
 
 @pytest.mark.slow
