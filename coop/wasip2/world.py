@@ -8,6 +8,8 @@ from coop.engine import Limits
 from coop.errors import GuestTrap, LimitExceeded
 from coop.fs import Directory, Grant
 from coop.given import Given
+from coop.logs import Log
+from coop.net.address import shown
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.sources import Clocks, RandomSource
@@ -17,6 +19,8 @@ from coop.wasip2.sockets.policy import Network
 from coop.wit import Interface
 
 __all__ = ["World", "WorldInterface", "trap"]
+
+log = Log("coop.wasip2")
 
 
 class Account:
@@ -74,6 +78,7 @@ class World:
         self._open_stream = open_stream
         self._streams: dict[int, Given] = {}
         self._tasks: dict[Task, Callable[[], object]] = {}
+        self._refused: tuple[str, ...] = ()
 
     def open_directories(self) -> None:
         """Open what is granted.  Raises: OSError; what is open then is closed by `close`."""
@@ -122,6 +127,19 @@ class World:
             given.file.release()
         self._streams.clear()
         self.files.close()
+
+    def network_refused(self, right: str, where: object) -> None:
+        """Name in the log what of the network it may not use, once for each right that it lacks.
+
+        The guest hears of it by an error, which many end with and do not repeat.
+
+        right -- as `Network` spells it
+        where -- an address, a name, or a kind of socket
+        """
+        if right not in self._refused:
+            self._refused += (right,)
+            guest = self.args[0] if self.args else ""
+            log.warning("not allowed on the network", guest=guest, **{right: shown(where)})
 
     def bytes_per_call(self, length: int, most: int) -> int:
         """Return how many of `length` bytes one call may move."""

@@ -163,6 +163,34 @@ sock.start_bind(net, address('127.0.0.1'))
     assert play(act, network=Network(connect="127.0.0.1:1", listen="127.0.0.1:*")) == ["access-denied"] * 5
 
 
+def test_the_log_names_what_is_denied_once_for_each_right(play, capsys: pytest.CaptureFixture[str]):
+    def act(run):
+        return run("""
+for _ in range(3):
+    sock = new()
+    error(sock.start_bind, net, address('127.0.0.2', 80))
+    error(sock.start_connect, net, address('127.0.0.1', 2))
+    error(look_up, 'localhost')
+bound('0.0.0.0')
+""")
+
+    play(act, network=Network(connect="127.0.0.1:1"))
+    told = [line.rpartition("' ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["listen='127.0.0.2:80'", "connect='127.0.0.1:2'", "names='localhost'"]
+
+
+def test_the_log_names_the_kind_of_socket_that_is_denied(play, capsys: pytest.CaptureFixture[str]):
+    play(lambda run: run("error(new), error(udp_new), error(new)"), network=Network(connect="*:*", tcp=False))
+    assert "coop: warning: not allowed on the network guest=" in (told := capsys.readouterr().err)
+    assert told.splitlines()[0].endswith("tcp='any socket'")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_server_that_may_not_listen_says_more_than_its_exit_code(play, capsys: pytest.CaptureFixture[str]):
+    play(lambda run: run("error(bound('0.0.0.0').start_listen)"), network=Network(connect="*:1"))
+    assert "listen='0.0.0.0:" in capsys.readouterr().err
+
+
 def test_who_may_connect_binds_as_a_client_and_does_not_listen(play):
     def act(run):
         return run("""

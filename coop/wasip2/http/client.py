@@ -95,9 +95,11 @@ def _target(request: OutgoingRequest) -> _Target:
 def _check_name(world: World, target: _Target) -> None:
     network = world.network
     if not network.tcp:
+        world.network_refused("tcp", "any socket")
         raise HttpFailure("HTTP-request-denied")
     if is_address(target.host):
         if not network.may_connect(target.host, target.port):
+            world.network_refused("connect", (target.host, target.port))
             raise HttpFailure("HTTP-request-denied")
         return
     try:
@@ -105,6 +107,7 @@ def _check_name(world: World, target: _Target) -> None:
     except ValueError:
         raise HttpFailure("HTTP-request-URI-invalid") from None
     if not network.may_look_up(name):
+        world.network_refused("names", name)
         raise HttpFailure("HTTP-request-denied")
 
 
@@ -198,6 +201,8 @@ class _Exchange:
             raise HttpFailure("DNS-timeout") from None
         allowed = [where[4][0] for where in found if network.may_connect(where[4][0], target.port)]
         if not allowed:
+            for where in found[:1]:
+                self._world.network_refused("connect", (where[4][0], target.port))
             raise HttpFailure("destination-IP-prohibited")
         try:
             conn = _connect_any(allowed, target.port, lambda: (until_ns - owner.now_ns()) / 1e9)

@@ -23,6 +23,7 @@ _MOST = (1 << 31) - 1
 def make_socket(world: World, kind: str, family: str) -> socket.socket:
     """Make a non-blocking socket, "tcp" or "udp".  Raises: Err, OSError."""
     if not world.network.may_use(kind):
+        world.network_refused(kind, "any socket")
         raise Err("access-denied")
     world.files.check_room()
     sock = socket.socket(_FAMILIES[family], _KINDS[kind] | socket.SOCK_NONBLOCK)
@@ -36,7 +37,7 @@ def make_socket(world: World, kind: str, family: str) -> socket.socket:
     return sock
 
 
-def is_bound_as_client(policy: Network, kind: str, where: tuple[Any, ...]) -> bool:
+def is_bound_as_client(world: World, policy: Network, kind: str, where: tuple[Any, ...]) -> bool:
     """Say whether a socket may be bound to an address only as one who connects, or sends, binds it.
 
     Raises: Err if it may not be bound there at all.
@@ -47,6 +48,7 @@ def is_bound_as_client(policy: Network, kind: str, where: tuple[Any, ...]) -> bo
             return False
         if policy.may_bind_as_client(host, port):
             return True
+    world.network_refused("listen", where)
     raise Err("access-denied")
 
 

@@ -115,6 +115,7 @@ class IpNameLookup(WorldInterface):
         except ValueError:
             raise Err("invalid-argument") from None
         if not network.policy.may_look_up(asked):
+            self.world.network_refused("names", asked)
             raise Err("access-denied")
         if len(self._waiting) >= _WAITING:
             raise Err("temporary-resolver-failure")

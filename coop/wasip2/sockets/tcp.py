@@ -128,7 +128,7 @@ class TcpSocket(KeepAlive, Socket):
     def start_bind(self, network: NetworkRight, address: Case) -> None:
         """Bind the socket; a port that was in use a moment ago is free."""
         where = to_kernel(address)
-        is_client = is_bound_as_client(network.policy, "tcp", where)
+        is_client = is_bound_as_client(self.world, network.policy, "tcp", where)
         self._check_start(State.UNBOUND)
         check_unicast(address)
         check_family(address, self.family)
@@ -158,6 +158,7 @@ class TcpSocket(KeepAlive, Socket):
         where = to_kernel(address)
         policy = network.policy
         if not (policy.tcp and policy.may_connect(where[0], where[1])):
+            self.world.network_refused("connect", where)
             raise Err("access-denied")
         self._check_start(State.UNBOUND, State.BOUND)
         check_unicast(address)
@@ -211,6 +212,7 @@ class TcpSocket(KeepAlive, Socket):
         """Begin to listen."""
         self._check_start(State.BOUND)
         if self._is_client:
+            self.world.network_refused("listen", self.sock.getsockname())
             raise Err("access-denied")
         self.state = State.LISTEN_STARTED
 

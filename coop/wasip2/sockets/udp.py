@@ -107,7 +107,7 @@ class UdpSocket(Socket):
     def start_bind(self, network: NetworkRight, address: Case) -> None:
         """Bind the socket."""
         where = to_kernel(address)
-        is_client = is_bound_as_client(network.policy, "udp", where)
+        is_client = is_bound_as_client(self.world, network.policy, "udp", where)
         if self._is_binding:
             raise Err("concurrency-conflict")
         if self._is_bound:
@@ -147,6 +147,7 @@ class UdpSocket(Socket):
     def _connect(self, remote: Case) -> None:
         where = to_kernel(remote)
         if not self.world.network.may_connect(where[0], where[1]):
+            self.world.network_refused("connect", where)
             raise Err("access-denied")
         check_remote(remote)
         check_family(remote, self.family)
@@ -291,6 +292,7 @@ class Outgoing(_Stream):
         if where is None:
             raise Err("invalid-argument")
         if not socket.world.network.may_connect(where[0], where[1]):
+            socket.world.network_refused("connect", where)
             raise Err("access-denied")
         check_remote(given)
         check_family(given, socket.family)
