@@ -3,7 +3,7 @@
 import math
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 _ONLY_MAKES = 0x20 | 0x80 | 0x200
@@ -27,6 +27,21 @@ def brief(value: object) -> str:
     except Exception:  # an integer of thousands of digits has only its bits to show
         text = hex(value) if type(value) is int else f"<{type(value).__name__}>"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_NAMES = 8
+"""How many names a message tells; more are counted."""
+
+
+def instead(has: str, names: Iterable[str]) -> str:
+    """Return the end of a message about a name that is not there: those that are, cut short; "" for none.
+
+    has -- what has them, and that it does, as in "it exports"
+    """
+    known = list(names)
+    shown = [name if name.isprintable() and 0 < len(name) <= 60 else brief(name) for name in known[:_NAMES]]
+    more = f" and {len(known) - _NAMES} more" if len(known) > _NAMES else ""
+    return f"; {has} {', '.join(shown)}{more}" if known else ""
 
 
 _GUESTS = {"Module": "Guest", "Component": "ComponentGuest"}

@@ -10,10 +10,10 @@ import coop
 from coop.cli.plan import Plan, Termination, UsageError
 from coop.cli.tell import tell
 from coop.cli.values import argument, shown
-from coop.errors import printable
 from coop.logs import Log
 from coop.net.address import shown as shown_address
 from coop.scheduler import scheduler
+from coop.slips import instead
 
 log = Log("coop.cli")
 
@@ -35,11 +35,10 @@ def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     name = module.entry if plan.invoke is None else plan.invoke
     signature = module.exports.get(name)
     if signature is None:
-        others = sorted(printable(name) for name, kind in module.exports.items() if kind is not None)
-        hint = f"; --invoke NAME calls one of these: {', '.join(others)}" if others else ""
-        raise coop.LinkError(
-            f"{plan.path}: {name} {'is no function' if name in module.exports else 'is not exported'}{hint}"
-        )
+        others = sorted(name for name, kind in module.exports.items() if kind is not None)
+        known = "is no function" if name in module.exports else "is not exported"
+        hint = instead("--invoke NAME calls one of these:", others)
+        raise coop.LinkError(f"{plan.path}: {name} {known}{hint}")
     params = signature[0]
     if plan.invoke is None:
         return []

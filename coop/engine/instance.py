@@ -9,9 +9,11 @@ from coop.engine.cells import FUNCTION, INSTANCE, take_function
 from coop.engine.limits import Limits
 from coop.engine.marshal import KIND, pack_value, unpack_value
 from coop.engine.module import Module
+from coop.engine.signatures import FuncType
 from coop.engine.store import Store
 from coop.engine.traps import take_error, why_not_instantiated
 from coop.errors import CoopError, LinkError
+from coop.slips import instead
 
 _TABLES, _MEMORIES = 16, 1
 """How many a store may hold: more tables than compilers make; one memory, because the limit of memory is
@@ -84,14 +86,7 @@ class Instance(Store):
         Raises: LinkError for a wrong name, number or type of arguments; GuestTrap;
         LimitExceeded; whatever a host function raised.
         """
-        signature = self.module.exports.get(name)
-        if signature is None:
-            known = "is no function" if name in self.module.exports else "is not exported"
-            raise LinkError(f"{self.module.name}: {name} {known}")
-        params, results = signature
-        for kind in (*params, *results):
-            if kind not in KIND:
-                raise LinkError(f"{self.module.name}: {name} has type {kind}, which coop cannot pass")
+        params, results = self._signature(name)
         self._check_caller()
         if len(args) != len(params):
             raise LinkError(f"{self.module.name}: {name} takes {len(params)} arguments, not {len(args)}")
@@ -123,6 +118,19 @@ class Instance(Store):
             unpack_value(kind, bytes(slot.of)[:8]) for kind, slot in zip(results, out, strict=True)
         )
         return values[0] if len(values) == 1 else values
+
+    def _signature(self, name: str) -> FuncType:
+        """Return the type of an export that can be called.  Raises: LinkError."""
+        exports = self.module.exports
+        signature = exports.get(name)
+        if signature is None:
+            known = "is no function" if name in exports else "is not exported"
+            others = instead("it exports", (each for each, kind in exports.items() if kind is not None))
+            raise LinkError(f"{self.module.name}: {name} {known}{others}")
+        for kind in (*signature[0], *signature[1]):
+            if kind not in KIND:
+                raise LinkError(f"{self.module.name}: {name} has type {kind}, which coop cannot pass")
+        return signature
 
 
 def _store_value(slot: Any, kind: str, payload: bytes) -> None:

@@ -54,7 +54,8 @@ class Guest(Life[Instance]):
     args    -- its command line after the program's name
     name    -- argv[0], and its name in messages
     env     -- its environment
-    dirs    -- the directories it may use, as `Dir` values or host paths; numbered after the sockets
+    dirs    -- the directories it may use, as `Dir` or `MemDir` values or host paths; numbered after the
+               sockets
     listen  -- listeners it gets, from fd 3: addresses as `coop.listen` takes them (port 0: any free one),
                listening sockets or `coop.Listener`s
     connections -- connections it gets, after the listeners: addresses as `coop.connect` takes them,

@@ -163,7 +163,9 @@ def test_a_command_s_run_of_another_type_is_named_with_both(tmp_path):
         f"{path}: export wasi:cli/run@0.2.0 run has type func(x: u32), wanted is func() -> result"
     )
     path = save(tmp_path, program(walk=("", "")))
-    assert complaint(["run", path], 1) == f"{path}: interface wasi:cli/run@0.2.0 has no function run"
+    assert complaint(["run", path], 1) == (
+        f"{path}: interface wasi:cli/run@0.2.0 has no function run; it has walk"
+    )
 
 
 def test_a_handler_of_another_type_is_named_with_both(tmp_path):
@@ -236,6 +238,16 @@ def test_a_module_that_is_no_program(tmp_path):
     line = complaint(["run", save(tmp_path, EXPORTS)], 1)
     assert "_start is not exported" in line
     assert "add" in line
+
+
+def test_names_of_exports_neither_command_the_terminal_nor_have_no_end(tmp_path):
+    names = ["\\1b[2J", "x" * 100_000, *(f"f{number}" for number in range(1000))]
+    functions = "".join(f'(func (export "{name}"))' for name in names)
+    path = save(tmp_path, f"(module {functions})")
+    line = complaint(["run", path], 1)
+    assert "'\\x1b[2J'" in line
+    assert line.endswith(" and 994 more")
+    assert len(line) < 500
 
 
 def test_a_module_without_functions_is_told_of_none(tmp_path):

@@ -441,11 +441,11 @@ def test_an_interface_of_types_alone_needs_nobody():
 @pytest.mark.parametrize(
     ("interface", "name", "args", "says"),
     [
-        ("", "gone", (1,), "function gone is not exported"),
+        ("", "gone", (1,), "function gone is not exported; it exports go"),
         ("", "go", (), "go takes 1 arguments, not 0"),
         ("", "go", (1, 2), "go takes 1 arguments, not 2"),
         ("", "go", ("x",), "go, argument x: u32 wanted, not 'x'"),
-        ("a:b/c", "go", (1,), "interface a:b/c is not exported"),
+        ("a:b/c", "go", (1,), "interface a:b/c is not exported; it exports go"),
     ],
 )
 def test_a_wrong_call_is_a_link_error_in_one_line_and_no_end(
@@ -462,7 +462,7 @@ def test_a_wrong_call_is_a_link_error_in_one_line_and_no_end(
 
 
 def test_a_function_of_an_exported_interface_that_is_not_there_is_named():
-    with pytest.raises(LinkError, match=r"app: interface a:b/out@0.2.2 has no function gone"):
+    with pytest.raises(LinkError, match=r"app: interface a:b/out@0.2.2 has no function gone; it has "):
         call(BOTH, "gone", interface="a:b/out")
 
 

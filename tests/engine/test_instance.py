@@ -35,8 +35,8 @@ def test_several_results_come_as_a_tuple_and_none_as_none():
 @pytest.mark.parametrize(
     ("name", "args", "says"),
     [
-        ("gone", (), "gone is not exported"),
-        ("memory", (), "memory is no function"),
+        ("gone", (), "gone is not exported; it exports one, float"),
+        ("memory", (), "memory is no function; it exports one, float"),
         ("one", (), "takes 1 arguments, not 0"),
         ("one", (1, 2), "takes 1 arguments, not 2"),
         ("one", ("x",), "argument 1: i32 wanted, not str"),

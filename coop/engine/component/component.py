@@ -12,6 +12,7 @@ from coop.engine.code import Code
 from coop.engine.component.capi import held, released
 from coop.engine.component.reflect import Item, read_world, unversioned
 from coop.errors import LinkError
+from coop.slips import instead
 from coop.wit.types import Func
 
 __all__ = ["Component", "Export"]
@@ -81,14 +82,17 @@ class Component(Code):
         if not interface:
             item = self.exports.get(function)
             if item is None or "" not in item.functions:
-                raise LinkError(f"{self.name}: function {function} is not exported")
+                others = instead("it exports", self.exports)
+                raise LinkError(f"{self.name}: function {function} is not exported{others}")
             return Export(function, item.functions[""], self._index(0, function))
         names = [name for name in self.exports if interface in (name, unversioned(name))]
         if not names:
-            raise LinkError(f"{self.name}: interface {interface} is not exported")
+            others = instead("it exports", self.exports)
+            raise LinkError(f"{self.name}: interface {interface} is not exported{others}")
         item = self.exports[names[-1]]
         if function not in item.functions:
-            raise LinkError(f"{self.name}: interface {item.name} has no function {function}")
+            others = instead("it has", item.functions)
+            raise LinkError(f"{self.name}: interface {item.name} has no function {function}{others}")
         outer = self._index(0, item.name)
         try:
             inner = self._index(outer, function)
