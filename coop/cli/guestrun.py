@@ -5,6 +5,7 @@ file is loaded in a helper thread while the main thread only waits, and ^C or
 SIGTERM ends the program at once.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -47,7 +48,7 @@ def _prepare(plan: Plan, code: "coop.Module | Component") -> Callable[[Terminati
 
 
 def load(plan: Plan) -> "coop.Module | Component":
-    """Load the file of a plan, in a thread, so that ^C ends it.  Raises: what `coop.load` raises."""
+    """Load the file of a plan, in a thread, so that ^C ends it.  Raises: as `coop.load` does; OSError."""
     outcome: list[coop.Module | Component | BaseException] = []
     done = threading.Event()
 
@@ -63,7 +64,10 @@ def load(plan: Plan) -> "coop.Module | Component":
 
     # A daemon: one that is given up by ^C must not hold the process.
     thread = threading.Thread(target=read, name="load", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"start a thread to load {plan.path}: {error}") from None
     if not done.wait(SPINNER_AFTER_S):
         with _spinner(f"compiling {os.path.basename(plan.path)}"):
             done.wait()

@@ -47,7 +47,7 @@ _LOOK_SHARE = 20
 
 def _max_maps() -> int:
     try:
-        return int(Path("/proc/sys/vm/max_map_count").read_text())
+        return int(Path("/proc/sys/vm/max_map_count").read_bytes())
     except (OSError, ValueError):
         return 65530
 

@@ -88,13 +88,17 @@ def _digest(data: bytes) -> bytes:
     view, middle = memoryview(data), len(data) // 2
     one, other = hashlib.sha256(), hashlib.sha256()
     helper = threading.Thread(target=one.update, args=(view[:middle],))
-    if len(data) >= _LARGE:
-        helper.start()
-    else:
-        helper.run()
+    is_beside = len(data) >= _LARGE
+    try:
+        if is_beside:
+            helper.start()
+    except RuntimeError:  # the system has no thread left
+        is_beside = False
     other.update(view[middle:])
-    if helper.ident is not None:
+    if is_beside:
         helper.join()
+    else:
+        one.update(view[:middle])
     return hashlib.sha256(one.digest() + other.digest()).digest()
 
 

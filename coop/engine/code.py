@@ -171,6 +171,7 @@ def _load(
             return _make(wrapper, deserialize, engine, serialized, name)
         except BadModule:
             pass  # made by a wasmtime that calls itself the same but is not: compile again
+    engine.prepare()
     if on_compile is not None:
         on_compile()
     handle = _make(wrapper, new, engine, defused(wasm), name)

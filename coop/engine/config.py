@@ -45,6 +45,7 @@ from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
 from coop.engine.dense import DENSE_MEMORY, memory_creator
 from coop.engine.faults import remember_handlers
 from coop.engine.stacks import Creator, stack_creator
+from coop.engine.workers import require_workers
 from coop.slips import Unique
 
 DEFAULT_WASM_STACK = 512 << 10
@@ -69,6 +70,7 @@ class Engine(Unique):
     stacks     -- where its guests' stacks are
     memories   -- where the memories of its guests are, if it is dense
     exceptions -- whether its guests may throw exceptions of wasm
+    in_threads -- whether it compiles in threads of wasmtime's
     """
 
     handle: wasmtime.Engine
@@ -78,11 +80,17 @@ class Engine(Unique):
     stacks: Arena
     memories: Arena | None
     exceptions: bool = False
+    in_threads: bool = False
 
     @property
     def dense(self) -> bool:
         """Whether its guests' memories are slots of an arena; see `dense`."""
         return self.memories is not None
+
+    def prepare(self) -> None:
+        """Have all that a compile takes.  Raises: OSError if the system has no threads left for it."""
+        if self.in_threads:
+            require_workers()
 
     def increment_epoch(self) -> None:
         """End the slice of every guest that runs on this engine."""
@@ -157,7 +165,8 @@ def _make(wasm_stack: int, dense: bool, exceptions: bool) -> Engine:
     C.pythonapi.Py_IncRef(C.py_object(handle))
     kind = (" dense" if dense else "") + (" exceptions" if exceptions else "")
     identity = f"wasmtime {WASMTIME_VERSION} epoch core stack={wasm_stack}{kind}"
-    return Engine(handle, address(handle.ptr()), wasm_stack, identity, stacks, memories, exceptions)
+    at = address(handle.ptr())
+    return Engine(handle, at, wasm_stack, identity, stacks, memories, exceptions, not _is_child)
 
 
 def _new_config() -> wasmtime.Config:

@@ -116,7 +116,8 @@ class Ticker:
             if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
                 number = C.get_errno()
                 self.close()
-                raise OSError(number, "create the timer that ends a busy guest's slice")
+                why = os.strerror(number)
+                raise OSError(number, f"create the timer that ends a busy guest's slice: {why}")
             self._timers.append(timer)
         _tickers.add(self)
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)

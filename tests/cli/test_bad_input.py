@@ -396,6 +396,21 @@ def test_no_permission(tmp_path, what):
     assert done.stderr.decode() == f"coop: {name}: Permission denied\n"
 
 
+def test_no_thread_to_be_had():
+    code = """
+    import tempfile
+    import coop.cli
+    from tests.shortage import end_threads
+    end_threads()
+    with tempfile.NamedTemporaryFile(suffix=".wat") as guest:
+        print(guest.name, flush=True)
+        coop.cli.main([guest.name])
+    """
+    done = run_child(code, expect=1)
+    name = done.stdout.decode().strip()
+    assert done.stderr.decode() == f"coop: start a thread to load {name}: can't start new thread\n"
+
+
 def test_a_memory_that_is_larger_than_the_limit_from_the_start():
     line = complaint(["run", "-W", "max-memory-size=1", TRAP], 1)
     assert "limit memory exceeded" in line

@@ -267,6 +267,38 @@ def test_an_entry_that_others_may_use_is_compiled_again_and_replaced(
     assert stat.S_IMODE(entry(cache).stat().st_mode) == 0o600
 
 
+def test_a_system_without_threads_is_told_of_before_wasmtime_ends_the_process():
+    done = in_child(
+        f"""
+        from tests.shortage import end_threads
+        end_threads()
+        try:
+            module({ANSWER!r})
+        except OSError as error:
+            print(error)
+        """
+    )
+    assert b"threads to compile with: Resource temporarily unavailable" in done.stdout
+
+
+def test_a_large_guest_is_loaded_from_the_cache_where_no_thread_is_to_be_had():
+    done = in_child(
+        """
+        import tempfile
+        from tests.shortage import be_a_user, end_threads
+        be_a_user()
+        text = '(module (memory 32) (data (i32.const 0) "' + 'x' * (1 << 20) + '"))'
+        compiles = []
+        with tempfile.TemporaryDirectory() as cache:
+            coop.Module.from_bytes(text, cache=cache)
+            end_threads()
+            coop.Module.from_bytes(text, cache=cache, on_compile=lambda: compiles.append(1))
+        print(compiles)
+        """
+    )
+    assert done.stdout == b"[]\n", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_an_entry_that_somebody_left_while_the_directory_was_open_is_compiled_again(cache: Path):
     load(cache)
