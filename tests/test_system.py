@@ -64,3 +64,7 @@ def test_a_run_where_threads_have_been_replaced_says_so(patch):
         "    os._exit(0)\n"  # Python's own end asks which thread it is
     )
     assert child.stdout.startswith(b"coop needs the system's own threads and waits")
+
+
+def test_an_import_warns_of_nothing_where_files_read_by_the_locale_are_warned_of():
+    run_child(["-X", "warn_default_encoding", "-c", "import coop, coop.cli, coop.serve, coop.wasip2"])

@@ -9,7 +9,8 @@ allows.  A dense guest takes no maps, and a slot for its memory and its stack.
 
 So a guest that would come near a limit is refused while there is still room to say so.
 Counting maps is slow where there are many.  So what is left is counted, then every guest
-is charged with the most it may take, until that much is gone; then it is counted again.
+is charged with the most it may take, until that much is gone; then it is counted again.  Where
+there is no /proc, nobody can count, and it is for the system to refuse.
 
 A third thing is asked before each call: frames of Python, for what the guest calls.
 """
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coop.engine.arena import ALL, address_space_left
+from coop.engine.arena import ALL, UNTOLD, address_space_left
 from coop.errors import LimitExceeded
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _count_maps() -> int:
     try:
         with open("/proc/self/maps", "rb") as maps:
             return maps.read().count(b"\n")
-    except OSError:
+    except UNTOLD:
         return 0
 
 
@@ -87,9 +88,9 @@ class _Room:
         return True
 
     def _look(self) -> None:
-        self.used = _count_maps()
-        self.maps = self.limit - _RESERVE - self.used
-        self.space = address_space_left()
+        # Both or none: without a descriptor to spare neither is known.
+        used, space = _count_maps(), address_space_left()
+        self.used, self.maps, self.space = used, self.limit - _RESERVE - used, space
 
 
 _room = _Room()

@@ -67,13 +67,20 @@ ALL: Final = 1 << int(_libc.getauxval(_AT_EXECFN)).bit_length()
 """Address space of a process: 128 TiB on x86-64, on aarch64 256 TiB or as little as 512 GiB, as the kernel is
 built.  No call tells it; but the first thread's stack ends at its end, and the program's name lies there."""
 
+UNTOLD = FileNotFoundError, PermissionError
+"""What tells that /proc is not mounted, as in some jails, or closed."""
+
 
 def address_space_left() -> int:
     """Count the bytes that may still be mapped, less what is kept for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     limit = ALL if soft == resource.RLIM_INFINITY else min(soft, ALL)
-    with open("/proc/self/statm", "rb") as sizes:
-        return limit - int(sizes.read().split()[0]) * _PAGE - _RESERVE
+    try:
+        with open("/proc/self/statm", "rb") as sizes:
+            taken = int(sizes.read().split()[0]) * _PAGE
+    except UNTOLD:
+        taken = 0
+    return limit - taken - _RESERVE
 
 
 class Arena:

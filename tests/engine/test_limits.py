@@ -1,5 +1,8 @@
 """Each limit is exceeded once; its error names it, or the guest is told as it expects."""
 
+import resource
+from contextlib import suppress
+
 import pytest
 
 import coop
@@ -273,6 +276,47 @@ def test_once_guests_have_ended_others_are_let_in():
             return int(guest.call("go"))
 
     assert coop.run(main) == 60
+
+
+@pytest.mark.usefixtures("few_maps")
+def test_who_cannot_count_the_maps_for_want_of_a_descriptor_lets_nobody_in():
+    def main() -> int:
+        m = module('(module (memory 1) (func (export "go") (result i32) (i32.const 1)))')
+        guests, let_in = [coop.Guest(m) for _ in range(40)], 0
+        guests[0].call("go")
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+        try:
+            for guest in guests[1:]:
+                with suppress(OSError, coop.LimitExceeded):
+                    let_in += guest.call("go")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        return let_in
+
+    assert coop.run(main) < 20
+
+
+def test_guests_run_where_proc_is_not_mounted():
+    done = in_child(
+        """
+        import ctypes
+        libc = ctypes.CDLL(None, use_errno=True)
+        users, mounts = 0x10000000, 0x20000
+        if libc.unshare(mounts if os.geteuid() == 0 else users | mounts) != 0 or (
+            libc.mount(b"none", b"/", None, 1 << 14 | 1 << 18, None) != 0  # what follows is ours alone
+            or libc.mount(b"none", b"/proc", b"tmpfs", 0, None) != 0
+        ):
+            print("refused:", os.strerror(ctypes.get_errno()))
+        else:
+            assert not os.listdir("/proc")
+            text = '(module (memory 1) (func (export "go") (result i32) (i32.const 42)))'
+            print(run_call(text), coop.run(lambda: coop.Guest(module(text, dense=True)).call("go")))
+        """
+    )
+    if done.stdout.startswith(b"refused"):
+        pytest.skip(f"nothing may be mounted here, {done.stdout.decode().strip()}")
+    assert done.stdout == b"42 42\n"
 
 
 @pytest.mark.slow
