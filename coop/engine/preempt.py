@@ -4,15 +4,15 @@ A guest that computes holds the thread and the GIL, so no Python code can take
 the thread back; the timer's function is wasmtime's own `increment_epoch`, called
 by the C library without Python.
 
-For a guest that begins, a shot is single, and armed only once the last one has been
-fired.  So while guests run the epoch moves once a slice, and while nothing runs no
-timer does, without anyone having to disarm it on the way to the idle path.  A slice
-may be shorter than asked - the shot was armed for somebody else - but never longer.
+For a guest that begins, a shot is armed only once the last one has been fired.  So while
+guests run the epoch moves once a slice, and while nothing runs hardly ever, without anyone
+having to disarm a timer on the way to the idle path.  A slice may be shorter than asked - the
+shot was armed for somebody else - but never longer.
 
 A guest that has used up a slice gets shots of its own, for as long as it may run this
 time: until somebody's sleep is over, for instance.
 
-Two things can lose a shot, and with it the power to stop a guest for ever:
+Three things can lose a shot, and with it the power to stop a guest for ever:
 
 - Linux drops the signal of a timer that is armed again before its signal was
   taken, and a guest that calls out every microsecond arms again just then.  So
@@ -21,6 +21,9 @@ Two things can lose a shot, and with it the power to stop a guest for ever:
   wasmtime resumes it, one epoch from then.  Should the operating system take the
   processor away just before, a shot could be over by then.  For such a guest the
   shots repeat, until its slice has ended.
+- Each shot takes a thread for a moment, and the system may have none left.  So every shot
+  is followed by others, though seldom: whatever runs by then is made to yield as soon as
+  there is a thread again.
 
 The C library keeps one sleeping thread for all such timers of a process, from the first
 one on, which starts another one for each shot.  While it takes a shot it holds a lock, which
@@ -88,6 +91,9 @@ def _libc() -> C.PyDLL:
 
 _rt = _libc()
 
+_SELDOM_S = 2
+"""After a shot that should have been the only one, others follow so seldom."""
+
 _STACK = 128 << 10
 """Of a thread that takes one shot: the usual 8 MiB may not be to be had, and a guest would run for ever."""
 
@@ -121,12 +127,12 @@ class Ticker:
             self._timers.append(timer)
         _tickers.add(self)
         self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
-        self._specs = _TimerSpec(), _TimerSpec(0, 0, *divmod(slice_ns, SECOND_NS)), self._often
+        self._specs = _TimerSpec(), _TimerSpec(_SELDOM_S, 0, *divmod(slice_ns, SECOND_NS)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
         self._turn = self._repeats = 0
 
     def arm(self) -> None:
-        """Fire one slice from now, once."""
+        """Fire one slice from now, and then hardly ever."""
         self._turn ^= 1
         _rt.timer_settime(self._timers[self._turn], 0, self._once, None)
 

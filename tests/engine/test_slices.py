@@ -237,6 +237,45 @@ def test_where_no_thread_is_to_be_had_a_busy_guest_goes_on_in_short_slices():
     assert done.stdout.split() == [b"True", b"1", b"2"]
 
 
+def test_a_guest_yields_again_once_the_system_has_threads_again():
+    done = in_child(
+        f"""
+        import resource
+        from pathlib import Path
+        from tests.shortage import be_a_user, end_threads
+
+        def cpu_s(pid):
+            fields = Path(f"/proc/{{pid}}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        be_a_user()
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.read(read, 1)
+            parent = os.getppid()
+            until = cpu_s(parent) + 0.5
+            while cpu_s(parent) < until:
+                pass  # the guest's first slice is over, and nobody was there to say so
+            hard = resource.prlimit(parent, resource.RLIMIT_NPROC)[1]
+            resource.prlimit(parent, resource.RLIMIT_NPROC, (hard, hard))
+            os._exit(0)
+
+        def main():
+            spin = module({SPIN!r})
+            call('(module (func (export "go")))')
+            end_threads()
+            os.write(write, b"x")
+            try:
+                coop.Guest(spin, limits=coop.Limits(wall_time=0.1)).run()
+            except coop.LimitExceeded as error:
+                print(error.limit)
+
+        coop.run(main)
+        """
+    )
+    assert done.stdout == b"wall_time\n"
+
+
 def test_guests_that_compute_get_on_by_their_weight():
     def main() -> list[float]:
         guests = [spinner(weight=weight) for weight in (1, 1, 8)]
