@@ -52,13 +52,19 @@ def prepared(folder: Path, fails: str = "nothing") -> tuple[Path, dict[str, str]
     tools.mkdir()
     (tools / "make").write_text(MAKE)
     (tools / "make").chmod(0o755)
+    # What the script calls, and none of this machine's own interpreters.
+    system = folder / "system"
+    system.mkdir()
+    for path in (*Path("/usr/bin").iterdir(), *Path("/bin").iterdir()):
+        if not path.name.startswith("python") and not (system / path.name).is_symlink():
+            (system / path.name).symlink_to(path)
     # Other versions, found on the path as they would be on a machine that has them.
     for name, version in OTHERS.items():
         (tools / name).write_text(f"#!/bin/sh\nprintf '{version}\\t/opt/{name}\\n'\n")
         (tools / name).chmod(0o755)
     env = {
         **os.environ,
-        "PATH": f"{tools}:/usr/bin:/bin",
+        "PATH": f"{tools}:{system}",
         "PYTHON": sys.executable,
         "HOME": str(folder),
         "NOTES": str(folder / "notes"),
