@@ -106,6 +106,8 @@ def _entry(patient: Patient) -> Iterator[Finding]:
             "it is a library (it exports _initialize, and no _start): --invoke NAME calls one of its"
             f" functions ({others or 'there is none'})"
         )
+    elif patient.anatomy.has_start:
+        yield note("it is a program without _start: its start section is all that it does")
     elif {"run", "resume", "getsp"} <= exports.keys():
         yield missing("it is built for a page's JavaScript (GOOS=js): build it with GOOS=wasip1")
     else:

@@ -33,6 +33,8 @@ def prepare(plan: Plan, module: coop.Module) -> Callable[[Termination], int]:
 def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
     """Return the arguments of the export to call; a check of what the guest must have, too."""
     name = module.entry if plan.invoke is None else plan.invoke
+    if name is None:
+        return []
     signature = module.exports.get(name)
     if signature is None:
         others = sorted(name for name, kind in module.exports.items() if kind is not None)

@@ -7,7 +7,7 @@ Read `drive` first: its loop is where a guest gives up the thread.  Around it li
 - `store`, `instance`, `cells`, `memory`, `traps`: one guest, its calls, its memory and its end
 - `config`, `workers`, `codefile`, `code`, `module`, `cache`: engines, and what they have compiled
 - `limits`, `sizes`, `admission`, `arena`, `stacks`, `cstack`, `dense`: what a guest may use, and how many fit
-- `binary`, `signatures`, `anatomy`, `mangled`: what the bytes of a file say
+- `binary`, `signatures`, `anatomy`, `mangled`, `beginning`: what the bytes of a file say, and what is altered
 - `capi`, `faults`: wasmtime's functions, and the signals it needs
 - `component`: guests that are components
 """

@@ -65,6 +65,7 @@ class Anatomy:
     features  -- what it was compiled to use, by the names of the tool conventions
     names     -- its functions', where it has kept them
     customs   -- the names of its custom sections
+    has_start -- whether it has a start section
     trouble   -- the first thing that could not be read, in words; None: all was, custom sections aside
     """
 
@@ -78,6 +79,7 @@ class Anatomy:
     features: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     customs: set[str] = field(default_factory=set)
+    has_start: bool = False
     trouble: str | None = None
 
     def mentions(self, name: str) -> bool:
@@ -148,6 +150,8 @@ def _read_section(found: Anatomy, types: list[FuncType | None], kind: int, secti
             _each(section, lambda: found.tables.append(_table(section)))
         elif kind == binary.MEMORY:
             _each(section, lambda: found.memories.append(_extent(section)))
+        elif kind == binary.START:
+            found.has_start = True
         elif kind == binary.EXPORT:
             _each(section, lambda: _export(found, section))
     except Malformed as error:

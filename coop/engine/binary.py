@@ -10,7 +10,7 @@ from contextlib import suppress
 FuncType = tuple[tuple[str, ...], tuple[str, ...]]
 """Parameter and result types by name: "i32", "i64", "f32", "f64", "v128", "externref", ..."""
 
-TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT = 1, 2, 3, 4, 5, 7
+TYPE, IMPORT, FUNCTION, TABLE, MEMORY, EXPORT, START = 1, 2, 3, 4, 5, 7, 8
 CUSTOM = 0
 """Numbers of sections."""
 

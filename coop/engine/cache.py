@@ -34,7 +34,7 @@ from coop.engine.config import Engine
 from coop.logs import Log
 
 _DIGEST = 32
-_FORMAT = b"coop module 3"
+_FORMAT = b"coop module 4"
 _LARGE = 1 << 20
 """From here on, hashing takes longer than starting a thread."""
 MOST_BYTES, MOST_ENTRIES = 2 << 30, 4096

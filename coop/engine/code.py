@@ -54,6 +54,11 @@ class Code(Unique):
         """Refuse to be used: this is a copy, in a process forked from the one that compiled it."""
         self._is_copy = True
 
+    @classmethod
+    def _compiled_of(cls, wasm: bytes) -> bytes:
+        """Return what is given to the compiler."""
+        return defused(wasm)
+
     def _read(self, wasm: bytes) -> None:
         """Find out what it imports and exports.  Raises: BadModule."""
         raise NotImplementedError
@@ -174,7 +179,7 @@ def _load(
     engine.prepare()
     if on_compile is not None:
         on_compile()
-    handle = _make(wrapper, new, engine, defused(wasm), name)
+    handle = _make(wrapper, new, engine, kind._compiled_of(wasm), name)
     if store.directory is not None:
         store.store(wasm, engine, bytes(handle.serialize()))
     return handle

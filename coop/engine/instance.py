@@ -52,6 +52,8 @@ class Instance(Store):
                 raise
             raise why_not_instantiated(self.module.name, str(error)) from None
         self.sizes.attach(self.context, self._cells, self.module.others)
+        if self.module.start is not None:
+            self._call(self.module.start, None, 0, None, 0)
 
     def _instantiate(self) -> None:
         self._linker = held.wasmtime_linker_clone(self.linkage.linker)
@@ -101,17 +103,7 @@ class Instance(Store):
         out = (Val * len(results))() if results else None
         if self.is_dead:
             raise CoopError(f"{self.module.name}: call {name}: the guest has ended")
-        is_there = take_function(self.context, self._cells, name)
-        assert is_there, name
-        self._await(
-            held.wasmtime_func_call_async,
-            self.context,
-            C.addressof(self._cells) + FUNCTION,
-            arguments,
-            len(params),
-            out,
-            len(results),
-        )
+        self._call(name, arguments, len(params), out, len(results))
         if out is None:
             return None
         values = tuple(
@@ -131,6 +123,13 @@ class Instance(Store):
             if kind not in KIND:
                 raise LinkError(f"{self.module.name}: {name} has type {kind}, which coop cannot pass")
         return signature
+
+    def _call(self, name: str, arguments: Any, takes: int, out: Any, gives: int) -> None:
+        """Call an export that is there, with arrays of as many values as it takes and gives."""
+        is_there = take_function(self.context, self._cells, name)
+        assert is_there, name
+        function = C.addressof(self._cells) + FUNCTION
+        self._await(held.wasmtime_func_call_async, self.context, function, arguments, takes, out, gives)
 
 
 def _store_value(slot: Any, kind: str, payload: bytes) -> None:

@@ -10,6 +10,7 @@ merely being loaded; so the few sections that matter are read here.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from coop.engine.binary import (
     EXPORT,
@@ -18,6 +19,7 @@ from coop.engine.binary import (
     GLOBAL_KIND,
     IMPORT,
     MEMORY_KIND,
+    START,
     TABLE_KIND,
     TAG_KIND,
     TYPE,
@@ -42,23 +44,36 @@ class Import:
         return printable(f"{self.module}.{self.name}")
 
 
-def read_signatures(wasm: bytes, name: str) -> tuple[tuple[Import, ...], dict[str, FuncType | None]]:
-    """Return a module's imports, in order, and its exports; an export that is no function has None.
+class Signatures(NamedTuple):
+    """What was read of one module.
 
-    Raises: BadModule.
+    imports -- in order
+    exports -- by name; None for what is no function
+    start   -- the type of the function that its start section names; None if it has none
     """
+
+    imports: tuple[Import, ...]
+    exports: dict[str, FuncType | None]
+    start: FuncType | None
+
+
+def read_signatures(wasm: bytes, name: str) -> Signatures:
+    """Return what a module imports and exports.  Raises: BadModule."""
     try:
         return _read(wasm)
     except (IndexError, ValueError) as error:
         raise BadModule(f"{name}: imports and exports cannot be read: {error!r}") from None
 
 
-def _read(wasm: bytes) -> tuple[tuple[Import, ...], dict[str, FuncType | None]]:
+def _read(wasm: bytes) -> Signatures:
     types: list[FuncType] = []
     functions: list[FuncType] = []
     imports: list[Import] = []
     exports: dict[str, FuncType | None] = {}
+    start: FuncType | None = None
     for kind, section in sections(wasm):
+        if kind == START:
+            start = functions[section.number()]
         if kind not in (TYPE, IMPORT, FUNCTION, EXPORT):
             continue
         for _ in range(section.number()):
@@ -74,7 +89,7 @@ def _read(wasm: bytes) -> tuple[tuple[Import, ...], dict[str, FuncType | None]]:
             else:
                 name, what, index = section.text(), section.byte(), section.number()
                 exports[name] = functions[index] if what == FUNC_KIND else None
-    return tuple(imports), exports
+    return Signatures(tuple(imports), exports, start)
 
 
 def _imported(section: Reader, types: list[FuncType]) -> FuncType | None:

@@ -167,7 +167,8 @@ class Guest(Life[Instance]):
             instance.call("_initialize", ())
 
     def _main(self, instance: Instance) -> int:
-        instance.call(self.module.entry, ())
+        if self.module.entry is not None:
+            instance.call(self.module.entry, ())
         return 0
 
     def _open_descriptors(self, owner: Scheduler, wasi: Wasi) -> None:

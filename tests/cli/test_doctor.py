@@ -313,6 +313,11 @@ def test_a_module_that_is_no_program_is_told_how_to_be_called(doctor, exports: s
     assert (status, words in text) == (1, True)
 
 
+def test_a_start_section_is_a_program(doctor):
+    status, text = doctor("(module (func $f) (start $f))")
+    assert (status, "its start section is all that it does" in text) == (0, True)
+
+
 def test_an_export_that_is_named_will_do(doctor):
     assert doctor(EXPORTS, "--invoke", "add")[0] == 0
 
