@@ -33,6 +33,7 @@ _NOTCAPABLE = int(Errno.NOTCAPABLE)
 _pack_u32 = U32.pack_into
 _READS = Rights.FD_READ | Rights.FD_READDIR
 _ACCESS = _READS | Rights.FD_WRITE
+_NOT_FOR_DIRECTORIES = Oflags.CREAT | Oflags.EXCL | Oflags.TRUNC
 _CUTTING = Oflags.TRUNC | Oflags.EXCL | Oflags.DIRECTORY  # with the others nothing is cut
 _OFLAGS = Oflags.CREAT | Oflags.DIRECTORY | Oflags.EXCL | Oflags.TRUNC
 _SYNC = {Fdflags.DSYNC: os.O_DSYNC, Fdflags.SYNC: os.O_SYNC, Fdflags.RSYNC: os.O_RSYNC}
@@ -80,7 +81,7 @@ def path_open(
     what DIRECTORY asks for; PERM the path leaves the directory; NOENT there is no such name; EXIST there
     is one, and EXCL; ISDIR a directory is opened for writing, created or cut; LOOP too many links, or one
     at the end that is not followed; NAMETOOLONG a name over 255 bytes, or a path over 4095; ILSEQ not
-    UTF-8; INVAL a NUL byte, a flag that does not exist, or CREAT with DIRECTORY; ACCES the host refuses;
+    UTF-8; INVAL a NUL byte, a flag that does not exist, or DIRECTORY with another; ACCES the host refuses;
     MFILE the guest's or the host's table is full; NXIO a FIFO without a reader, or a socket; BUSY a lease
     is on it; TXTBSY the host runs it; NOTCAPABLE no right to open, or to create, to cut or to sync in
     this way; ROFS a change below a read-only directory; NOSPC the disk is full; DQUOT a quota is; FAULT an
@@ -89,7 +90,7 @@ def path_open(
     entry, directory = open_directory(wasi, fd, Rights.PATH_OPEN)
     wasi.memory.check(out, 4)
     name = wasi.text(path, length)
-    if oflags & ~_OFLAGS or fdflags & ~31:
+    if oflags & ~_OFLAGS or fdflags & ~31 or (oflags & Oflags.DIRECTORY and oflags & _NOT_FOR_DIRECTORIES):
         return int(Errno.INVAL)
     follow = _follows(lookup)
     if (oflags or fdflags) and not _may_open(entry.rights, oflags, fdflags):

@@ -195,6 +195,8 @@ def test_flags_that_an_open_asked_for_are_told(folder):
         (b"f", 16, "INVAL"),
         (b"f", 2**32 - 1, "INVAL"),
         (b"new", CREAT | DIRECTORY, "INVAL"),
+        (b"dir", EXCL | DIRECTORY, "INVAL"),
+        (b"dir", TRUNC | DIRECTORY, "INVAL"),
     ],
 )
 def test_what_cannot_be_opened_has_its_errno_and_takes_no_number(path, oflags, error, folder):
