@@ -207,7 +207,7 @@ class Connection:
 
     def _send_continue(self) -> None:
         with suppress(OSError):  # whoever reads hears of it too
-            self._wire.send(h11.InformationalResponse(status_code=100, headers=[]))
+            self._wire.send(h11.InformationalResponse(status_code=100, headers=[], reason=reason(100)))
             self._stream.set_read_deadline(self._limits.pause_seconds)
 
     def _read(self, exchange: Exchange) -> None:

@@ -14,7 +14,7 @@ _BODILESS = (204, 304)
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(:[0-9]*)?")
-_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")  # no character could belong to either part
+_ABSOLUTE = re.compile(r"(?i:https?)://([^/?]*)([/?].*)?")  # no character could belong to either part
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Head:
     @classmethod
     def of(cls, event: h11.Request, scheme: str) -> "Head":
         """Return the head of a request that came in.  Raises: ValueError that says what is wrong with it."""
-        method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
+        method = event.method.decode("latin-1")
+        target = event.target.decode("latin-1").partition("#")[0]  # what stands behind it is the client's own
         host = next((value.decode("latin-1") for name, value in event.headers if name == b"host"), None)
         if (found := _ABSOLUTE.fullmatch(target)) is not None:  # as a proxy is asked
             host, target = found[1], found[2] or ""

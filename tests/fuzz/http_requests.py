@@ -141,7 +141,7 @@ def _is_of(head: Head, event: h11.Request) -> bool:
     """Whether a guest was told what stood there."""
     method, fields = event.method.decode("latin-1"), tuple(received(event.headers))
     target = head.target.removeprefix("/").encode("latin-1")  # what it begins with may be a host, or nothing
-    return (head.method, head.fields) == (method, fields) and event.target.endswith(target)
+    return (head.method, head.fields) == (method, fields) and event.target.partition(b"#")[0].endswith(target)
 
 
 class Run:

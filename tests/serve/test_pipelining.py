@@ -145,7 +145,7 @@ def test_a_client_that_waits_is_served_whatever_its_bodies_are(talk, logged):
         for _ in range(3):
             client.ask(counted + b"abcd", end=b"abcd\r\n0\r\n\r\n")
             client.ask(counted, b"ab", b"cd", end=b"abcd\r\n0\r\n\r\n")
-            client.ask(told, end=b"HTTP/1.1 100 \r\n\r\n")
+            client.ask(told, end=b"HTTP/1.1 100 Continue\r\n\r\n")
             client.ask(b"abcd", end=b"abcd\r\n0\r\n\r\n")
             client.ask(chunked, b"2\r\nab\r\n", b"2\r\ncd\r\n0\r\nx: y\r\n\r\n", end=b"abcd\r\n0\r\n\r\n")
             client.ask(get("/204"), end=b"\r\n\r\n")

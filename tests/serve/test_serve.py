@@ -120,7 +120,7 @@ def test_a_client_that_waits_is_told_to_go_on(serve):
             return first, sock.recv(1000)
 
     first, second = serve(client)
-    assert first.startswith(b"HTTP/1.1 100 ")
+    assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert second.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
@@ -143,6 +143,12 @@ def test_a_client_that_waits_is_told_to_go_on(serve):
 def test_what_is_no_request_is_refused_in_words(serve, data: bytes, status: int):
     answer = serve(lambda address: exchange(address, data))
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+
+
+@pytest.mark.parametrize("target", [b"/none?x=1#y/head", b"http://a/none?x=1#", b"/none?x=1##/../?"])
+def test_a_fragment_is_none_of_the_guests_business(serve, target: bytes):
+    asked = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert b"\r\nno /none?x=1\n\r\n" in serve(lambda address: exchange(address, asked))
 
 
 def test_a_client_that_drips_its_head_loses_its_connection(serve):
