@@ -20,6 +20,7 @@ without one; see `shim`.
 """
 
 import ctypes as C
+import struct
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -41,7 +42,7 @@ from coop.engine.marshal import (
     store_i32,
 )
 from coop.engine.module import Module
-from coop.engine.preempt import SLICE_NS, now_ns
+from coop.engine.preempt import SLICE_NS
 from coop.engine.shim import TRY_MODULE, Tried, shim_module
 from coop.engine.signatures import FuncType, Import
 from coop.engine.slices import Slices
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 _libc = C.PyDLL(None)
 _STRLEN = C.cast(_libc.strlen, C.c_void_p).value or 0
+store_continuation = struct.Struct(f"{C.sizeof(Continuation)}s").pack_into
 
 _LINKAGES_KEPT = 32
 """Sets of imports that are kept for guests to come; each takes a quarter of a megabyte."""
@@ -72,12 +74,15 @@ class Border:
     begin_ns        -- the moment from which on what it computes is not in its account yet
     is_silent       -- whether it has called no host function since it was let run; the first call says so
     flag            -- flag[0] is 1 when the pending host call may go on
+    continuation    -- what tells wasmtime to look at it, and to go on at once while it is 1
     slice_ns        -- how long a busy guest runs before the others get a turn
+    most_ns         -- how long it may run among calls that stand one behind the other
     """
 
     def __init__(self, scheduler: "Scheduler", slice_ns: int = SLICE_NS) -> None:
         self.scheduler = scheduler
         self.slice_ns = slice_ns
+        self.most_ns = 2 * slice_ns
         self.instance: Driven | None = None
         self.state: Any = None
         self.begin_ns = 0
@@ -85,7 +90,7 @@ class Border:
         self.flag = (C.c_ubyte * 2)(0, 0)
         self.instances: dict[Store, None] = {}
         """Every instance with a store, so that none outlives the run."""
-        self._continuation = Continuation(_STRLEN, C.addressof(self.flag), None)
+        self.continuation = bytes(Continuation(_STRLEN, C.addressof(self.flag), None))
         self._slices: dict[int, Slices] = {}
         self._watcher: Watcher | None = None
         self._linkages: dict[object, Any] = {}
@@ -136,33 +141,24 @@ class Border:
 
     def suspender(self) -> Callable[[int], None]:
         """Return a function that suspends the guest, by the structure at an address, until `flag` is set."""
-        flag, continuation, size = self.flag, bytes(self._continuation), C.sizeof(Continuation)
+        flag, continuation = self.flag, self.continuation
 
         def suspend(continuation_out: int) -> None:
             flag[0] = 0
-            space[continuation_out : continuation_out + size] = continuation
+            store_continuation(space, continuation_out, continuation)
 
         return suspend
 
-    def resumer(self) -> Callable[[int], None]:
-        """Return a function that lets the guest go on, by the structure at an address.
+    def rest(self) -> None:
+        """Have the guest yield before the call in progress returns, which can suspend it and need not.
 
-        It goes on at once, but one that has had two slices yields before: else it would be made to yield
-        nowhere among calls that stand one behind the other.
+        For one that has had `most_ns`: wasmtime makes it yield nowhere among calls that stand one behind
+        the other.
         """
-        continuation, size, suspend = bytes(self._continuation), C.sizeof(Continuation), self.suspender()
-        most_ns = 2 * self.slice_ns
-
-        def resume(continuation_out: int) -> None:
-            if now_ns() - self.begin_ns < most_ns:
-                space[continuation_out : continuation_out + size] = continuation
-                return
-            instance = self.instance
-            assert instance is not None
-            suspend(continuation_out)
-            instance.pending = instance.rest
-
-        return resume
+        instance = self.instance
+        assert instance is not None
+        self.flag[0] = 0
+        instance.pending = instance.rest
 
     def close(self) -> None:
         """End what still lives, in the order wasmtime needs: instances, linkers, slices."""

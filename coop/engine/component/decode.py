@@ -7,7 +7,7 @@ belongs to returns, so everything is copied.
 
 import struct
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,10 @@ def make_decoders(types: tuple[Type, ...], lender: "Lender") -> Callable[[int], 
     """Return a function from the address of an array of values, of these types, to a tuple."""
     letters = [_NUMBERS.get(kind.name) if isinstance(kind, Primitive) else None for kind in types]
     if None not in letters:  # numbers alone: one layout for all
-        sizes = [struct.calcsize(letter) for letter in letters if letter]
-        fields = (f"8x{letter}{24 - size}x" for letter, size in zip(letters, sizes, strict=True))
-        unpack = struct.Struct("<" + "".join(fields)).unpack_from
+        unpack = _layout(letters)
         return lambda at: unpack(space, at)
+    if isinstance(types[0], Borrow) and types[0].resource in lender.hosts and None not in letters[1:]:
+        return _object_and_numbers(_layout(["Q", *letters[1:]]), lender)  # as most methods have
     decoders = [make_decoder(kind, lender) for kind in types]
     if len(decoders) == 1:
         only = decoders[0]
@@ -79,6 +79,24 @@ def make_decoders(types: tuple[Type, ...], lender: "Lender") -> Callable[[int], 
         return lambda at: (first(at), second(at + VAL_SIZE))
     placed = [(i * VAL_SIZE, decoder) for i, decoder in enumerate(decoders)]
     return lambda at: tuple([decoder(at + offset) for offset, decoder in placed])
+
+
+def _layout(letters: Iterable[str | None]) -> Callable[[Any, int], tuple[Any, ...]]:
+    fields = (f"8x{letter}{24 - struct.calcsize(letter)}x" for letter in letters if letter)
+    return struct.Struct("<" + "".join(fields)).unpack_from
+
+
+def _object_and_numbers(
+    unpack: Callable[[Any, int], tuple[Any, ...]], lender: "Lender"
+) -> Callable[[int], tuple[Any, ...]]:
+    border: Any = lender.border
+    number = lender.number
+
+    def decode(at: int) -> tuple[Any, ...]:
+        handle, *others = unpack(space, at)
+        return (border.instance.handles.objects[number(handle)], *others)
+
+    return decode
 
 
 def make_decoder(kind: Type, lender: "Lender") -> Decoder:

@@ -45,16 +45,17 @@ log = Log("coop.engine")
 class Handles:
     """One guest's table of objects, by number.
 
-    limit -- how many there may be at once, `_SMALL` small ones counting as one; None: any number
-    taken -- what the guest has given up in the values that are being decoded; see `Lender.whole`
+    limit   -- how many there may be at once, `_SMALL` small ones counting as one; None: any number
+    objects -- by number; to be looked at only
+    taken   -- what the guest has given up in the values that are being decoded; see `Lender.whole`
     """
 
-    __slots__ = ("_free", "_lent", "_lent_things", "_new", "_objects", "_small", "_used", "limit", "taken")
+    __slots__ = ("_free", "_lent", "_lent_things", "_new", "_small", "_used", "limit", "objects", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.taken: list[Resource] = []
-        self._objects: dict[int, Resource] = {}
+        self.objects: dict[int, Resource] = {}
         self._small = 0
         self._free: list[int] = []
         self._lent: list[int] = []
@@ -63,7 +64,7 @@ class Handles:
         self._used: list[GuestResource] = []
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self.objects)
 
     def add(self, thing: Resource) -> int:
         """Give an object a number, and to the guest.  Raises: LimitExceeded; TypeError if a guest has it."""
@@ -87,26 +88,22 @@ class Handles:
         self._used.append(thing)
 
     def _check_room(self) -> None:
-        count = len(self._objects) - self._small + self._small // _SMALL
+        count = len(self.objects) - self._small + self._small // _SMALL
         if self.limit is not None and count >= self.limit:
             raise LimitExceeded("handles", f"a guest has {count} handles of the host's resources")
 
     def _number(self, thing: Resource) -> int:
-        number = self._free.pop() if self._free else len(self._objects)
-        self._objects[number] = thing
+        number = self._free.pop() if self._free else len(self.objects)
+        self.objects[number] = thing
         self._small += thing._wit_is_small
         return number
-
-    def get(self, number: int) -> Resource:
-        """Return the object of a number."""
-        return self._objects[number]
 
     def take(self, number: int) -> Resource:
         """Return the object of a number, which ends.
 
         Raises: GuestTrap while others need it, or it is lent to the guest, which would use what is dropped.
         """
-        thing = self._objects[number]
+        thing = self.objects[number]
         if id(thing) in self._lent_things:
             raise GuestTrap(f"a {type(thing).__name__} is given up while it is lent to the guest as well")
         hold_of(thing).release(thing)
@@ -114,7 +111,7 @@ class Handles:
         return thing
 
     def _forget(self, number: int) -> None:
-        self._small -= self._objects.pop(number)._wit_is_small
+        self._small -= self.objects.pop(number)._wit_is_small
         self._free.append(number)
 
     def begin_call(self) -> None:
@@ -129,7 +126,7 @@ class Handles:
             thing.end_of_arguments(is_right=is_right)
         if not is_right:
             for number in reversed(new):
-                hold_of(self._objects[number]).is_given = False
+                hold_of(self.objects[number]).is_given = False
                 self._forget(number)
 
     def end_of_call(self) -> None:
@@ -145,7 +142,7 @@ class Handles:
         Whatever one of them does, the others are dropped.  Raises: what they raised, if it is no Exception.
         """
         self.end_of_call()
-        newest_first, self._objects, self._small = [*self._objects.values()][::-1], {}, 0
+        newest_first, self.objects, self._small = [*self.objects.values()][::-1], {}, 0
         drop_all(_children_first(newest_first))
 
 
@@ -236,12 +233,13 @@ class Lender:
     ) -> None:
         self.hosts = hosts
         self.classes = classes
-        self._border = border
+        self.border = border
         self._out = C.c_void_p()
+        self.number = self._make_number()
 
     def instance(self) -> "ComponentInstance":
         """Return the guest whose call this is."""
-        return self._border.instance  # type: ignore[return-value]
+        return self.border.instance  # type: ignore[return-value]
 
     def check_list(self, size: int) -> None:
         """Raise LimitExceeded if a list of so many bytes is longer than the guest may pass."""
@@ -273,10 +271,11 @@ class Lender:
         """Return the decoder of handles that pass with what is behind them."""
         if resource not in self.hosts:
             return self._guest_taker(resource)
+        number = self.number
 
         def take(at: int) -> Resource:
             handles = self.instance().handles
-            thing = handles.take(self._number(at))
+            thing = handles.take(number(_get_word(space, at + _PAYLOAD)[0]))
             handles.taken.append(thing)
             return thing
 
@@ -286,19 +285,34 @@ class Lender:
         """Return the decoder of handles that are lent for a call."""
         if resource not in self.hosts:
             return self._guest_taker(resource)
-        border, number = self._border, self._number
-        return lambda at: border.instance.handles.get(number(at))  # type: ignore[union-attr]
+        border, number = self.border, self.number
 
-    def _number(self, at: int) -> int:
-        out, running = self._out, self._border.instance
-        assert running is not None
-        handle = _get_word(space, at + _PAYLOAD)[0]
-        error = held.wasmtime_component_resource_any_to_host(running.context, handle, C.addressof(out))
-        if error:
-            raise GuestTrap(str(take_error(error)))
-        host = out.value
-        number: int = held.wasmtime_component_resource_host_rep(host)
-        held.wasmtime_component_resource_host_delete(host)
+        def borrow(at: int) -> Resource:
+            handle = _get_word(space, at + _PAYLOAD)[0]
+            return border.instance.handles.objects[number(handle)]  # type: ignore[union-attr,no-any-return]
+
+        return borrow
+
+    def _make_number(self) -> Callable[[int], int]:
+        """Return a function from wasmtime's word for a handle of the host's to our number."""
+        border, out = self.border, self._out
+        out_at = C.addressof(out)
+        # Nearly every call of a method begins here, so nothing is looked up twice.
+        to_host = held.wasmtime_component_resource_any_to_host
+        number_of, delete = (
+            held.wasmtime_component_resource_host_rep,
+            held.wasmtime_component_resource_host_delete,
+        )
+
+        def number(handle: int) -> int:
+            error = to_host(border.instance.context, handle, out_at)  # type: ignore[union-attr]
+            if error:
+                raise GuestTrap(str(take_error(error)))
+            host = out.value
+            found: int = number_of(host)
+            delete(host)
+            return found
+
         return number
 
     def _guest_taker(self, resource: str) -> Decoder:
@@ -341,7 +355,7 @@ class Lender:
         return self.classes.get(resource) or (Resource,)
 
     def _put(self, at: int, kind: int, number: int, *, is_owned: bool) -> None:
-        out, running = self._out, self._border.instance
+        out, running = self._out, self.border.instance
         assert running is not None
         host = held.wasmtime_component_resource_host_new(is_owned, number, kind)
         error = held.wasmtime_component_resource_host_to_any(running.context, host, C.addressof(out))

@@ -10,7 +10,7 @@ Three ways to call a host function, by what it says of itself:
 Also one that never parks is called in a way that could suspend the guest, though wasmtime has a cheaper
 one.  Within a call wasmtime does not look whether the slice is over, but where a function or a turn of a
 loop begins: a guest with a hundred thousand calls one behind the other would have the thread for all of
-them (`Border.resumer`).
+them (`Border.rest`).
 
 The callback of each function is composed of its decoders and encoders; what a function
 means is found on the guest's own objects, so that guests share the rest.
@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from coop.engine.border import store_continuation
 from coop.engine.component.capi import AsyncCallback, Callback, Destructor, held
 from coop.engine.component.component import Component, Export
 from coop.engine.component.decode import Decoder, make_decoder, make_decoders
@@ -35,6 +36,7 @@ from coop.engine.component.encode import Encoder, make_encoder
 from coop.engine.component.handles import Lender
 from coop.engine.component.reflect import Item
 from coop.engine.marshal import space
+from coop.engine.preempt import now_ns
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LinkError
 from coop.slips import brief
@@ -201,7 +203,8 @@ class ComponentLinkage:
         encode = _result_encoder(kind, self.lender, shown)
         if isinstance(kind.result, Result):
             call = _catching(call)
-        callback = AsyncCallback(self._perhaps_later(decode, encode, call, parks))
+        compose = self._at_once if parks is False else partial(self._perhaps_later, always=parks is True)
+        callback = AsyncCallback(compose(decode, encode, call))
         self._define(held.wasmtime_component_linker_instance_add_func_async, linker, name, callback)
 
     def _define(self, add: Callable[..., int], linker: int, name: str, callback: Any) -> None:
@@ -211,11 +214,41 @@ class ComponentLinkage:
 
     # -- called by wasmtime, on a guest's fiber
 
-    def _perhaps_later(
-        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call, parks: bool | None
+    def _at_once(
+        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call
     ) -> Callable[..., None]:
         border, fail = self._border, self._fail
-        suspend, go_on = border.suspender(), border.resumer()
+        go_on, most_ns = border.continuation, border.most_ns
+
+        def callback(
+            env: int,
+            context: int,
+            kind: int,
+            args: int,
+            nargs: int,
+            results: int,
+            nresults: int,
+            error_out: int,
+            continuation: int,
+        ) -> None:
+            try:
+                border.is_silent = False
+                answer = call(decode(args))
+                if encode is not None:
+                    encode(results, answer)
+                if now_ns() - border.begin_ns > most_ns:
+                    border.rest()
+            except BaseException as error:
+                _put_word(space, error_out, fail(error))
+            store_continuation(space, continuation, go_on)
+
+        return callback
+
+    def _perhaps_later(
+        self, decode: Callable[[int], Any], encode: Encoder | None, call: Call, *, always: bool
+    ) -> Callable[..., None]:
+        border, fail, suspend = self._border, self._fail, self._border.suspender()
+        go_on, most_ns = border.continuation, border.most_ns
 
         def callback(
             env: int,
@@ -231,22 +264,24 @@ class ComponentLinkage:
             instance: Any = border.instance
             try:
                 values = decode(args)
-                if not parks:
+                if always:
+                    later: Callable[[], Any] = partial(call, values)
+                else:
                     border.is_silent = False
                     answer = call(values)
-                    if answer.__class__ is not Later or parks is False:
+                    if answer.__class__ is not Later:
                         if encode is not None:
                             encode(results, answer)
-                        go_on(continuation)
+                        if now_ns() - border.begin_ns > most_ns:
+                            border.rest()
+                        store_continuation(space, continuation, go_on)
                         return
                     later = answer.call
-                else:
-                    later = partial(call, values)
                 suspend(continuation)
                 instance.pending = lambda: _finish(instance, later, encode, results)
             except BaseException as error:
                 _put_word(space, error_out, fail(error))
-                go_on(continuation)
+                store_continuation(space, continuation, go_on)
 
         return callback
 
