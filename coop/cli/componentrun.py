@@ -163,9 +163,9 @@ def network_of(plan: Plan) -> Network | None:
         listen: Sequence[str] = ("*:*",)
     else:
         connect, listen = asked.connect, asked.listen
-    if not (connect or listen or asked.names):
+    if not (connect or listen or asked.known):
         return None
     try:
-        return Network(connect=connect, listen=listen, names=asked.names, tcp=asked.tcp, udp=asked.udp)
+        return Network(connect=connect, listen=listen, names=asked.known, tcp=asked.tcp, udp=asked.udp)
     except ValueError as error:
         raise UsageError(f"--allow-{str(error).removeprefix('network ')}") from None

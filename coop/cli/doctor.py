@@ -149,7 +149,7 @@ def _network(plan: Plan) -> str:
         allowed = [f"connect {place}" for place in asked.connect] + [
             f"listen {place}" for place in asked.listen
         ]
-    return ", ".join([*allowed, *(f"look up {name}" for name in asked.names)])
+    return ", ".join([*allowed, *(f"look up {name}" for name in asked.known)])
 
 
 def _verdict(found: list[Finding]) -> Line:

@@ -22,6 +22,7 @@ class NetworkPlan:
     tcp, udp        -- whether these are allowed at all
     connect, listen -- places, as `coop.Network` spells them
     names           -- names that may be looked up
+    look_up         -- whether every name may
     """
 
     inherit: bool
@@ -30,6 +31,12 @@ class NetworkPlan:
     connect: Sequence[str]
     listen: Sequence[str]
     names: Sequence[str]
+    look_up: bool
+
+    @property
+    def known(self) -> Sequence[str]:
+        """The names that may be looked up, all things considered."""
+        return ("*",) if self.look_up else self.names
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,14 @@ def test_a_core_module_opens_no_sockets(tmp_path: Path):
     assert b"is a core module, which opens no sockets itself" in done.stderr
 
 
+def test_a_core_module_takes_the_settings_of_a_component(tmp_path: Path):
+    """As wasmtime does: a script may give them to whatever it runs."""
+    guest = tmp_path / "a.wat"
+    guest.write_text('(module (func (export "_start")))')
+    settings = "inherit-network,allow-ip-name-lookup,tcp,udp"
+    assert coop("run", "-S", settings, str(guest)).stderr == b""
+
+
 def test_a_guest_that_spins_runs_out_of_time(program: str):
     done = coop("run", "-W", "timeout=300ms", program, "spin", expect=124)
     assert b"limit wall_time exceeded" in done.stderr
