@@ -12,7 +12,8 @@ import pytest
 
 from tests.children import run_child
 from tests.components import service
-from tests.guestbuild import ToolchainMissing
+from tests.fuzz import native_calls
+from tests.guestbuild import ToolchainMissing, native_wasmtime
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
 HTTP_SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
@@ -35,6 +36,16 @@ def test_no_request_at_random_reaches_a_guest_or_stops_the_server():
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     play("http_requests", HTTP_SECONDS)
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_calls_at_random_are_answered_as_native_wasmtime_answers_them():
+    try:
+        native_wasmtime()
+        native_calls.program()
+    except ToolchainMissing as missing:
+        pytest.skip(str(missing))
+    play("native_calls", SECONDS)
 
 
 def play(fuzzer: str, seconds: float) -> None:
