@@ -12,7 +12,9 @@ MACHINES = {"x86_64", "aarch64"}
 """Machines whose calling convention and epoll layout the code knows."""
 
 
-def check_system(system: str, machine: str, implementation: str, version: tuple[int, ...]) -> None:
+def check_system(
+    system: str, machine: str, implementation: str, version: tuple[int, ...], *, has_gil: bool = True
+) -> None:
     """Raise Unsupported, with the reason in words, unless coop runs on such a system."""
     if system != "Linux":
         raise Unsupported(
@@ -24,6 +26,8 @@ def check_system(system: str, machine: str, implementation: str, version: tuple[
         raise Unsupported(f"coop needs CPython (greenlet, ctypes callbacks); this is {implementation}")
     if (3, 14, 0) <= version < (3, 14, 1):
         raise Unsupported("coop needs a CPython that can be told of stacks, as 3.14.1 can; this is 3.14.0")
+    if not has_gil:
+        raise Unsupported("coop needs CPython's GIL, and this one runs without (-X gil=1 switches it on)")
 
 
 def check_threads() -> None:
@@ -38,4 +42,10 @@ def check_threads() -> None:
         )
 
 
-check_system(platform.system(), platform.machine(), sys.implementation.name, sys.version_info[:3])
+check_system(
+    platform.system(),
+    platform.machine(),
+    sys.implementation.name,
+    sys.version_info[:3],
+    has_gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
+)

@@ -30,6 +30,19 @@ def test_anything_else_is_named(system, machine, implementation, words):
         check_system(system, machine, implementation, (3, 12, 1))
 
 
+@pytest.mark.parametrize(("has_gil", "said"), [(False, "coop needs CPython's GIL"), (True, "imported")])
+def test_a_python_without_its_gil_is_named_where_coop_is_imported(has_gil: bool, said: str):
+    child = run_child(
+        f"import sys\nsys._is_gil_enabled = lambda: {has_gil}\n"
+        "try:\n"
+        "    import coop\n"
+        "    print('imported')\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+    )
+    assert child.stdout.decode().startswith(said)
+
+
 def test_importing_coop_elsewhere_says_so_before_anything_else_can_fail():
     child = run_child(
         "import platform\n"
