@@ -131,7 +131,7 @@ class Resource(Unique):
         return made
 
     def __init__(self, parent: "Resource | None" = None) -> None:
-        """Parent -- what must not be dropped before this."""
+        """Note what this was made of, if it was: `parent`, which must not be dropped before it."""
         if parent is not None:
             self._wit_hold.parent = parent._wit_hold
             parent._wit_hold.children += 1
