@@ -63,6 +63,12 @@ def check_kind(option: str, given: object, kind: type) -> None:
     raise TypeError(f"{option}: a {wanted} wanted, not {found}{instead}")
 
 
+def check_text(option: str, given: object) -> None:
+    """Refuse what is no text.  Raises: TypeError."""
+    if not isinstance(given, str):
+        raise TypeError(f"{option}: a text wanted, not {type(given).__name__}")
+
+
 def check_context(option: str, given: object, unfit: int, whose: str) -> None:
     """Refuse what is no context for TLS, or is made for the other side.  Raises: TypeError; ValueError.
 
@@ -92,19 +98,21 @@ def check_entries(option: str, given: Sequence[object], kind: type | tuple[type,
             raise TypeError(f"{option}[{place}]: {what} wanted, not {type(entry).__name__}")
 
 
-def check_program(args: Sequence[object], env: object, *text: type) -> None:
-    """Refuse arguments and variables that are no texts.  Raises: TypeError that names the option.
+def check_program(name: object, args: Sequence[object], env: object, *text: type) -> None:
+    """Refuse a name, arguments and variables that are no texts.  Raises: TypeError that names the option.
 
     text -- of what types a text may be
     """
+    if name is not None:
+        check_text("name", name)
     check_entries("args", args, text, "a text")
     if env is None:
         return
     if not isinstance(env, Mapping):
         raise TypeError(f"env: a mapping wanted, not {type(env).__name__}")
-    for name, value in env.items():
-        if not (isinstance(name, str) and isinstance(value, str)):
-            raise TypeError(f"env: texts wanted, not {brief(name)}: {brief(value)}")
+    for key, value in env.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"env: texts wanted, not {brief(key)}: {brief(value)}")
 
 
 def check_callable(name: str, given: object) -> None:

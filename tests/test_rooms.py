@@ -40,7 +40,7 @@ PLACED = {"coop": "face", "coop.__main__": "cli", "coop.owner": "task"}
 #: Rooms that may import less than the lines allow: room -> what of coop it may import.
 NARROWER: dict[str, set[str]] = {
     "engine": {"clock", "errors", "forks", "logs", "scheduler", "signals", "slips", "stint", "task", "wit"},
-    "fs": {"clock", "errors", "logs", "netpoll", "scheduler", "threads"},
+    "fs": {"clock", "errors", "logs", "netpoll", "scheduler", "slips", "threads"},
 }
 
 #: What is imported by those who use coop.

@@ -191,6 +191,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"env": ["A=1"]}, "env: a mapping wanted, not list"),
     ({"dirs": [".", ("/tmp", "/x")]}, "dirs[1]: a path, a coop.Dir or a coop.MemDir wanted, not tuple"),
     ({"limits": {"memory": 1}}, "limits: a coop.Limits wanted, not dict"),
+    ({"name": 5}, "name: a text wanted, not int"),
 ]
 
 
@@ -200,6 +201,23 @@ def test_what_a_guest_cannot_be_given_is_named_where_it_is_made(options, words):
     for make in (partial(coop.Guest, module), partial(coop.ComponentGuest, component)):
         with pytest.raises(TypeError, match=f"^{re.escape(words)}$"):
             make(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: coop.Dir(5), "host of a Dir: a path wanted, not int"),
+        (lambda: coop.Dir("/tmp", 5), "guest name of a Dir: a text wanted, not int"),
+        (lambda: coop.Dir("/tmp", "/x", "rw"), "read_only of a Dir: True or False wanted, not 'rw'"),
+        (lambda: coop.MemDir({}, 5), "guest name of a MemDir: a text wanted, not int"),
+        (lambda: coop.MemDir(read_only=0), "read_only of a MemDir: True or False wanted, not 0"),
+        (lambda: coop.MemDir(max_bytes="1"), "max_bytes: a whole number wanted, not str"),
+        (lambda: coop.MemDir(max_entries=1.5), "max_entries: a whole number wanted, not float"),
+    ],
+)
+def test_what_is_no_directory_to_give_is_named_where_it_is_made(make: Callable[[], Any], words: str):
+    with pytest.raises(TypeError, match=f"^{re.escape(words)}$"):
+        make()
 
 
 def test_a_host_function_is_declared_with_its_module_and_lists_of_types():

@@ -1,5 +1,6 @@
 """One component from its options to its exit status."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -168,4 +169,5 @@ def network_of(plan: Plan) -> Network | None:
     try:
         return Network(connect=connect, listen=listen, names=asked.known, tcp=asked.tcp, udp=asked.udp)
     except ValueError as error:
-        raise UsageError(f"--allow-{str(error).removeprefix('network ')}") from None
+        words = str(error).removeprefix("network ")
+        raise UsageError("--allow-" + re.sub("^names ", "name ", words)) from None

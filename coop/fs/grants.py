@@ -16,6 +16,7 @@ from coop.fs.memnode import DirectoryNode, Node, Quota
 from coop.fs.memtree import Tree
 from coop.fs.paths import path_error
 from coop.scheduler import Scheduler
+from coop.slips import brief, check_number, check_text
 
 Contents: TypeAlias = Mapping[str, "bytes | str | Contents"]
 """What is in a directory: a file's bytes or text by its name, a directory's contents by its."""
@@ -59,12 +60,19 @@ class Dir:
     host      -- its path here
     guest     -- its name for the guest; the same as here unless given
     read_only -- nothing in it can be changed: EROFS
-    Raises: OSError when a guest starts and the directory cannot be opened.
+    Raises: TypeError for what is none of these; OSError when a guest starts and it cannot be opened.
     """
 
     host: str | os.PathLike[str]
     guest: str | None = None
     read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.host, (str, os.PathLike)):
+            raise TypeError(f"host of a Dir: a path wanted, not {type(self.host).__name__}")
+        if self.guest is not None:
+            check_text("guest name of a Dir", self.guest)
+        _check_read_only("Dir", self.read_only)
 
     @property
     def guest_name(self) -> str:
@@ -90,7 +98,8 @@ class MemDir:
     max_bytes -- how much its files may hold; holes are free.  Beyond it: ENOSPC
     max_entries -- how many files, directories and links it may have, of up to about a KiB each.
                  Beyond it: ENOSPC
-    Raises: ValueError for a path that cannot be; TypeError for what is no content or path; OSError(ENOSPC).
+    Raises: ValueError for a path that cannot be; TypeError for what is no content, path or number;
+    OSError(ENOSPC).
     """
 
     __slots__ = ("_tree", "guest", "read_only")
@@ -104,8 +113,10 @@ class MemDir:
         max_bytes: int = 64 << 20,
         max_entries: int = 65_536,
     ) -> None:
-        if max_bytes < 0 or max_entries < 0:
-            raise ValueError(f"a MemDir of {max_bytes} bytes and {max_entries} entries")
+        check_text("guest name of a MemDir", guest)
+        _check_read_only("MemDir", read_only)
+        check_number("max_bytes", max_bytes, whole=True)
+        check_number("max_entries", max_entries, whole=True)
         if contents is not None and not isinstance(contents, Mapping):
             raise TypeError(f"contents: a mapping wanted, not {type(contents).__name__}")
         self.guest, self.read_only = guest, read_only
@@ -245,6 +256,12 @@ class MemDir:
         found = bytearray(node.size)
         node.read(memoryview(found), 0)
         return bytes(found)
+
+
+def _check_read_only(kind: str, given: object) -> None:
+    """Refuse what is no truth value: a mode such as "rw" would count as one.  Raises: TypeError."""
+    if not isinstance(given, bool):
+        raise TypeError(f"read_only of a {kind}: True or False wanted, not {brief(given)}")
 
 
 def _raw(path: str) -> bytes:

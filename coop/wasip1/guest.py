@@ -91,7 +91,7 @@ class Guest(Life[Instance]):
     ) -> None:
         check_kind("module", module, Module)
         check_lists(args=args, dirs=dirs, imports=imports)
-        check_program(args, env, str, bytes)
+        check_program(name, args, env, str, bytes)
         check_entries("imports", imports, HostFunction, "a function marked by coop.host_function")
         limits = limits or (Limits.for_server() if listen else _LIMITS)
         super().__init__(name or module.program, limits, weight, (stdin, stdout, stderr))

@@ -71,7 +71,7 @@ class Guest(Life[ComponentInstance]):
     ) -> None:
         check_kind("component", component, Component)
         check_lists(args=args, dirs=dirs, imports=imports)
-        check_program(args, env, str)
+        check_program(name, args, env, str)
         check_entries("imports", imports, Interface, "an object of a coop.wit.Interface")
         if network is not None:
             check_kind("network", network, Network)

@@ -105,6 +105,9 @@ def test_an_export_is_called_with_arguments_of_its_types(calls: str):
         ([], 1, "wasi:cli/run is not exported, so it is no command (it exports"),
         (["--tcplisten", "127.0.0.1:0"], 2, "is a component, which opens its sockets itself"),
         (["--allow-connect", "nowhere"], 2, "--allow-connect 'nowhere': HOST:PORT wanted"),
+        (["--allow-connect", "example.org:443"], 2, "wanted, not a name: those that may be looked up"),
+        (["--allow-connect", "300.0.0.1:443"], 2, "'300.0.0.1' does not appear to be"),
+        (["--allow-name", "http://x"], 2, "--allow-name 'http://x': a name, *.NAME or * wanted"),
         (["--allow-listen", "127.0.0.1:http"], 2, "the port is a number from 0 to 65535, or *"),
     ],
 )

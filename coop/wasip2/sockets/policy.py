@@ -24,6 +24,7 @@ from coop.slips import check_entries
 __all__ = ["Network", "ascii_name", "is_address"]
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_NUMBERS = re.compile(r"[0-9.]*")
 _LONGEST_NAME = 253
 _LONGEST_ADDRESS = 45  # of IPv6 with its last part as one of IPv4
 
@@ -151,7 +152,9 @@ def _place(name: str, text: str) -> _Place:
     try:
         hosts = None if host == "*" else ip_network(host)
     except ValueError as error:
-        raise ValueError(f"{where}: an address, a range of them or * wanted: {error}") from None
+        is_name = _NAME.fullmatch(host.lower()) and not _NUMBERS.fullmatch(host)
+        why = ", not a name: those that may be looked up are allowed apart" if is_name else f": {error}"
+        raise ValueError(f"{where}: an address, a range of them or * wanted{why}") from None
     return _Place(hosts, None if port == "*" else int(port))
 
 
