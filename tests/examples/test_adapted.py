@@ -120,11 +120,14 @@ def test_the_echo_component_in_c_refuses_what_it_cannot_use(echo: str, args: tup
 
 
 def test_the_echo_component_in_c_may_not_listen_unless_it_is_told(echo: str):
+    assert run(THERE, echo, "127.0.0.1", "0") == Outcome(1, b"", b"start-bind: error-code 1\n")
+    # The guest is told the same here, and whoever runs it is told more.
+    warning = f"coop: warning: not allowed on the network guest={Path(echo).name!r} ".encode()
     elsewhere = run(HERE, "--allow-listen", "127.0.0.2:0", echo, "127.0.0.1", "0")
-    assert elsewhere == run(THERE, echo, "127.0.0.1", "0")
-    assert elsewhere == Outcome(1, b"", b"start-bind: error-code 1\n")
+    assert elsewhere == Outcome(1, b"", warning + b"listen='127.0.0.1:0'\nstart-bind: error-code 1\n")
     # Without any network coop gives no socket, where native wasmtime gives one that can do nothing.
-    assert run(HERE, echo, "127.0.0.1", "0") == Outcome(1, b"", b"create-tcp-socket: error-code 1\n")
+    nowhere = run(HERE, echo, "127.0.0.1", "0")
+    assert nowhere == Outcome(1, b"", warning + b"tcp='any socket'\ncreate-tcp-socket: error-code 1\n")
 
 
 @pytest.mark.parametrize("poller", POLLERS)
