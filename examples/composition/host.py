@@ -37,8 +37,8 @@ def tick() -> None:
 
 
 def run() -> None:
-    back = coop.ComponentGuest(coop.load(HERE / "back.wat"))
-    front = coop.ComponentGuest(coop.load(HERE / "front.wat"), imports=[Slow(back)])
+    back = coop.ComponentGuest(coop.Component.from_file(HERE / "back.wat"))
+    front = coop.ComponentGuest(coop.Component.from_file(HERE / "front.wat"), imports=[Slow(back)])
     with back, front, coop.TaskGroup() as group:
         ticker = group.spawn(tick)
         print("sum:", front.call("", "sum-of-squares", 30, 50))

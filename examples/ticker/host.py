@@ -41,15 +41,21 @@ def host_ticks() -> None:
         print(f"host: tick {count}", flush=True)
 
 
-def tick(module: coop.Module | coop.Component, ticks: int) -> None:
-    guest_of = coop.ComponentGuest if isinstance(module, coop.Component) else coop.Guest
+def guest_of(
+    code: coop.Module | coop.Component, name: str, args: list[str]
+) -> coop.Guest | coop.ComponentGuest:
+    """Make a guest of either kind, whose lines are shown behind its name."""
+    show = coop.text(lambda line: print(f"{name}: {line}", flush=True))
+    if isinstance(code, coop.Component):
+        return coop.ComponentGuest(code, name=name, args=args, stdout=show)
+    return coop.Guest(code, name=name, args=args, stdout=show)
+
+
+def tick(code: coop.Module | coop.Component, ticks: int) -> None:
     ticker = coop.spawn(host_ticks)
     with coop.TaskGroup() as group:
         for name, every_ms in PACES.items():
-            show = coop.text(lambda line, name=name: print(f"{name}: {line}", flush=True))
-            guest = guest_of(
-                module, name=name, args=[str(every_ms), *([str(ticks)] if ticks else [])], stdout=show
-            )
+            guest = guest_of(code, name, [str(every_ms), *([str(ticks)] if ticks else [])])
             group.spawn(guest.run, name=name)
     ticker.cancel()
 
@@ -64,12 +70,14 @@ def main() -> None:
     options = parser.parse_args()
     guest = find_guest(options.guest)
     try:
-        module = coop.load(guest)
-        coop.run(tick, module, options.ticks, poller=options.poller)
+        code = coop.load(guest)
+        coop.run(tick, code, options.ticks, poller=options.poller)
     except KeyboardInterrupt:
         print("stopped")
-    except (coop.CoopError, OSError, ValueError) as error:
-        sys.exit(f"ticker: {getattr(error, 'strerror', None) or error}")
+    except (coop.CoopError, OSError, ValueError, ExceptionGroup) as error:
+        # Each guest is a task of the group, and all of them may have failed: the first one tells.
+        first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+        sys.exit(f"ticker: {getattr(first, 'strerror', None) or first}")
 
 
 if __name__ == "__main__":

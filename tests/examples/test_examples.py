@@ -293,6 +293,18 @@ def test_a_file_that_is_no_guest_is_one_line(name, tmp_path: Path):
     )
 
 
+def test_a_guest_that_lacks_something_or_traps_ends_the_ticker_in_words(tmp_path: Path):
+    guest = tmp_path / "guest.wat"
+    guest.write_text('(module (import "a" "b" (func)) (func (export "_start")))')
+    assert complaint("ticker", "--guest", str(guest)) == f"ticker: {guest}: import a.b is not provided"
+    guest.write_text('(module (func $deep unreachable) (func (export "_start") (call $deep)))')
+    done = run_child([str(EXAMPLES / "ticker" / "host.py"), "--guest", str(guest)], expect=1)
+    assert done.stderr.splitlines()[:2] == [
+        b"ticker: wasm `unreachable` instruction executed",
+        b"  at deep",
+    ]
+
+
 @pytest.mark.parametrize("name", ["guest_per_client", "tcpecho"])
 def test_a_port_that_is_none_is_one_line(name):
     says = "address '127.0.0.1:99999': the port is a number from 0 to 65535"
