@@ -4,6 +4,8 @@ import pytest
 
 from coop.errors import GuestTrap
 from coop.wasip2.http import pipe
+from coop.wasip2.http.errorcode import HttpFailure
+from coop.wit import Case
 from tests.wasip2.web import PRELUDE
 
 
@@ -24,6 +26,16 @@ result = f.entries(), f.get("B"), f.has("A"), f.has("c"), f.get("c"), f.get("no 
 """)
     entries = [("b", b"1"), ("a", b"2"), ("b", b"3"), ("a", b"4")]
     assert found == (entries, [b"1", b"3"], True, False, [], [])
+
+
+def test_a_name_that_no_field_can_have_is_not_there_however_long(web):
+    """It must not be turned into small letters once for every field: that would take minutes."""
+    found = web("""
+f = fields(*(("k", b"") for _ in range(3000)))
+names = "K" * 4_000_000, "k" * 131_073, "\\u212a", ""
+result = [(f.has(name), f.get(name)) for name in names], f.has("K"), len(f.get("K"))
+""")
+    assert found == ([(False, [])] * 4, True, 3000)
 
 
 def test_fields_are_set_and_deleted_by_name(web):
@@ -371,3 +383,10 @@ result = (
     assert found[0] is None
     assert found[2:6] == ("NoneType", "NoneType", [("b", b"2")], "Immutable")
     assert found[7:] == ([("a", b"1")], "Immutable", 299)
+
+
+def test_what_a_guest_says_of_its_failure_is_told_in_brief_and_kept_whole():
+    failure = HttpFailure("internal-error", "x" * 1_000_000)
+    assert str(failure) == f"internal-error: {'x' * 200}..."
+    assert failure.code == Case("internal-error", "x" * 1_000_000)
+    assert str(HttpFailure("internal-error", "out of luck")) == "internal-error: out of luck"

@@ -200,7 +200,7 @@ class Descriptor(Resource):
         """Open what a path names, or create it."""
         directory, name, follow = self._directory(), path.encode(), _follows(path_flags)
         if "directory" in open_flags and open_flags & _NOT_FOR_DIRECTORIES:
-            raise OSError(errno.EINVAL, f"open {path!r} as a directory, and create or cut it")
+            raise OSError(errno.EINVAL, "open a directory, and create or cut it")
         if "mutate-directory" in flags:
             directory.require_writable()
         self._world.files.check_room()

@@ -64,6 +64,10 @@ _OF_ERRNO = {
 }
 
 
+_MOST_WORDS = 200
+"""Characters that an error's message, and so the log, has of what a guest said."""
+
+
 class HttpFailure(CoopError):
     """An exchange that failed, with the code a guest is told.
 
@@ -71,8 +75,14 @@ class HttpFailure(CoopError):
     """
 
     def __init__(self, name: str, value: object = None) -> None:
-        super().__init__(name if value is None else f"{name}: {value}")
+        super().__init__(name if value is None else f"{name}: {_cut(value)}")
         self.code = Case(name, value)
+
+
+def _cut(value: object) -> str:
+    """Return a value in words, of which there may be megabytes if they are a guest's."""
+    words = str(value)
+    return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}..."
 
 
 def code_of(error: BaseException) -> Case:

@@ -135,13 +135,14 @@ class Fields(Resource):
     @function("func(name: field-name) -> list<field-value>", parks=False)
     def get(self, name: str) -> list[bytes]:
         """Return the values of a name, in order."""
-        name = name.lower()
+        name = _kept(name)
         return [value for found, value in self._entries if found == name]
 
     @function("func(name: field-name) -> bool", parks=False)
     def has(self, name: str) -> bool:
         """Whether a name is there."""
-        return any(found == name.lower() for found, _ in self._entries)
+        name = _kept(name)
+        return any(found == name for found, _ in self._entries)
 
     @function("func(name: field-name, value: list<field-value>) -> result<_, header-error>", parks=False)
     def set(self, name: str, values: list[bytes]) -> None:
@@ -178,6 +179,11 @@ def received(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, bytes]]:
     """Return the fields of a message that came in, without those of the connection."""
     found = ((bytes(name).decode("latin-1"), bytes(value)) for name, value in headers)
     return [entry for entry in found if entry[0] not in FORBIDDEN]
+
+
+def _kept(name: str) -> str:
+    """Return a name of any length as it would be kept; "" for one that none can have."""
+    return name.lower() if len(name) <= _MOST and name.isascii() else ""
 
 
 def _size(entry: tuple[str, bytes]) -> int:
