@@ -18,8 +18,12 @@ from coop.engine.binary import CUSTOM, Malformed, Reader, files_in
 _HARMLESS = 100
 """Bytes of a name that may be spelled out: less than a hundred kilobytes come of it."""
 
-_REFERENCE = re.compile(rb"([STB][0-9A-Za-z]*)_")
-_DEFUSED = re.compile(r"([STB][0-9A-Za-z]*)\?")
+_WORD = r"(?<![0-9A-Za-z])([0-9AC-RU-Za-z]*[STB][0-9A-Za-z]*)"
+"""Letters and digits from the first one on, with one of the three among them.  Each is looked at once: were a
+match to begin at any of the three, it would be tried at each of the 100,000 that a name may consist of."""
+
+_REFERENCE = re.compile(f"{_WORD}_".encode())
+_DEFUSED = re.compile(rf"{_WORD}\?")
 
 _FUNCTIONS = 1
 """The part of a name section that names functions."""
@@ -66,6 +70,7 @@ def _look_at_names(reader: Reader, end: int, found: list[slice]) -> None:
                 begin, reader.at = reader.at, reader.at + length
                 if reader.at > min(stop, end):
                     return
-                if length >= _HARMLESS and _REFERENCE.search(reader.data, begin, reader.at):
+                # A copy: with a place to begin at, what stands before the name would count to its first word.
+                if length >= _HARMLESS and _REFERENCE.search(reader.data[begin : reader.at]):
                     found.append(slice(begin, reader.at))
         reader.at = stop

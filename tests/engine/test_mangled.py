@@ -136,6 +136,35 @@ def test_what_was_changed_is_shown_as_it_was(name: str):
     assert restored(changed[at : at + len(name.encode())].decode()) == name
 
 
+@pytest.mark.parametrize("length", range(100, 200, 3))
+def test_a_reference_at_the_begin_of_a_name_is_found_whatever_stands_before(length: int):
+    """That is the name's length, which may look like a letter."""
+    name = "S_" + "." * (length - 2)
+    assert b"S?" + b"." * (length - 2) in defused(wasm(name))
+
+
+def test_a_long_word_takes_no_longer_than_others():
+    """Were it tried from each of its letters on, this would take a quarter of an hour."""
+    done = in_child(
+        """
+names = [letter * 99_000 for letter in "STB"] + ["S" * 50_000 + "_" + "T" * 49_000 + "?"]
+functions = "".join(f'(func $"{name}" (call {i + 1}))' for i, name in enumerate(names))
+text = f'(module {functions} (func unreachable) (memory (export "memory") 1) (export "_start" (func 0)))'
+code = module(text)
+
+def main():
+    try:
+        coop.Guest(code).run()
+    except coop.GuestTrap as trap:
+        return [len(frame) for frame in trap.frames]
+
+print(coop.run(main))
+""",
+        timeout=60,
+    )
+    assert done.stdout == b"[10, 99002, 99000, 99000, 99000]\n"
+
+
 BROKEN = b"\0\x11\4name" + b"\1" + b"\xff" * 11
 """A section of names that cannot be read."""
 
