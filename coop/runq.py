@@ -83,7 +83,6 @@ class RunQueue:
         if not late:
             self.tasks.append(task)
             return
-        task.virtual_ns = max(task.virtual_ns, self._virtual_ns)
         heappush(self.late, (task.virtual_ns, next(self._order), task))
 
     def pop_late(self) -> Task | None:
@@ -93,9 +92,17 @@ class RunQueue:
         self._virtual_ns, _, task = heappop(self.late)
         return task
 
+    def charge(self, task: Task, spent_ns: int) -> None:
+        """Take notice of what `task` had, before it goes on or stands behind the others.
+
+        From where they are: were it from where it was when it had its last slice, whoever is new would go
+        before those that have been here for long, and of many that come one after the other each would.
+        """
+        task.virtual_ns = max(task.virtual_ns, self._virtual_ns) + spent_ns
+
     def goes_on(self, task: Task) -> None:
         """Take notice that `task` goes on after a slice, because nobody else can run."""
-        self._virtual_ns = task.virtual_ns = max(task.virtual_ns, self._virtual_ns)
+        self._virtual_ns = task.virtual_ns
 
     def hasten(self, task: Task) -> None:
         """Put `task` into the queue proper if it stands behind it: it has news to hear.

@@ -79,7 +79,7 @@ class Task(Unique):
     result, error -- what its function returned or raised, once it is DONE
     pinned -- True while a guest's wasm is on the task's native stack: it must not park;
               written by whoever polls the guest
-    virtual_ns -- what its guests have computed, divided by their weight; written by them
+    virtual_ns -- what its guests had beside those of others, divided by their weight; see `RunQueue`
     """
 
     __slots__ = (

@@ -56,5 +56,5 @@ class Account(Unique):
 
     def _charge(self, task: Task) -> None:
         """Tell its task what it has computed, which decides among busy guests who goes first."""
-        task.virtual_ns += int((self.cpu_ns - self._told_ns) / self.weight)
+        self._border.scheduler.runq.charge(task, int((self.cpu_ns - self._told_ns) / self.weight))
         self._told_ns = self.cpu_ns

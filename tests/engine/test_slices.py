@@ -25,6 +25,8 @@ from tests.children import run_child
 from tests.engine.wat import in_child, module
 
 SPIN = '(module (memory (export "memory") 2) (func (export "_start") (loop $l (br $l))))'
+WORK = """(module (memory (export "memory") 1) (func (export "work") (param $n i32)
+  (loop $l (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $l (local.get $n)))))"""
 CALLS = """(module (import "h" "f" (func $f)) (memory (export "memory") 1)
   (func (export "_start") (loop $l (call $f) (br $l))))"""
 POLLS = """(module
@@ -305,6 +307,55 @@ def test_a_guest_that_comes_late_gets_its_share_and_no_more():
 
     old, new = coop.run(main)
     assert 0.25 < old / new < 4
+
+
+def test_a_guest_that_computes_gets_its_share_beside_many_that_come_and_go():
+    """Each of them needs a little more than a slice, and so stands behind the others once."""
+
+    def main() -> tuple[float, float]:
+        m = module(WORK)
+        with coop.Guest(m) as guest:
+            guest.call("work", 50_000_000)
+            turns = int(50_000_000 * 0.012 / guest.cpu_time)
+        used = []
+
+        def comes_and_goes() -> None:
+            with coop.Guest(m) as guest:
+                guest.call("work", turns)
+                used.append(guest.cpu_time)
+
+        def comes_again() -> None:
+            for _ in range(20):
+                group.spawn(comes_and_goes).wait()
+
+        long = spinner()
+        coop.spawn(long.run).observe()
+        while long.stats().slices < 3:
+            coop.sleep(0.01)
+        before = long.cpu_time
+        with coop.TaskGroup() as group:
+            for _ in range(8):
+                group.spawn(comes_again)
+        return long.cpu_time - before, sum(used)
+
+    long, others = coop.run(main)
+    assert long > others / 8 / 2
+
+
+def test_a_guest_that_computes_for_long_owes_nothing_for_what_it_did_between_parks():
+    def main() -> tuple[float, float, float]:
+        with coop.Guest(module(WORK)) as guest:
+            while guest.cpu_time < 0.2:
+                guest.call("work", 100_000)
+                coop.pause()
+            between = guest.cpu_time
+            slices = guest.stats().slices
+            while guest.stats().slices == slices:
+                guest.call("work", 50_000_000)
+            return between, guest.cpu_time, coop.current().virtual_ns / 1e9
+
+    between, used, owed = coop.run(main)
+    assert owed < used - between / 2
 
 
 @pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), 1e-310])

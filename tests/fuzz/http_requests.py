@@ -53,6 +53,11 @@ ENDS = (type(h11.NEED_DATA), h11.ConnectionClosed)
 REFUSALS = (400, 408, 413, 417, 431, 501, 505)
 
 
+PATIENCE_S = 40
+"""How long a client waits for an end, also on a machine with much else to do.  Below what the whole may take
+beyond its time."""
+
+
 class Finding(Exception):
     """Something that must not be."""
 
@@ -202,7 +207,7 @@ class Run:
         received = b""
         conn = coop.connect(self.address)
         try:
-            conn.set_deadline(15)
+            conn.set_deadline(PATIENCE_S)
             self.sent[shown(conn.openfile.sock.getsockname())].append(data)
             received = self.talk(conn, data, chance)
         except coop.DeadlineExceeded:
@@ -288,7 +293,7 @@ class Run:
 
     def wait_for_quiet(self, before: set[Any]) -> None:
         """Wait until all that the clients left behind is gone."""
-        until = time.monotonic() + 15
+        until = time.monotonic() + PATIENCE_S
         while left := set(scheduler().tasks) - before:
             if time.monotonic() > until:
                 raise Finding(f"tasks are left: {left}")
