@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import coop
 from coop.scheduler import scheduler
+from tests.children import run_child
 
 
 def send_all(channel, values):
@@ -436,18 +437,26 @@ def test_only_those_made_for_it_take_posts():
 
 
 def test_a_forked_child_cannot_post():
-    def main():
-        channel = coop.Channel(from_threads=True)
-        child = os.fork()
-        if not child:
-            try:
-                channel.post(1)
-            except coop.WrongThread:
-                os._exit(7)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    # In a child: by now this process may have threads, and then CPython 3.15 warns of a fork.
+    run_child(
+        """
+        import os
+        import coop
 
-    coop.run(main)
+        def main():
+            channel = coop.Channel(from_threads=True)
+            child = os.fork()
+            if not child:
+                try:
+                    channel.post(1)
+                except coop.WrongThread:
+                    os._exit(7)
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+        coop.run(main)
+        """
+    )
 
 
 def test_channels_that_nobody_uses_go_before_their_run_does():
