@@ -128,6 +128,48 @@ result = status, back == data or back, end
     assert found == (200, True if size else b"POST /e" if counted else True, "closed")
 
 
+@pytest.mark.parametrize("method", ["Get", "Head"])
+@pytest.mark.parametrize("end", ["http.OutgoingBody.finish(body, None)", "drop(body)", ""])
+def test_a_body_that_nobody_writes_is_none_where_few_expect_one(web, method: str, end: str):
+    asked: list[bytes] = []
+
+    def serve(sock: socket.socket) -> None:
+        asked.append(read_head(sock))
+        sock.sendall(OK + b"content-length: 0\r\n\r\n")
+
+    with raw_server(serve) as authority:
+        found = web(f"""
+sent = request({authority!r}, "/", http.Method_{method}())
+body = sent.body()
+future = outgoing_handler.handle(sent, None)
+{end}
+status = answer(future).status()
+result = status, type(tried(http.OutgoingBody.finish, body, None)).__name__ if {not end!r} else ""
+""")
+    assert found == (200, "" if end else "NoneType")
+    assert b"transfer-encoding" not in asked[0].lower()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("method", ["Get", "Post"])
+def test_a_body_that_is_written_is_sent_whatever_the_method(web, method: str, when: str):
+    begin = "future = outgoing_handler.handle(sent, None)"
+    with echo_server() as server:
+        found = web(f"""
+sent = request("127.0.0.1:{server.server_port}", "/", http.Method_{method}())
+body = sent.body()
+stream = body.write()
+{begin if when == "after" else ""}
+stream.check_write()
+stream.write(b"abc")
+{begin if when == "before" else ""}
+drop(stream)
+http.OutgoingBody.finish(body, None)
+result = whole(answer(future))
+""")
+    assert found == (200, b"abc", "closed", None)
+
+
 def test_trailers_go_both_ways(web):
     with echo_server() as server:
         web(f"""
@@ -326,6 +368,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         (saying(OK + b"content-length: 0\r\nx: a\x01b\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n"), "HttpProtocolError"),
         (saying(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"), "HttpProtocolError"),
+        (saying(b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"), "HttpProtocolError"),
         (saying(OK + b"Transfer-Encoding: gzip\r\n\r\n"), "HttpResponseTransferCoding"),
         (saying(OK + b"x: " + b"y" * 600_000), "HttpResponseHeaderSectionSize"),
         (saying(OK + b"x:\n" * 5_000 + b"\n"), "HttpResponseHeaderSectionSize"),

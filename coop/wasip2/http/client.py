@@ -24,7 +24,7 @@ from coop.net.resolve import resolve
 from coop.net.tls import TlsConn
 from coop.stint import Stint
 from coop.task import Task
-from coop.wasip2.http.bodies import IncomingBody, Outcome
+from coop.wasip2.http.bodies import IncomingBody, Outcome, OutgoingBody
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.machine import Machine
@@ -40,6 +40,7 @@ from coop.wasip2.world import World
 
 __all__ = ["send"]
 
+_BODILESS = ("GET", "HEAD")
 _PIECE = 64 << 10
 _HEADERS_MOST = 64 << 10
 
@@ -180,8 +181,9 @@ class _Exchange:
             return
         try:
             self._connect()
-            self._send_head()
-            if self._request.sent is None:
+            body = self._body()
+            self._send_head(body)
+            if body is None:
                 self._send(h11.EndOfMessage())
             else:
                 self._tasks.append(self._world.spawn(self._send_body, name="a request's body"))
@@ -226,13 +228,31 @@ class _Exchange:
             except DeadlineExceeded:
                 raise HttpFailure("connection-write-timeout") from None
 
-    def _send_head(self) -> None:
-        request = self._request
+    @property
+    def _verb(self) -> str:
+        verb = self._request.verb
+        return verb.value if verb.name == "other" else verb.name.upper()
+
+    def _body(self) -> OutgoingBody | None:
+        """Return the body that is to be sent, if there is one.
+
+        Guests ask for the body of a GET as well, if only to finish it; and there are servers that refuse one
+        with an empty body in pieces.  So it has one if it was promised, or if something was written by now.
+        """
+        body, verb = self._request.sent, self._verb
+        if body is None or verb not in _BODILESS or self._request.fields.has("content-length"):
+            return body
+        if not body.pipe.is_empty:
+            return body
+        body.pipe.abandon()
+        return None
+
+    def _send_head(self, body: OutgoingBody | None) -> None:
+        request, verb = self._request, self._verb
         headers = [(b"host", self._target.authority.encode())]
         headers += [(name.encode(), value) for name, value in request.fields.pairs()]
-        verb = request.verb.value if request.verb.name == "other" else request.verb.name.upper()
         if not request.fields.has("content-length"):
-            if request.sent is not None:
+            if body is not None:
                 headers.append((b"transfer-encoding", b"chunked"))
             elif verb in ("POST", "PUT", "PATCH"):
                 headers.append((b"content-length", b"0"))
@@ -274,6 +294,8 @@ class _Exchange:
         while True:
             event = self._next()
             if isinstance(event, h11.Response):
+                if not event.http_version.startswith(b"1."):
+                    raise HttpFailure("HTTP-protocol-error")
                 self._begin(event)
             elif isinstance(event, h11.Data):
                 try:

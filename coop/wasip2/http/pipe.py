@@ -61,6 +61,11 @@ class Pipe:
         return ROOM - len(self._bytes)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are no bytes in it."""
+        return not self._bytes
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether nobody takes anything out of it any more."""
         return self._is_abandoned
