@@ -35,8 +35,17 @@ __all__ = [
 ]
 
 
-def printable(text: str) -> str:
-    """Return a text, perhaps a guest's, with what is an order to a terminal, or a new line, spelled out."""
+LONGEST_NAME = 1000
+"""Characters of a name in a message: a module's may have 100,000, and a trap has 20 of them."""
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return a text, perhaps a guest's, with what is an order to a terminal, or a new line, spelled out.
+
+    most -- characters of it that are shown; None: all
+    """
+    if most is not None and len(text) > most:
+        text = f"{text[:most]}..."
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -140,7 +149,7 @@ class GuestTrap(CoopError):
         self.frames = frames
 
     def __str__(self) -> str:
-        return "\n".join([self.message, *(f"  at {printable(frame)}" for frame in self.frames)])
+        return "\n".join([self.message, *(f"  at {printable(frame, LONGEST_NAME)}" for frame in self.frames)])
 
 
 class GuestExit(CoopError):

@@ -54,6 +54,13 @@ def test_a_trap_shows_its_frames_innermost_first():
     assert trap.frames == ("inner", "outer")
 
 
+def test_a_trap_shows_names_of_any_length_in_brief_and_has_them_whole():
+    names = tuple("\x01" * 99_000 + str(i) for i in range(20))
+    trap = coop.GuestTrap("unreachable", names)
+    assert trap.frames == names
+    assert str(trap).splitlines() == ["unreachable", *["  at " + r"\x01" * 1000 + "..."] * 20]
+
+
 def test_an_exit_carries_its_code():
     assert coop.GuestExit(7).code == 7
     assert "7" in str(coop.GuestExit(7))

@@ -27,7 +27,7 @@ from coop.engine.binary import (
     Reader,
     sections,
 )
-from coop.errors import BadModule, printable
+from coop.errors import LONGEST_NAME, BadModule, printable
 
 __all__ = ["FuncType", "Import", "read_signatures"]
 
@@ -41,7 +41,7 @@ class Import:
     type: FuncType | None
 
     def __str__(self) -> str:
-        return printable(f"{self.module}.{self.name}")
+        return printable(f"{self.module}.{self.name}", LONGEST_NAME)
 
 
 class Signatures(NamedTuple):
