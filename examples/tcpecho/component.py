@@ -74,8 +74,15 @@ class Run(exports.Run):
 
     def run(self) -> None:
         """Serve for ever."""
+        if len(sys.argv) != 3 or not (sys.argv[1].replace(".", "") + sys.argv[2]).isdigit():
+            print("usage: tcpecho ADDRESS PORT", file=sys.stderr)
+            raise Err(None)  # which is exit code 1
         host, port = sys.argv[1], int(sys.argv[2])
-        listener = listen(host, port)
+        try:
+            listener = listen(host, port)
+        except Err as error:
+            print(f"listen on {host}:{port}: {error.value.name}", file=sys.stderr)
+            raise Err(None) from error
         bound = listener.local_address().value.port
         print(f"serving on {host}:{bound}", flush=True)
         knocking = listener.subscribe()

@@ -7,6 +7,7 @@ Build it with componentize-py for the world `command` that `coop wit` writes, an
 
 import sys
 
+from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import monotonic_clock, poll
 
@@ -16,6 +17,9 @@ class Run(exports.Run):
 
     def run(self) -> None:
         """Print so many ticks, so many milliseconds apart."""
+        if len(sys.argv) != 3 or not "".join(sys.argv[1:]).isdigit():
+            print("usage: ticker MILLISECONDS TICKS", file=sys.stderr)
+            raise Err(None)  # which is exit code 1
         pace_ms, ticks = int(sys.argv[1]), int(sys.argv[2])
         due = monotonic_clock.now()
         for tick in range(1, ticks + 1):

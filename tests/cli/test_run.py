@@ -30,6 +30,12 @@ def test_its_help_teaches_by_examples_and_lists_the_exit_statuses(args):
     assert all(f"\n    {status} " in text for status in (1, 2, 124, 130, 134, 143))
 
 
+def test_the_list_of_commands_says_what_each_is_for_in_whole_sentences():
+    commands = coop("--help").stdout.decode().partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in commands] == ["doctor", "run", "serve", "wit"]
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands)
+
+
 def test_the_help_of_a_list_needs_no_guest():
     assert b"max-wasm-stack" in coop("run", "-W", "help").stdout
 

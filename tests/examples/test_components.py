@@ -10,7 +10,18 @@ import pytest
 
 from tests.children import ROOT, command
 from tests.components import python_component
-from tests.examples.both import HERE, PATIENCE_S, SWITCHES, THERE, built, echoes, native, serving
+from tests.examples.both import (
+    HERE,
+    PATIENCE_S,
+    SWITCHES,
+    THERE,
+    Outcome,
+    built,
+    echoes,
+    native,
+    run,
+    serving,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +38,8 @@ def ticker() -> str:
 
 @pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
 def test_the_echo_component_serves_many_clients(echo: str, poller: str):
-    run = ["-m", "coop", "run", "--poller", poller, "--allow-listen", "127.0.0.1:0", echo, "127.0.0.1", "0"]
-    with serving(command(run)) as (child, port):
+    argv = ["-m", "coop", "run", "--poller", poller, "--allow-listen", "127.0.0.1:0", echo, "127.0.0.1", "0"]
+    with serving(command(argv)) as (child, port):
         echoes(port)
         child.send_signal(signal.SIGINT)
         assert (child.wait(PATIENCE_S), child.stderr.read()) == (130, b"")
@@ -37,6 +48,23 @@ def test_the_echo_component_serves_many_clients(echo: str, poller: str):
 def test_the_echo_component_does_the_same_on_native_wasmtime(echo: str):
     with serving([*native("run"), "-S", SWITCHES, echo, "127.0.0.1", "0"]) as (_, port):
         echoes(port)
+
+
+@pytest.mark.parametrize("args", [(), ("127.0.0.1",), ("localhost", "0"), ("127.0.0.1", "x")], ids=" ".join)
+def test_the_echo_component_says_how_it_is_used(echo: str, args: tuple[str, ...]):
+    assert run(HERE, echo, *args) == Outcome(1, b"", b"usage: tcpecho ADDRESS PORT\n")
+
+
+def test_the_echo_component_says_where_it_could_not_listen(echo: str):
+    done = run(HERE, "--allow-listen", "127.0.0.2:0", echo, "127.0.0.1", "0")
+    assert done.status == 1
+    assert b"not allowed on the network" in done.err
+    assert done.err.endswith(b"\nlisten on 127.0.0.1:0: ACCESS_DENIED\n")
+
+
+@pytest.mark.parametrize("args", [("20",), ("20", "x")], ids=" ".join)
+def test_the_ticker_component_says_how_it_is_used(ticker: str, args: tuple[str, ...]):
+    assert run(HERE, ticker, *args) == Outcome(1, b"", b"usage: ticker MILLISECONDS TICKS\n")
 
 
 @pytest.mark.parametrize("host", [HERE, THERE])
