@@ -292,7 +292,7 @@ class ResponseOutparam(Resource):
 
 
 class RequestOptions(Resource):
-    """wasi:http request-options: how long to wait, in nanoseconds; None: as long as it takes."""
+    """wasi:http request-options: how long to wait, in nanoseconds; None: as long as the sender chooses."""
 
     __slots__ = ("between_bytes_ns", "connect_ns", "first_byte_ns")
 
