@@ -311,8 +311,7 @@ def serve(ctx: click.Context, /, **given: Any) -> int:
     help="The version to write, for tools that need an older one: 0.2.0 to 0.2.12.",
 )
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.pass_context
-def wit(ctx: click.Context, /, folder: Path, wasi: str) -> int:
+def wit(folder: Path, wasi: str) -> int:
     """Write the WIT of every interface that a component finds here, for the tools that build one.
 
     The worlds in it are `command`, for coop run, `service`, for coop serve, and, to be included in worlds
@@ -379,7 +378,7 @@ def _file_words(error: OSError, short: str | None) -> str:
     if short is not None and short.startswith("-") and error.filename in program.commands:
         hint = f" (options stand behind the command: coop {error.filename} {short} ...)"
     elif short is not None and error.filename == short and short.isalpha():
-        hint = " (coop has no command of that name)"
+        hint = " (coop has no command of that name; coop --help lists those it has)"
     return f"{where}{error.strerror or error}{hint}"
 
 

@@ -22,7 +22,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("args", "hint"),
     [
-        (["rnu", TICKER], " (coop has no command of that name)"),
+        (["rnu", TICKER], " (coop has no command of that name; coop --help lists those it has)"),
         (["run", "rnu"], ""),
         (["rnu.wasm"], ""),
         (["./rnu.wasm"], ""),
