@@ -15,6 +15,8 @@ class text:  # noqa: N801 - it is used like a function: stdout=coop.text(print)
     """
 
     def __init__(self, line: Callable[[str], object], encoding: str = "utf-8") -> None:
+        if not callable(line):
+            raise TypeError(f"line: a function to call with each line wanted, not {type(line).__name__}")
         self._line = line
         self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
         self._rest: list[str] = []

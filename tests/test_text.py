@@ -99,3 +99,8 @@ def test_the_others_run_while_a_guest_has_very_many_lines_written_at_once(lines)
     seen = coop.run(main)
     assert lines == [""] * 400_000
     assert max(after - before for before, after in pairwise(seen)) <= 65_536
+
+
+def test_what_is_no_function_is_named_before_a_guest_writes():
+    with pytest.raises(TypeError, match=r"^line: a function to call with each line wanted, not NoneType$"):
+        coop.text(None)  # as print() gives, where print was meant
