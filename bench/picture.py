@@ -47,7 +47,7 @@ HEAD = f"""\
     .head {{{{ font-weight: bold; font-size: 18px; fill: #263238 }}}}
     .name {{{{ font-weight: bold; font-size: 16px }}}}
     .note {{{{ fill: #546e7a; font-size: 13px }}}}
-    .value {{{{ stroke: #fafafa; stroke-width: 4; paint-order: stroke }}}}
+    .halo {{{{ stroke: #fafafa; stroke-width: 4; fill: #fafafa }}}}
     .mid {{{{ text-anchor: middle }}}}
     .end {{{{ text-anchor: end }}}}
   </style>
@@ -161,9 +161,10 @@ def _curve(quantity: str, places: dict[str, list[tuple[float, float, float]]]) -
         ]
         shift = 22 if above and min(above) < VALUE_GAP else -11
         parts.append(f'  <circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>')
-        parts.append(
-            f'  <text x="{x:.1f}" y="{y + shift:.1f}" class="value mid" fill="{colour}">{number(cost)}</text>'
-        )
+        where = f'x="{x:.1f}" y="{y + shift:.1f}"'
+        # A text of its own, and not `paint-order`: who does not know of that shows the halo alone.
+        parts.append(f'  <text {where} class="halo mid" aria-hidden="true">{number(cost)}</text>')
+        parts.append(f'  <text {where} class="mid" fill="{colour}">{number(cost)}</text>')
     return parts
 
 

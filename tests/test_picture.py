@@ -65,6 +65,18 @@ def test_no_two_names_of_curves_lie_over_each_other(name):
     assert all(below - above >= 40 for above, below in pairwise(heights))
 
 
+@pytest.mark.parametrize("drawn", [draw(curves(report(USUAL))), (ROOT / "docs" / "growth.svg").read_text()])
+def test_every_value_is_painted_over_its_halo_by_whatever_shows_the_picture(drawn):
+    assert "paint-order" not in drawn
+    texts = list(ET.fromstring(drawn).iter(f"{SVG}text"))
+    halos = [place for place, each in enumerate(texts) if "halo" in each.get("class", "")]
+    assert len(halos) == 12
+    for place in halos:
+        halo, value = texts[place], texts[place + 1]
+        assert (halo.get("x"), halo.get("y"), halo.text) == (value.get("x"), value.get("y"), value.text)
+        assert value.get("fill").startswith("#")
+
+
 def test_a_screen_reader_is_told_the_title_and_what_the_curves_say():
     root = picture(USUAL)
     ids = {each.get("id"): each.text for each in root if each.get("id")}
