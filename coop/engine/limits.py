@@ -24,7 +24,8 @@ class Limits:
     handles        -- resources of the host that a component holds at once; 16 errors of streams are one
     bytes_per_list -- bytes of one list or string that a component passes; for lists of anything but bytes,
                       32 for each number and, from the guest, 512 for each element that is none.  Of a
-                      `list<u8>` the border takes 4 MiB at most, whatever is said
+                      `list<u8>` the border takes 4 MiB at most, whatever is said, and so many random bytes
+                      are given
 
     A limit that is reached names itself in the log, once a guest.  What of memory and tables was refused
     only the guest is told, so these two do when it ends, if it grew up to them or failed near them.

@@ -79,6 +79,20 @@ result = [[int(d.data) for d in source.receive(most)] for most in (0, 1, 2, 2 **
     assert play(act) == [[], [0], [1, 2], [*range(3, 19)], [19], []]
 
 
+def test_large_datagrams_come_a_few_at_a_time(play, peer):
+    """While they are on their way to the guest nobody else runs."""
+
+    def act(run):
+        port = run(
+            "sock = udp_bound(); source, sink = sock.stream(None); result = plain(sock.local_address())[1]"
+        )
+        for size in (40_000, 40_000, 100, 40_000):
+            peer.sendto(bytes(size), ("127.0.0.1", port))
+        return run("result = [[len(d.data) for d in source.receive(16)] for _ in range(3)]")
+
+    assert play(act) == [[40_000, 40_000], [100, 40_000], []]
+
+
 def test_the_largest_datagram_goes_and_one_more_byte_does_not(play, peer):
     def act(run):
         port = peer.getsockname()[1]
