@@ -518,9 +518,11 @@ def test_a_refusal_does_not_say_all_that_was_sent(serve, logged):
     assert all(len(str(line)) < 1000 for line in logged)
 
 
-def test_a_target_that_is_none_is_refused_at_once_however_long(serve):
-    data = get("http://" + "a" * 100_000 + "#")  # an expression that tries all ways to part it takes a minute
-    assert serve(lambda address: exchange(address, data), head_bytes=1 << 20).startswith(b"HTTP/1.1 400 ")
+@pytest.mark.parametrize(("end", "status"), [("[", 400), ("#", 404), (":1:", 400)])
+def test_a_target_is_taken_apart_at_once_however_long(serve, end: str, status: int):
+    data = get("http://" + "a" * 100_000 + end)  # an expression that tries all ways to part it takes a minute
+    answer = serve(lambda address: exchange(address, data), head_bytes=1 << 20)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_a_head_of_blanks_that_takes_long_to_find_illegal_is_refused_at_once(serve):
