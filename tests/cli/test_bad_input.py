@@ -431,7 +431,8 @@ NO_STDERR = ["-c", "import os, sys; os.close(2); os.execv(sys.executable, [sys.e
 @pytest.mark.parametrize("options", [[], ["-v"], ["-vv"]], ids=["silent", "v", "vv"])
 def test_without_stderr_nothing_is_said_and_nothing_breaks(tmp_path, options):
     unusable = tmp_path / "cache"
-    unusable.mkdir(mode=0o755)
+    unusable.mkdir()
+    unusable.chmod(0o755)
     args = ["-m", "coop", "run", *options, str(TICKER), "1", "1"]
     done = run_child([*NO_STDERR, *args], env={"COOP_CACHE_DIR": str(unusable)})
     assert (done.stdout, done.stderr) == (b"tick 1\n", b"")
@@ -439,7 +440,8 @@ def test_without_stderr_nothing_is_said_and_nothing_breaks(tmp_path, options):
 
 def test_a_cache_that_cannot_be_used_is_told_once(tmp_path):
     unusable = tmp_path / "cache"
-    unusable.mkdir(mode=0o755)
+    unusable.mkdir()
+    unusable.chmod(0o755)
     done = coop("run", TICKER, "1", "1", env={"COOP_CACHE_DIR": str(unusable)})
     assert done.stderr.count(b"module cache: not used") == 1
 
