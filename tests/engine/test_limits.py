@@ -241,9 +241,12 @@ def test_no_limit_is_no_limit():
 
 @pytest.fixture
 def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of maps lies just above what the process uses."""
+    """The limit of maps lies just above what the process uses.
+
+    Where guards split maps, so do those of the 32 stacks that wait to be wiped together.
+    """
     room = admission._Room()
-    room.limit = admission._count_maps() + admission._RESERVE + 50
+    room.limit = admission._count_maps() + admission._RESERVE + 150
     monkeypatch.setattr(admission, "_room", room)
 
 
@@ -251,7 +254,7 @@ def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_guest_near_the_limit_of_memory_maps_is_refused_and_the_others_live():
     def main() -> None:
         m = module('(module (memory 1) (func (export "go") (result i32) (i32.const 1)))')
-        guests = [coop.Guest(m) for _ in range(40)]
+        guests = [coop.Guest(m) for _ in range(100)]
 
         def call_all() -> None:
             for guest in guests:
@@ -294,7 +297,7 @@ def test_who_cannot_count_the_maps_for_want_of_a_descriptor_lets_nobody_in():
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         return let_in
 
-    assert coop.run(main) < 20
+    assert coop.run(main) < 30
 
 
 def test_guests_run_where_proc_is_not_mounted():
