@@ -89,7 +89,7 @@ def _layout(letters: Iterable[str | None]) -> Callable[[Any, int], tuple[Any, ..
 def _object_and_numbers(
     unpack: Callable[[Any, int], tuple[Any, ...]], lender: "Lender"
 ) -> Callable[[int], tuple[Any, ...]]:
-    border: Any = lender.border
+    border: Any = lender.border  # a guest runs whenever this is asked
     number = lender.number
 
     def decode(at: int) -> tuple[Any, ...]:

@@ -285,27 +285,24 @@ class Lender:
         """Return the decoder of handles that are lent for a call."""
         if resource not in self.hosts:
             return self._guest_taker(resource)
-        border, number = self.border, self.number
+        number = self.number
 
         def borrow(at: int) -> Resource:
-            handle = _get_word(space, at + _PAYLOAD)[0]
-            return border.instance.handles.objects[number(handle)]  # type: ignore[union-attr,no-any-return]
+            return self.instance().handles.objects[number(_get_word(space, at + _PAYLOAD)[0])]
 
         return borrow
 
     def _make_number(self) -> Callable[[int], int]:
         """Return a function from wasmtime's word for a handle of the host's to our number."""
-        border, out = self.border, self._out
-        out_at = C.addressof(out)
+        border: Any = self.border  # a guest runs whenever this is asked
+        out, out_at = self._out, C.addressof(self._out)
         # Nearly every call of a method begins here, so nothing is looked up twice.
         to_host = held.wasmtime_component_resource_any_to_host
-        number_of, delete = (
-            held.wasmtime_component_resource_host_rep,
-            held.wasmtime_component_resource_host_delete,
-        )
+        number_of = held.wasmtime_component_resource_host_rep
+        delete = held.wasmtime_component_resource_host_delete
 
         def number(handle: int) -> int:
-            error = to_host(border.instance.context, handle, out_at)  # type: ignore[union-attr]
+            error = to_host(border.instance.context, handle, out_at)
             if error:
                 raise GuestTrap(str(take_error(error)))
             host = out.value
