@@ -8,6 +8,15 @@ from itertools import count
 from coop.errors import BugError
 from coop.task import NEW, PARKED, READY, RUNNING, Task
 
+_SHARE = 4
+"""Those that used up their slice are owed one part in so many of what the others have."""
+
+_BEHIND_NS, _MOST_NS = 5_000_000, 10_000_000
+"""They are starved if they are owed so much; and are owed no more, or it would be given for long."""
+
+_PIECE_NS = 1_000_000
+"""The least that is given at once."""
+
 
 class RunQueue:
     """Tasks that may run, first in, first out; and behind them those that used up their slice.
@@ -18,20 +27,37 @@ class RunQueue:
     has had least of the processor, as its `virtual_ns` counts it.  Who was away meanwhile
     saves nothing up: it starts where the others are.
 
+    Where the queue proper is never empty they would hardly ever run, since whoever is ready ends
+    their slices.  So they are owed a part of the time that it takes, and if they fall behind, get it in
+    pieces that nobody cuts short: a turn that takes long takes longer by that part.
+
     tasks -- the queue proper; to be looked at only
     late  -- who used up a slice, as a heap; to be looked at only
+    uncut_ns -- how long the one of them that runs now may do so whoever is ready
     due   -- how many of the queue proper are still to run in this turn; counted down by the scheduler,
              and by tasks that park
     pop   -- takes the task that has waited longest; no method, since every wake ends in it
     """
 
-    __slots__ = ("_order", "_virtual_ns", "due", "late", "pop", "tasks")
+    __slots__ = (
+        "_order",
+        "_owed_ns",
+        "_part_ns",
+        "_virtual_ns",
+        "_was_passed",
+        "due",
+        "late",
+        "pop",
+        "tasks",
+        "uncut_ns",
+    )
 
     def __init__(self) -> None:
         self.tasks: deque[Task] = deque()
         self.late: list[tuple[int, int, Task]] = []
         self._order = count()
-        self._virtual_ns = self.due = 0
+        self._virtual_ns = self._owed_ns = self._part_ns = self.uncut_ns = self.due = 0
+        self._was_passed = False
         self.pop: Callable[[], Task] = self.tasks.popleft
 
     def __len__(self) -> int:
@@ -86,11 +112,32 @@ class RunQueue:
         heappush(self.late, (task.virtual_ns, next(self._order), task))
 
     def pop_late(self) -> Task | None:
-        """Take the one of those that used up their slice that has had least, if there is one."""
+        """Take the one of those that used up their slice that has had least, if there is one.
+
+        If others are ready it waits a turn, never two in a row.
+        """
         if not self.late:
+            self._owed_ns = self._part_ns = 0
             return None
+        is_starved = self._owed_ns >= _BEHIND_NS
+        if self.tasks and not self._was_passed and not is_starved:
+            self._was_passed = True
+            return None
+        self._was_passed = False
+        self.uncut_ns = max(self._part_ns, _PIECE_NS) if is_starved else 0
         self._virtual_ns, _, task = heappop(self.late)
         return task
+
+    def owe(self, spent_ns: int) -> None:
+        """Take notice that the queue proper ran for so long, while others stood behind it."""
+        part_ns = spent_ns // _SHARE
+        self._part_ns += part_ns
+        self._owed_ns = min(self._owed_ns + part_ns, _MOST_NS)
+
+    def pay(self, spent_ns: int) -> None:
+        """Take notice that the one that `pop_late` took has run for so long."""
+        self._owed_ns = max(0, self._owed_ns - spent_ns)
+        self._part_ns = self.uncut_ns = 0
 
     def charge(self, task: Task, spent_ns: int) -> None:
         """Take notice of what `task` had, before it goes on or stands behind the others.

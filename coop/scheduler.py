@@ -103,10 +103,9 @@ class Scheduler(Unique):
         self._posted: deque[Callable[[], object]] = deque()
         self._resources: dict[object, Closeable] = {}
         self._thread, self._process, self.is_copy = get_ident(), os.getpid(), False
-        self._serial, self._was_passed = 0, False
+        self._serial = self._asked_ns = 0  # the latter: when a task last asked the poller in the hub's place
         self.turns = 0
         """How often everybody who was ready got to run, and the poller was asked."""
-        self._asked_ns = 0  # when a task last asked the poller in the hub's place
         abandon_in_children(self)
 
     # -- tasks
@@ -214,20 +213,21 @@ class Scheduler(Unique):
         """Run each task that is ready now, once."""
         runq = self.runq
         runq.due = len(runq)
+        since_ns = self.now_ns() if runq.late else 0
         while runq.due:
             runq.due -= 1
             runq.pop().resume()  # and those after it, until one ends or comes back to us
+        if since_ns:
+            runq.owe(self.now_ns() - since_ns)
 
     def _run_late(self) -> None:
-        """Run one guest that used up its slice; if others are ready it waits a turn, never two in a row."""
+        """Run one guest that used up its slice, if it is its turn."""
         runq = self.runq
-        if len(runq) and not self._was_passed:
-            self._was_passed = True
-            return
-        self._was_passed = False
         late = runq.pop_late()
         if late is not None:
+            since_ns = self.now_ns()
             late.resume()
+            runq.pay(self.now_ns() - since_ns)
 
     def slice_ns(self, most_ns: int) -> int:
         """Say how long a guest that computes may run before somebody else is due; at most `most_ns`."""

@@ -17,7 +17,6 @@ from coop.clock import ManualClock
 from coop.netpoll import HostPoller, Wakeup, make_poller
 from coop.netpoll.kernelfiles import SocketFile
 from coop.report import name_of
-from coop.runq import RunQueue
 from coop.scheduler import Scheduler, scheduler
 from coop.task import Task, TaskState
 from tests.children import run_child
@@ -923,15 +922,6 @@ def test_tasks_in_cycles_survive_collections_until_they_have_ended():
     assert sorted(ended) == list(range(200))
     """
     )
-
-
-def test_the_run_queue_knows_its_length():
-    hub = MiniHub()
-    assert len(hub.runq) == 0
-    hub.spawn(lambda: None)
-    assert len(hub.runq) == 1
-    assert isinstance(hub.runq, RunQueue)
-    hub.close()
 
 
 def test_pollers_and_wakeups_of_no_run_can_be_closed_unused():

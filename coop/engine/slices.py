@@ -6,7 +6,8 @@
                                            for which the watcher waits
 
 So a guest that answers a request is left alone, and one that computes delays nobody: a
-sleeper or a client waits for it a tenth of a millisecond.
+sleeper or a client waits for it a tenth of a millisecond.  Only where the others leave it nothing
+at all does it get a part of their time, and is left alone for so long (`RunQueue`).
 
 The watcher can end only slices of a guest that runs with the GIL released.  One that
 computes and makes host calls all the time runs with the GIL held, since taking it anew
@@ -69,9 +70,13 @@ class Slices:
         is_watched -- it runs with the GIL released
         """
         self.count += 1
-        is_watched = is_watched and self._watcher is not None and self._watcher.watch(self._engine)
-        most_ns = self._slice_ns if is_watched else min(SHORT_NS, self._slice_ns)
-        self._ticker.repeat(max(self._scheduler.slice_ns(most_ns), LEAST_NS))
+        due_ns = self._scheduler.slice_ns(self._slice_ns)
+        uncut_ns = self._scheduler.runq.uncut_ns
+        if uncut_ns:
+            due_ns = min(uncut_ns, self._slice_ns)  # and nobody watches, who would end it
+        elif not (is_watched and self._watcher is not None and self._watcher.watch(self._engine)):
+            due_ns = min(due_ns, SHORT_NS)
+        self._ticker.repeat(max(due_ns, LEAST_NS))
 
     def prolong(self) -> None:
         """Begin the slice of the busy guest that runs now anew: it has seen to it that nobody waits."""
