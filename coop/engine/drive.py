@@ -233,14 +233,15 @@ class Driven(Account):
                 if self.is_busy:
                     slices.end_busy()
                     used = min(used, thread_ns() - self._begin_thread_ns)
+                else:
+                    # What it has computed between parks has kept nobody waiting.
+                    self._told_ns = self.cpu_ns
                 self.cpu_ns += used
                 if done:
                     return
                 waits = self.waits
                 if waits is not None:
                     self.waits = None
-                    if waits is self and not self.is_busy:
-                        self._told_ns = self.cpu_ns - used
                     self.is_busy, poll = False, poll_held
                     waits.wait(task)
                 elif self.pending is not None:
@@ -256,9 +257,6 @@ class Driven(Account):
                         task.pause()
                 else:
                     is_cut = not self.is_busy and slices.was_cut_short(used)
-                    if not self.is_busy:
-                        # What it has computed between parks has kept nobody waiting.
-                        self._told_ns = self.cpu_ns - used
                     self.is_busy = True
                     poll = self._poll_released() if border.is_silent else poll_held
                     if is_cut and cut_in != border.scheduler.turns:

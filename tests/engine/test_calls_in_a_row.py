@@ -34,12 +34,13 @@ SETTING = f"""(module
 class Waits(Interface):
     name = "acme:demo/waits"
 
-    def __init__(self, seen: list[str]) -> None:
+    def __init__(self, seen: list[str], takes_ns: int = LATE_NS) -> None:
         self.seen = seen
+        self.takes_ns = takes_ns
 
     @function("func(n: u64) -> u64", parks=False)
     def wait(self, number):
-        return compute(self.seen, number)
+        return compute(self.seen, number, self.takes_ns)
 
 
 class PerhapsWaits(Waits):
@@ -48,10 +49,10 @@ class PerhapsWaits(Waits):
         return compute(self.seen, number)
 
 
-def compute(seen: list[str], number: int) -> int:
+def compute(seen: list[str], number: int, takes_ns: int = LATE_NS) -> int:
     assert number == 7
     seen.append("call")
-    end = time.monotonic_ns() + LATE_NS
+    end = time.monotonic_ns() + takes_ns
     while time.monotonic_ns() < end:
         pass
     return number
@@ -104,6 +105,22 @@ def test_calls_in_a_row_meet_the_limit_of_time(kind: str):
 
     coop.run(main)
     assert seen.count("call") < CALLS
+
+
+def test_calls_in_a_row_are_not_charged_with_what_the_guest_did_between_parks():
+    def main() -> tuple[float, float]:
+        me, waits = coop.current(), Waits([], takes_ns=100_000)
+        with coop.ComponentGuest(Component.from_bytes(COMPONENT), imports=[waits]) as made:
+            while made.cpu_time < 0.3:
+                made.call("", "go")
+                coop.sleep(0.011)  # longer than a slice, of which none ends while it runs
+            before, owed = made.cpu_time, me.virtual_ns
+            waits.takes_ns = LATE_NS // 10
+            made.call("", "go")
+            return made.cpu_time - before, (me.virtual_ns - owed) / 1e9
+
+    used, owed = coop.run(main)
+    assert 0 < owed <= used + 1e-6
 
 
 def test_calls_of_wasi_in_a_row_meet_the_limit_of_time():
