@@ -32,7 +32,7 @@ from coop.serve.heads import Head, has_body, objection, reason
 from coop.serve.wire import Wire
 from coop.stint import Stint
 from coop.task import Task
-from coop.wasip2.http.errorcode import HttpFailure, as_os_error
+from coop.wasip2.http.errorcode import HttpFailure
 from coop.wasip2.http.fields import Fields, received
 from coop.wasip2.http.machine import Machine
 from coop.wasip2.http.messages import OutgoingResponse
@@ -197,7 +197,7 @@ class Connection:
         finally:
             exchange.let_answer_go()
         self._exchange = None
-        self._stop_reading()
+        self._stop_reading(exchange)
 
     # -- what comes in
 
@@ -221,8 +221,7 @@ class Connection:
             self._watch(exchange)
         except (DeadlineExceeded, h11.ProtocolError, HttpFailure) as error:
             self._is_cut = True
-            exchange.trailers.fail(_failure(error))
-            exchange.body.end(as_os_error(_failure(error)))
+            exchange.cut(_failure(error))
             self._expect_little(exchange)
         except OSError:
             exchange.cancel()
@@ -290,7 +289,7 @@ class Connection:
                 exchange.cancel()
                 return
 
-    def _stop_reading(self) -> None:
+    def _stop_reading(self, exchange: Exchange) -> None:
         """End the reader: now, or when it has read a body that is small or in demand."""
         reader, http = self._reader, self._http
         if reader is None:
@@ -302,6 +301,8 @@ class Connection:
             or self._server.is_ending
         ):
             reader.cancel()
+            # A guest that reads on when it has answered would wait for ever.
+            exchange.cut(HttpFailure("connection-terminated"))
         while not reader.is_done:
             if http.their_state is not h11.SEND_BODY:
                 reader.cancel()

@@ -60,14 +60,18 @@ class Exchange:
         """End the guest: nobody waits for the answer any more."""
         self.is_cancelled = True
         gone = HttpFailure("connection-terminated")
-        self.body.end(as_os_error(gone))
-        self.trailers.fail(gone)
+        self.cut(gone)
         self.answer.fail(gone)
         self.let_answer_go()
         if self._guest is not None:
             self._guest.cancel()
         elif self._task is not None:
             self._task.cancel()  # it starts the guest, or has not come to that
+
+    def cut(self, failure: HttpFailure) -> None:
+        """End the request's body, if it has not ended: nothing more of it will come."""
+        self.body.end(as_os_error(failure))
+        self.trailers.fail(failure)
 
     def let_answer_go(self) -> None:
         """Take no more of the answer's body."""

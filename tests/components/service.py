@@ -189,5 +189,8 @@ class IncomingHandler(exports.IncomingHandler):
         elif path == "/late":
             respond(response_out, 200, b"early")
             sleep(0.3)
+        elif path == "/afterwards":  # reads the request when it has answered
+            respond(response_out, 200, b"early")
+            read_all(request)
         else:
             respond(response_out, 404, f"no {path}\n".encode())

@@ -228,16 +228,23 @@ def test_a_client_that_waits_to_go_on_is_answered_and_left(serve):
     assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
+def expectant(path: str, address: tuple[str, int]) -> bytes:
+    """Ask to be told to go on, send neither the body nor an end, and return the answer."""
+    data = get(path, "Content-Length: 5", "Expect: 100-continue", method="POST")
+    with socket.create_connection(address, timeout=20) as sock:
+        sock.sendall(data)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
 @pytest.mark.parametrize("path", ["/hello", "/trap"])
 def test_the_server_closes_when_it_has_answered_a_client_that_was_not_told_to_go_on(serve, path: str):
-    def client(address):
-        data = get(path, "Content-Length: 5", "Expect: 100-continue", method="POST")
-        with socket.create_connection(address, timeout=20) as sock:
-            sock.sendall(data)  # and neither the body nor an end
-            return b"".join(iter(lambda: sock.recv(65536), b""))
-
-    answer = serve(client)
+    answer = serve(lambda address: expectant(path, address))
     assert answer.startswith((b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 500 Internal"))
+
+
+def test_a_guest_that_reads_when_it_has_answered_does_not_wait_for_a_body_that_never_comes(watched):
+    answer = watched().run(lambda address: expectant("/afterwards", address))
+    assert answer.endswith(b"\r\n5\r\nearly\r\n0\r\n\r\n")
 
 
 def test_a_body_that_is_announced_too_long_is_a_413(serve):
