@@ -264,13 +264,13 @@ class Tree:
 
 
 class _Walk:
-    """One resolution: where it must stay, how many links it went through, and how many names it has."""
+    """One resolution: where it must stay, how many links it went through, and how many names they make it."""
 
     __slots__ = ("count", "links", "path", "root")
 
     def __init__(self, root: DirectoryNode, path: bytes) -> None:
-        self.root, self.path, self.links = root, path, 0
-        self.count = len(reversed_names(path))
+        self.root, self.path = root, path
+        self.links = self.count = 0
 
     def find(self, start: DirectoryNode, path: bytes, *, follow: bool) -> Node:
         names = reversed_names(path)
@@ -309,6 +309,8 @@ class _Walk:
 
     def _through(self, link: LinkNode) -> bytes:
         target = relative(link.target)
+        if not self.links:  # most paths have none, and their names need not be counted
+            self.count = len(reversed_names(self.path))
         self.links += 1
         self.count += len(reversed_names(target))
         if self.links > MAX_LINKS or self.count > MAX_NAMES:
