@@ -41,6 +41,7 @@ import wasmtime
 from wasmtime import _bindings
 
 from coop.engine.arena import Arena
+from coop.engine.binary import CORE, MAGIC
 from coop.engine.capi import WASMTIME_VERSION, address, held, held_library
 from coop.engine.dense import DENSE_MEMORY, memory_creator
 from coop.engine.faults import remember_handlers
@@ -88,9 +89,9 @@ class Engine(Unique):
         return self.memories is not None
 
     def prepare(self) -> None:
-        """Have all that a compile takes.  Raises: OSError if the system has no threads left for it."""
+        """Have all that a compile takes.  Raises: OSError if the system has no thread left for it."""
         if self.in_threads:
-            require_workers()
+            require_workers(lambda: wasmtime.Module(self.handle, MAGIC + CORE))
 
     def increment_epoch(self) -> None:
         """End the slice of every guest that runs on this engine."""

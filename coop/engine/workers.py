@@ -2,33 +2,55 @@
 
 It starts them with the first compile of the process, one for each processor, and keeps them.  If the
 system refuses one - a container may have few, and so may a user - it ends the process.  So it is
-tried before whether so many are to be had.
+tried before whether so many are to be had.  If not, it is told to start one alone; and where the share of
+processors that a container has is smaller than the number it sees, wasmtime starts no more anyway.
 """
 
 import ctypes as C
 import os
+import threading
+from collections.abc import Callable
 
 _libc = C.PyDLL(None)
 _SEM_WAIT = C.cast(_libc.sem_wait, C.c_void_p)
 _STACK = 2 << 20
 """Of each, as Rust has it."""
 
+_COUNT = "RAYON_NUM_THREADS"
+"""The variable by which it is told how many to start."""
+
+_lock = threading.Lock()
 _have_started = False
 
 
-def require_workers() -> None:
-    """Raise OSError unless wasmtime's threads run, or the system lets this process have so many more."""
+def require_workers(compile_something: Callable[[], object]) -> None:
+    """Raise OSError unless wasmtime's threads run, or the system lets this process have some.
+
+    compile_something -- has wasmtime start them, if they are fewer than it would start
+    """
     global _have_started
-    if _have_started:
-        return
-    count = _count()
-    if (number := _try(count)) != 0:
-        raise OSError(number, f"start {count} threads to compile with: {os.strerror(number)}")
-    _have_started = True
+    with _lock:
+        if not _have_started:
+            if _try(_count()) != 0:
+                if (number := _try(1)) != 0:
+                    raise OSError(number, f"start a thread to compile with: {os.strerror(number)}")
+                _start_one(compile_something)
+            _have_started = True
+
+
+def _start_one(compile_something: Callable[[], object]) -> None:
+    asked = os.environ.get(_COUNT)
+    os.environ[_COUNT] = "1"
+    try:
+        compile_something()
+    finally:
+        del os.environ[_COUNT]
+        if asked is not None:
+            os.environ[_COUNT] = asked
 
 
 def _count() -> int:
-    asked = os.environ.get("RAYON_NUM_THREADS", "")
+    asked = os.environ.get(_COUNT, "")
     return (int(asked) if asked.isdecimal() else 0) or len(os.sched_getaffinity(0))
 
 

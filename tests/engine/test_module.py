@@ -278,7 +278,24 @@ def test_a_system_without_threads_is_told_of_before_wasmtime_ends_the_process():
             print(error)
         """
     )
-    assert b"threads to compile with: Resource temporarily unavailable" in done.stdout
+    assert b"start a thread to compile with: Resource temporarily unavailable" in done.stdout
+
+
+def test_one_thread_compiles_where_not_all_are_to_be_had():
+    done = in_child(
+        f"""
+        import os
+        from coop.engine.config import engine_for
+        from tests.shortage import end_address_space
+        engine_for()
+        os.environ["RAYON_NUM_THREADS"] = "1000"
+        end_address_space(200 << 20)
+        before = len(os.listdir("/proc/self/task"))
+        module({ANSWER!r})
+        print(len(os.listdir("/proc/self/task")) - before, os.environ["RAYON_NUM_THREADS"])
+        """
+    )
+    assert done.stdout == b"1 1000\n", done.stderr
 
 
 def test_a_large_guest_is_loaded_from_the_cache_where_no_thread_is_to_be_had():
