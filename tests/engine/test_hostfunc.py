@@ -215,7 +215,8 @@ def test_other_guests_run_while_a_host_function_waits():
     @coop.host_function("h", "slow")
     def slow(_caller: coop.Caller) -> None:
         log.append("waits")
-        coop.sleep(0.001)
+        while "fast" not in log:
+            coop.sleep(0.001)
         log.append("goes on")
 
     @coop.host_function("h", "fast", parks=False)
@@ -230,6 +231,8 @@ def test_other_guests_run_while_a_host_function_waits():
     def main() -> None:
         with coop.TaskGroup() as group:
             group.spawn(coop.Guest(m, imports=[slow, fast]).call, "slow")
+            while not log:
+                coop.pause()
             group.spawn(coop.Guest(m, imports=[slow, fast]).call, "fast")
 
     coop.run(main)
@@ -338,10 +341,21 @@ def test_a_guest_that_waits_for_its_connection_keeps_its_functions_meanwhile():
 def function(value):
     return coop.host_function("h", "f", results=["i32"])(lambda caller: value)
 
+import socket
+look_up, may_answer = socket.getaddrinfo, threading.Event()
+
+def look_up_late(*args, flags=0, **kwargs):
+    if not flags & socket.AI_NUMERICHOST:
+        may_answer.wait()
+    return look_up(*args, flags=flags, **kwargs)
+
+socket.getaddrinfo = look_up_late
+
 def many(module):
     for i in range(100):
         with coop.Guest(module, imports=[function(i)]) as guest:
             assert guest.call("go") == i
+    may_answer.set()
 
 def main():
     text = '(module (import "h" "f" (func $f (result i32))) (func (export "go") (result i32) (call $f)))'

@@ -296,6 +296,7 @@ def test_a_cancel_that_comes_when_the_call_is_all_but_over_still_counts_and_stra
 def test_a_cancel_that_host_code_swallows_ends_the_guest_all_the_same():
     @coop.host_function("h", "f")
     def f(_caller: coop.Caller) -> None:
+        called.append(1)
         try:
             coop.sleep(1000)
         except coop.Cancelled as error:
@@ -308,9 +309,11 @@ def test_a_cancel_that_host_code_swallows_ends_the_guest_all_the_same():
             name="it",
         )
         task = coop.spawn(guest.run)
-        coop.pause()
+        while not called:
+            coop.pause()
         cancelled(guest, task)
 
+    called: list[int] = []
     seen: list[tuple[str, str]] = []
     coop.run(main)
     assert seen == [("guest it was cancelled", "Cancelled('guest it was cancelled')")]

@@ -2,9 +2,13 @@
 
 import subprocess
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import coop
+from coop.clock import ManualClock
+from coop.netpoll import make_poller
+from coop.scheduler import Scheduler
 from tests.children import run_child
 
 PRELUDE = """
@@ -41,6 +45,15 @@ def call(
             return guest.call(name, *args)
 
     return coop.run(main)
+
+
+def by_hand(main: Callable[[ManualClock], Any]) -> Any:
+    """Run `main` with a clock that it turns itself, so that no time-out is over before it says so."""
+    clock, poller = ManualClock(), make_poller("hostpoll")
+    try:
+        return Scheduler(poller, clock=clock).run(main, clock)
+    finally:
+        poller.shutdown()
 
 
 def in_child(code: str, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
