@@ -272,7 +272,7 @@ def test_a_connection_that_was_dropped_is_given_up_when_nobody_reads(play, monke
 
 
 def test_a_slow_reader_of_a_connection_that_was_dropped_is_waited_for(play, monkeypatch):
-    monkeypatch.setattr(writing, "_PATIENCE_NS", 1_000_000_000)
+    monkeypatch.setattr(writing, "_PATIENCE_NS", 2_000_000_000)
 
     def act(run):
         with coop.listen("127.0.0.1:0") as listener:
@@ -286,7 +286,7 @@ def test_a_slow_reader_of_a_connection_that_was_dropped_is_waited_for(play, monk
                     got += len(piece)
                     coop.sleep(0.03)
                 assert got == 300_000
-                assert time.monotonic() - began > 1
+                assert time.monotonic() - began > 2
 
     play(act)
 
@@ -517,10 +517,13 @@ def test_a_guest_serves_two_clients_at_once_while_everything_else_goes_on(play, 
                 coop.sleep(0.001)
                 ticks.append(1)
 
-        turns = []
+        here, turns = [], []
 
         def talk(name):
             with coop.connect((host, port)) as conn:
+                here.append(name)
+                while len(here) < 2:
+                    coop.pause()
                 for i in range(20):
                     conn.sendall(b"%d" % i)
                     assert conn.recv() == b"%d" % i
