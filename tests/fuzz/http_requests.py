@@ -180,12 +180,21 @@ class Run:
                         clients.spawn(self.ask_often, random.Random(self.chance.random()))
                 self.wait_for_quiet(before)
                 self.check_calls()
-                answers = read_answers(self.exchange(GOOD, random.Random(0)), judge(GOOD))
-                if answers != [(200, b"hello\n", True)]:
-                    raise Finding(f"a good request is answered with {answers}")
+                self.ask_well()
                 self.wait_for_quiet(before)
             finally:
                 server.stop()
+
+    def ask_well(self) -> None:
+        """Do all right as a client; again if the machine stood still for longer than a head may take."""
+        for _ in range(5):
+            began = time.monotonic()
+            answers = read_answers(self.exchange(GOOD, random.Random(0)), judge(GOOD))
+            if answers == [(200, b"hello\n", True)]:
+                return
+            if time.monotonic() - began < LIMITS.head_seconds:
+                break
+        raise Finding(f"a good request is answered with {answers}")
 
     def ask_often(self, chance: random.Random) -> None:
         """Be a client, many times."""
