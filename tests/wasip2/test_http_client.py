@@ -23,6 +23,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
     """Answers with what was asked."""
 
     protocol_version = "HTTP/1.1"
+    timeout = 20
 
     def do_GET(self) -> None:
         size = int(self.headers.get("content-length", 0))
@@ -52,6 +53,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 def echo_server(context: ssl.SSLContext | None = None):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         server.handle_error = lambda *_: None
+        server.daemon_threads = False  # the end waits for them, which have connections to close
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
