@@ -93,7 +93,7 @@ class Watched:
         return coop.run(main)
 
     def wait_for_quiet(self, before) -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (left := set(scheduler().tasks) - before) or self.alive() > 16:
             assert time.monotonic() < until, (left, self.alive())
             coop.sleep(0.02)

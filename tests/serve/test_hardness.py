@@ -27,6 +27,14 @@ def asked(address, data: bytes, wait: float = 0.1) -> socket.socket:
     return sock
 
 
+def await_guest(server) -> None:
+    """Wait until a guest of a watched server is at work on a request."""
+    until = time.monotonic() + 60
+    while not server.alive():
+        assert time.monotonic() < until
+        coop.sleep(0.01)
+
+
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
@@ -64,6 +72,7 @@ def test_a_guest_that_never_ends_is_ended_with_the_server(watched, path: str):
         address = running.listen("127.0.0.1:0")
         task = coop.spawn(running.run, 0.3)
         kept.append(coop.run_in_thread(asked, address, get(path)))
+        await_guest(server)
         began = time.monotonic()
         running.stop()
         task.wait()
@@ -84,6 +93,7 @@ def test_a_server_that_is_full_ends_too(watched):
         address = running.listen("127.0.0.1:0")
         task = coop.spawn(running.run, 0.2)
         sock = coop.run_in_thread(asked, address, get("/hang"))
+        await_guest(server)
         running.stop()
         task.wait()
         return sock
@@ -92,13 +102,16 @@ def test_a_server_that_is_full_ends_too(watched):
     assert server.alive() == 0
 
 
-def test_requests_in_progress_are_answered_before_the_server_ends(component):
+def test_requests_in_progress_are_answered_before_the_server_ends(watched):
+    server = watched()
+
     def main():
-        running = Server(Instances(lambda: Guest(component)))
+        running = Server(Instances(server.make))
         address = running.listen("127.0.0.1:0")
         task = coop.spawn(running.run)
         idle = coop.run_in_thread(asked, address, b"")
         sock = coop.run_in_thread(asked, address, get("/slow"))
+        await_guest(server)
         running.stop()
         task.wait()
         with sock, idle:
@@ -275,7 +288,11 @@ def test_a_client_that_does_not_take_the_answer_loses_its_connection(watched):
     server = watched(pause_seconds=0.3)
 
     def client(address):
-        with asked(address, get("/endless"), 2.0):
+        until = time.monotonic() + 60
+        with asked(address, get("/endless")):
+            while not any(guest.state.value == "ended" for guest in server.guests):
+                assert time.monotonic() < until
+                time.sleep(0.02)
             return server.alive()
 
     assert server.run(client) == 0

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,14 +64,28 @@ def test_it_says_where_it_serves_and_ends_well_when_told(guest):
         assert child.stderr.read() == b""
 
 
+def until_it_takes_nobody(address: tuple[str, int]) -> None:
+    """Wait until a server has heard the signal to end."""
+    end = time.monotonic() + PATIENCE_S
+    with suppress(ConnectionRefusedError):
+        while time.monotonic() < end:
+            # One that was not accepted any more is reset.
+            with suppress(ConnectionResetError), socket.create_connection(address, timeout=PATIENCE_S):
+                time.sleep(0.01)
+        pytest.fail("it goes on listening")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_progress_is_answered_before_it_ends(guest, number):
     with served(guest) as (where, child):
         host, port = where.split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as sock:
-            sock.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.2)
+            head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+            sock.sendall(head)
+            assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the guest reads
             child.send_signal(number)
+            until_it_takes_nobody((host, int(port)))
+            sock.sendall(b"slow")
             answer = b""
             while data := sock.recv(65536):
                 answer += data
@@ -85,10 +99,12 @@ def test_a_second_interrupt_does_not_wait(guest):
     with served(guest) as (where, child):
         host, port = where.split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as sock:
-            sock.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.5)
+            sock.sendall(b"GET /half HTTP/1.1\r\nHost: a\r\n\r\n")
+            received = b""
+            while b"half" not in received:
+                received += sock.recv(65536)
             child.send_signal(signal.SIGINT)
-            time.sleep(0.5)
+            until_it_takes_nobody((host, int(port)))
             assert child.poll() is None
             began = time.monotonic()
             child.send_signal(signal.SIGINT)
