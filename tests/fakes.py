@@ -3,11 +3,23 @@
 import errno as _errno
 from collections.abc import Callable, Iterable
 
+from coop.clock import Clock
+from coop.netpoll import make_poller
 from coop.netpoll.contract import Poller
 from coop.netpoll.oneoff import Event
 from coop.netpoll.subs import ClockSub, FdSub, Subscription
 from coop.runq import RunQueue
+from coop.scheduler import Scheduler
 from coop.task import Task, this_greenlet
+
+
+def run_by(clock: Clock, main: Callable[[], object], poller: str = "hostpoll") -> object:
+    """Run `main` as `coop.run` does, on a clock of the test's own, which does not go on by itself."""
+    owner = Scheduler(make_poller(poller), clock=clock)
+    try:
+        return owner.run(main)
+    finally:
+        owner.poller.shutdown()
 
 
 class MiniHub:

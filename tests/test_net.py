@@ -10,19 +10,22 @@ from typing import Any
 import pytest
 
 import coop
-from coop.clock import NEVER_NS
+from coop.clock import NEVER_NS, ManualClock
 from coop.net.address import parse_address
 from coop.netpoll.contract import BOTH, READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import scheduler
 from tests.children import run_child
+from tests.fakes import run_by
 
 POLLERS = ["hostpoll", "oneoff", "pollset"]
 each_poller = pytest.mark.parametrize("poller", POLLERS)
 
 
-def with_pair(body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hostpoll") -> object:
-    """Run `body(client, server)` over one connection, both ends in this run."""
+def with_pair(
+    body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hostpoll", clock: ManualClock | None = None
+) -> object:
+    """Run `body(client, server)` over one connection, both ends in this run; on a clock of the test's own."""
 
     def main() -> object:
         with ExitStack() as stack:
@@ -31,7 +34,9 @@ def with_pair(body: Callable[[coop.Conn, coop.Conn], object], poller: str = "hos
             server = stack.enter_context(listener.accept())
             return body(client, server)
 
-    return coop.run(main, poller=poller)
+    if clock is None:
+        return coop.run(main, poller=poller)
+    return run_by(clock, main, poller)
 
 
 def reset(conn: coop.Conn) -> None:
@@ -399,16 +404,19 @@ def test_a_deadline_set_on_a_read_in_progress_ends_it(poller: str):
 @pytest.mark.seed("D10", "T21")
 @each_poller
 def test_a_deadline_moved_away_lets_a_read_in_progress_go_on(poller: str):
+    clock = ManualClock()
+
     def body(client: coop.Conn, server: coop.Conn) -> bytes:
         client.set_deadline(0.002)
         reader = coop.spawn(client.recv)
         coop.pause()
         client.set_deadline(None)
-        coop.sleep(0.005)
+        clock.advance(5_000_000)
+        coop.pause()
         server.sendall(b"late")
         return bytes(reader.wait())
 
-    assert with_pair(body, poller) == b"late"
+    assert with_pair(body, poller, clock) == b"late"
 
 
 @pytest.mark.seed("D10")

@@ -5,15 +5,16 @@ import os
 import socket
 import ssl
 import struct
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 import coop
+from coop.clock import ManualClock
 from coop.scheduler import scheduler
 from tests.children import run_child
+from tests.fakes import run_by
 from tests.wasip1.script import DATA, OUT, POLLERS, Script, fd_sub, scripted
 
 NONBLOCK = 4
@@ -172,7 +173,7 @@ def test_a_guest_that_is_ended_twice_while_it_connects_hears_of_it_once(first):
             guest.start()
         except coop.CoopError as error:
             ends.append(type(error))
-        coop.sleep(0.001)  # where another error would be raised
+        coop.pause()  # where another error would be raised
 
     def main():
         limits = coop.Limits(wall_time=0.5)
@@ -182,14 +183,13 @@ def test_a_guest_that_is_ended_twice_while_it_connects_hears_of_it_once(first):
         coop.pause()
         if first == "it is cancelled":
             guest.cancel()
-        over = time.monotonic() + 0.55
-        while time.monotonic() < over:
-            pass
+        clock.advance(550_000_000)
         coop.spawn(guest.cancel)  # it stands before the task that the timer wakes
         starting.wait()
 
+    clock = ManualClock()
     with silent_server() as address:
-        coop.run(main)
+        run_by(clock, main)
     assert ends == [coop.LimitExceeded if first == "its time is over" else coop.WasCancelled]
 
 
@@ -199,15 +199,13 @@ def test_what_was_to_end_a_guest_that_connects_is_forgotten_if_something_else_di
         starting.interrupt(KeyError("first"))
         if second == "it is cancelled":
             guest.cancel()
-        over = time.monotonic() + 0.06
-        while time.monotonic() < over:
-            pass
+        clock.advance(60_000_000)
         scheduler().timers.fire_due(scheduler().now_ns())  # before the other task has run
 
     def start(guest):
         with pytest.raises(KeyError, match="first"):
             guest.run()
-        coop.sleep(0.001)  # where another error would be raised
+        coop.pause()  # where another error would be raised
         return guest.state.value
 
     def main():
@@ -219,8 +217,9 @@ def test_what_was_to_end_a_guest_that_connects_is_forgotten_if_something_else_di
         end(guest, starting)
         return starting.wait()
 
+    clock = ManualClock()
     with silent_server() as address:
-        assert coop.run(main) == "ended"
+        assert run_by(clock, main) == "ended"
 
 
 # -- connections of host code
