@@ -397,8 +397,11 @@ def test_a_signals_handler_may_post():
         channel = coop.Channel(from_threads=True)
         before = signal.signal(signal.SIGUSR1, lambda *_: channel.post("signal"))
         try:
-            threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-            return channel.receive()
+            timer = threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGUSR1])
+            timer.start()
+            value = channel.receive()
+            timer.join()
+            return value
         finally:
             signal.signal(signal.SIGUSR1, before)
 

@@ -722,7 +722,7 @@ def test_a_run_leaves_no_descriptor_thread_or_task_behind(poller: str):
     fds, threads = set(os.listdir("/proc/self/fd")), threading.enumerate()
     coop.run(main, poller=poller)
     assert set(os.listdir("/proc/self/fd")) == fds
-    assert threading.enumerate() == threads
+    assert set(threading.enumerate()) <= set(threads)  # what another test left may end meanwhile
     gc.collect()
     assert [thing for thing in gc.get_objects() if isinstance(thing, Scheduler | Task)] == []
 
