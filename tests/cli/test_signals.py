@@ -16,7 +16,7 @@ import pytest
 from tests.children import start_child
 from tests.cli.guests import CAT, SAYS_AND_SPINS, TCPECHO, save
 
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 
 both = pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]

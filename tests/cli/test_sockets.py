@@ -248,23 +248,18 @@ def test_a_guest_serves_on_a_socket_that_was_passed(folder):
 def test_a_connection_that_was_passed_is_the_guests(folder):
     guest = save(folder, LISTENS_TO_3)
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours, theirs, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
         ours.sendall(b"hello")
         ours.shutdown(socket.SHUT_WR)
         fds = [theirs.fileno()]
-        done = run_child(
-            passing(fds, "--listen-fds", "--tcpconnect", where_nobody_is(), guest), pass_fds=fds, expect=1
-        )
+        done = run_child(passing(fds, "--listen-fds", "--tcpconnect", nowhere, guest), pass_fds=fds, expect=1)
         assert b"connect to" in done.stderr
         done = run_child(passing(fds, "--listen-fds", guest), pass_fds=fds)
         assert (done.stdout, ours.recv(9)) == (b"hello", b"bye")
         done = run_child(passing(fds, "--listen-fds", "--unixlisten=s", guest), pass_fds=fds, expect=2)
     assert b"a connection was passed, and cannot stand beside sockets that listen" in done.stderr
-
-
-def where_nobody_is() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        return f"127.0.0.1:{gone.getsockname()[1]}"
 
 
 def test_sockets_that_were_passed_are_not_given_unless_the_command_line_says_so(folder):
