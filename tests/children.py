@@ -39,7 +39,7 @@ def run_child(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = 100,
+    timeout: float = 200,
     expect: int | None = 0,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:

@@ -43,7 +43,7 @@ PATIENCE_S = 100
 def check(folder: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
     """Run the check in a copy; return its status, what it said, and how it called make."""
     run, env = prepared(folder, fails)
-    done = subprocess.run([run], env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([run], env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, done.stdout, Path(env["NOTES"]).read_text().splitlines()
 
 

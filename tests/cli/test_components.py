@@ -35,7 +35,7 @@ def calls() -> str:
 
 
 def natively(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*native("run"), *args], input=stdin, capture_output=True, check=False, timeout=120)
+    return subprocess.run([*native("run"), *args], input=stdin, capture_output=True, check=False, timeout=200)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_terminal_is_one(program: str):
     main, side = pty.openpty()
     try:
         argv = child_command(["-m", "coop", "run", program, "terminals"])
-        done = subprocess.run(argv, stdin=side, capture_output=True, check=True, timeout=50, cwd=ROOT)
+        done = subprocess.run(argv, stdin=side, capture_output=True, check=True, timeout=200, cwd=ROOT)
         assert done.stdout == b"[True, False, False]\n"
     finally:
         os.close(main)

@@ -158,7 +158,7 @@ def facts_there(group: str, options: tuple[str, ...]) -> list[str]:
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     whole = [*run, *ALL_OF_WASI, *options, command("sockets_facts.py"), group]
-    done = subprocess.run(whole, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(whole, capture_output=True, text=True, check=True, timeout=200)
     return done.stdout.splitlines()
 
 

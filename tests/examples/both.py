@@ -13,7 +13,7 @@ from tests.children import ROOT, command
 from tests.guestbuild import ToolchainMissing
 from tests.native import native
 
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0
 POLLERS = ("hostpoll", "oneoff", "pollset")
 #: Native wasmtime 36 has what became stable later behind switches, which coop takes and ignores.
 SWITCHES = "inherit-network,cli-exit-with-code,network-error-code"

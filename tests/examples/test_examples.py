@@ -19,7 +19,7 @@ import pytest
 from tests.children import ROOT, run_child, start_child
 from tests.guestbuild import c_guest, go_guest
 
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0
 EXAMPLES = ROOT / "examples"
 POLLERS = ("hostpoll", "oneoff", "pollset")
 BUILDERS = {"go": go_guest, "c": c_guest}
