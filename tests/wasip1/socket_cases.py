@@ -1,5 +1,6 @@
 """What each function refuses on sockets: the errno, and the arguments that get it; and the sockets."""
 
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -138,6 +139,8 @@ def _far_ends() -> Iterator[list[socket.socket]]:
             nobody.bind(("127.0.0.1", 0))
             refused.connect(nobody.getsockname())
         refused.send(b"to nobody")
+        (asker := select.poll()).register(refused, 0)
+        assert asker.poll(30_000)  # the error has come back
         yield [stack.enter_context(_reset()), never, loose, short, refused]
 
 
