@@ -241,7 +241,7 @@ def test_iterating_over_a_listener_ends_when_it_is_closed():
 
 
 NO_ROOM = """
-import os, resource, socket, sys
+import os, resource, select, socket, sys
 import coop
 
 def fill():
@@ -261,6 +261,7 @@ def main():
                     conn.sendall(b"hello")
         client.connect(listener.address)
         client.setblocking(False)
+        select.select([listener.fileno()], [], [])  # until it waits to be accepted
         held = fill()
         task = coop.spawn(serve)
         for _ in range(3):
