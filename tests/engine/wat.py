@@ -3,13 +3,13 @@
 import subprocess
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import coop
 from coop.clock import ManualClock
-from coop.netpoll import make_poller
-from coop.scheduler import Scheduler
 from tests.children import run_child
+from tests.fakes import run_by
 
 PRELUDE = """
 import coop, gc, os, random, signal, sys, threading
@@ -49,11 +49,8 @@ def call(
 
 def by_hand(main: Callable[[ManualClock], Any]) -> Any:
     """Run `main` with a clock that it turns itself, so that no time-out is over before it says so."""
-    clock, poller = ManualClock(), make_poller("hostpoll")
-    try:
-        return Scheduler(poller, clock=clock).run(main, clock)
-    finally:
-        poller.shutdown()
+    clock = ManualClock()
+    return run_by(clock, partial(main, clock))
 
 
 def in_child(code: str, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
