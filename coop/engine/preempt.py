@@ -34,6 +34,7 @@ are ended, and timed anew.
 
 import ctypes as C
 import os
+import sys
 import time
 import weakref
 
@@ -134,6 +135,7 @@ class Ticker:
     def arm(self) -> None:
         """Fire one slice from now, and then hardly ever."""
         self._turn ^= 1
+        _thread.armed += 1
         _rt.timer_settime(self._timers[self._turn], 0, self._once, None)
 
     def repeat(self, after_ns: int) -> None:
@@ -145,6 +147,7 @@ class Ticker:
     def postpone(self, after_ns: int) -> None:
         """Begin what repeats so much later.  A shot that gets lost by that is followed by others."""
         self._often.value_s, self._often.value_ns = divmod(after_ns, SECOND_NS)
+        _thread.armed += 1
         _rt.timer_settime(self._timers[self._repeats], 0, self._again, None)
 
     def rest(self) -> None:
@@ -178,10 +181,11 @@ class _TimerThread:
     """The C library's thread that takes every shot of this process.
 
     exists -- whether there has been a timer; the thread stays after the last one is gone
+    armed  -- how often a shot was ordered
     """
 
     def __init__(self) -> None:
-        self.exists = False
+        self.exists, self.armed = False, 0
         self._taken = C.create_string_buffer(64)  # a semaphore, which lives as long as a late shot may come
         _rt.sem_init(self._taken, 0, 0)
 
@@ -189,8 +193,7 @@ class _TimerThread:
         """Return when it sleeps, holds no lock, and is to take no shot that was fired before.
 
         It takes shots in the order in which they were fired, so the last one is told of last; by then it
-        may hold its lock, for which whoever deletes a timer has to wait.  The GIL is held meanwhile,
-        or another scheduler's thread would arm a timer.
+        may hold its lock, for which whoever deletes a timer has to wait.
         """
         while _rt.sem_trywait(self._taken) == 0:
             pass
@@ -209,19 +212,45 @@ class _TimerThread:
 _thread = _TimerThread()
 
 
+_HELD_S, _ROUNDS = 0.2, 20
+"""For so long a thread that forks keeps the GIL, and so often it begins anew because another one had it."""
+
+_usual_s: float | None = None  # while the GIL is kept
+
+
 def _before_fork() -> None:
-    for ticker in list(_tickers):
-        ticker.stop()
-    if _thread.exists:
+    global _usual_s
+    if not _thread.exists:
+        return
+    # Or another scheduler's thread gets the GIL between two steps, and arms a timer.  One that has waited for
+    # it since before may get it all the same, once: then all is done again.
+    if _usual_s is None:
+        _usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(_HELD_S)
+    for _ in range(_ROUNDS):
+        armed = _thread.armed
+        for ticker in list(_tickers):
+            ticker.stop()
         _thread.await_quiet()
+        if _thread.armed == armed:
+            break
+
+
+def _share_the_gil() -> None:
+    global _usual_s
+    if _usual_s is not None:
+        sys.setswitchinterval(_usual_s)
+        _usual_s = None
 
 
 def _after_fork() -> None:
+    _share_the_gil()
     for ticker in list(_tickers):
         ticker.go_on()
 
 
 def _after_fork_in_child() -> None:
+    _share_the_gil()
     _tickers.clear()
     _thread.exists = False
 

@@ -38,7 +38,7 @@ def main(base):
     assert [task.wait() for task in tasks] == [base + i for i in range(20)]
     print("checked")
 
-sys.setswitchinterval(1e-5)
+sys.setswitchinterval(1e-4)
 threads = [threading.Thread(target=coop.run, args=(main, 1000 * n)) for n in (1, 2)]
 for thread in threads:
     thread.start()
@@ -363,3 +363,45 @@ print("ended")
     if done.stdout == b"refused\n":
         pytest.skip("no thread may be traced here: it takes root, or kernel.yama.ptrace_scope = 0")
     assert done.stdout == b"ended\n"
+
+
+def test_a_thread_forks_while_others_run_busy_guests():
+    """Threads that get the processor at every step arm timers between all that a fork has to prepare."""
+    in_child(
+        """
+SPIN = '(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'
+sys.setswitchinterval(1e-4)
+
+def in_the_child():
+    try:
+        coop.Guest(module(SPIN), limits=coop.Limits(cpu_time=0.02)).run()
+    except coop.LimitExceeded:
+        return 7
+
+def main():
+    guest = coop.Guest(module(SPIN))
+    coop.spawn(guest.run).observe()
+    for _ in range(15):
+        coop.sleep(0.005)
+        child = os.fork()
+        if child == 0:
+            os._exit(coop.run(in_the_child))
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            coop.sleep(0.005)
+        assert os.waitstatus_to_exitcode(status) == 7, status
+    guest.cancel()
+    done.append(1)
+
+done = []
+threads = [threading.Thread(target=coop.run, args=(main,)) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert done == [1, 1, 1]
+assert sys.getswitchinterval() < 1e-3
+"""
+    )
