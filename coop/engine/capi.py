@@ -43,7 +43,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "wasmtime_store_delete": (None, [_A]),
     "wasmtime_store_context": (_A, [_A]),
     "wasmtime_store_limiter": (None, [_A] + [C.c_int64] * 5),
-    "wasmtime_context_set_epoch_deadline": (None, [_A, C.c_uint64]),
+    # Of the second, a 64-bit number, 0 and 1 are wanted: what is not declared passes as an int, and at once.
+    "wasmtime_context_set_epoch_deadline": (None, [_A]),
     # The shipped declaration claims a result that the function does not have.
     "wasmtime_context_epoch_deadline_async_yield_and_update": (None, [_A, C.c_uint64]),
     "wasmtime_engine_increment_epoch": (None, [_A]),
@@ -211,9 +212,10 @@ class Continuation(C.Structure):
     _fields_ = (("callback", C.c_void_p), ("env", C.c_void_p), ("finalizer", C.c_void_p))
 
 
-UncheckedCallback = C.CFUNCTYPE(C.c_size_t, C.c_size_t, C.c_size_t, C.c_size_t)
-"""cb(env, caller, args_and_results) -> trap or 0.  The C type has a fourth argument, the count; both
-calling conventions coop runs on let the callee leave it unread, and every argument not read is time saved."""
+UncheckedCallback = C.CFUNCTYPE(C.c_size_t, C.c_ubyte, C.c_ubyte, C.c_size_t)
+"""cb(env, caller, args_and_results) -> trap or 0.  Every argument not read is time saved: both calling
+conventions coop runs on let the callee leave the fourth, the count, unread, and of the first two, addresses
+that nobody needs, it takes a byte each, which is an int that Python has already."""
 
 AsyncCallback = C.CFUNCTYPE(
     None,

@@ -33,6 +33,10 @@ FUNCTION: int = Cells.function.offset
 MEMORY: int = Cells.memory.offset
 _OF: int = Extern.of.offset
 
+_copy = C.PyDLL(None)["memmove"]
+"""As `ctypes.memmove`, which gives up the GIL for these sixteen bytes."""
+_copy.argtypes = [C.c_void_p, C.c_void_p, C.c_size_t]
+
 
 def find_export(context: int, cells: Cells, name: str) -> Extern | None:
     """Return the export `name` of the guest's instance, or None."""
@@ -56,5 +60,5 @@ def _take(context: int, cells: Cells, name: str, kind: int, to: int, size: int) 
     found = find_export(context, cells, name)
     if found is None or found.kind != kind:
         return False
-    C.memmove(C.addressof(cells) + to, C.addressof(found) + _OF, size)
+    _copy(C.addressof(cells) + to, C.addressof(found) + _OF, size)
     return True

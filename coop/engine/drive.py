@@ -37,6 +37,9 @@ from coop.errors import LimitExceeded
 from coop.stint import MOST_NS
 from coop.task import RUNNING, Task
 
+_set_deadline = held.wasmtime_context_set_epoch_deadline
+"""Of the guest at a context: so many epochs from now.  At 0 it is suspended where wasmtime looks next."""
+
 
 class Driven(Account):
     """What runs on a fiber of its own, and gives up the thread where a poll returns.
@@ -123,7 +126,7 @@ class Driven(Account):
         waits -- what its task has to wait for before the guest goes on
         """
         self.waits = waits
-        held.wasmtime_context_set_epoch_deadline(self.context, 0)
+        _set_deadline(self.context, 0)
         return AGAIN
 
     def was_heard(self) -> None:
@@ -159,7 +162,7 @@ class Driven(Account):
         self._border.begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
         if end >= slices.due_ns:
             # During the wait; a guest that has waited deserves a fresh one.  In this order, as in `_drive`.
-            held.wasmtime_context_set_epoch_deadline(self.context, 1)
+            _set_deadline(self.context, 1)
             slices.begin(end)
             self._begun = slices.count
         return task.state is RUNNING
@@ -218,12 +221,12 @@ class Driven(Account):
                     elif self._begun != slices.count:
                         # Its deadline may be over, and it would yield at once.  Set before the time is taken:
                         # the shot that is to reach it fires after `due_ns`.
-                        held.wasmtime_context_set_epoch_deadline(self.context, 1)
+                        _set_deadline(self.context, 1)
                         self._begun = slices.count
                 border.begin_ns = begin = now_ns()
                 if begin >= slices.due_ns and not self.is_busy:
                     # In this order: begun first, the shot could be over before the deadline is set.
-                    held.wasmtime_context_set_epoch_deadline(self.context, 1)
+                    _set_deadline(self.context, 1)
                     slices.begin(begin)
                     self._begun = slices.count
                 done = poll(future)
@@ -258,7 +261,8 @@ class Driven(Account):
                 else:
                     is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True
-                    poll = self._poll_released() if border.is_silent else poll_held
+                    # Who was cut short has not shown yet that it computes, and may call out at once.
+                    poll = self._poll_released() if border.is_silent and not is_cut else poll_held
                     if is_cut and cut_in != border.scheduler.turns:
                         # The slice that ended was somebody else's, and it goes on without a yield; but once
                         # a turn only, or a call that never parks could go on so for ever.
