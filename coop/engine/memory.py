@@ -44,9 +44,10 @@ class Memory(Unique):
 
     view -- the bytes as last looked at; for code that checks `offset + length <= size` itself
     size -- how many those are
+    base -- their address in this process
     """
 
-    __slots__ = ("_cells", "_context", "_inner", "_older", "size", "view")
+    __slots__ = ("_cells", "_context", "_inner", "_older", "base", "size", "view")
 
     def __init__(self) -> None:
         self._context = 0
@@ -54,7 +55,7 @@ class Memory(Unique):
         self._inner: memoryview | None = None
         self._older: tuple[memoryview, ...] = ()
         self.view = _EMPTY
-        self.size = 0
+        self.size = self.base = 0
 
     def attach(self, context: int, cells: Cells) -> None:
         """Look from now on at the memory that is in its cell, of the store at `context`."""
@@ -68,7 +69,8 @@ class Memory(Unique):
             size = held.wasmtime_memory_data_size(self._context, where)
             if size != self.size:
                 self.size = size
-                inner = _from_memory(held.wasmtime_memory_data(self._context, where), size, _WRITABLE)
+                self.base = held.wasmtime_memory_data(self._context, where)
+                inner = _from_memory(self.base, size, _WRITABLE)
                 if self._inner is not None:
                     self._older = tuple(filterfalse(_is_released, (*self._older, self._inner)))
                 self._inner = inner

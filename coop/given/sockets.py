@@ -18,7 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 from coop.given.stream import Given
 from coop.net import Conn, Listener, connect, listen
 from coop.net.address import spelled
-from coop.netpoll.kernelfiles import ListenerFile, SocketFile
+from coop.netpoll.kernelfiles import SocketFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import OpenFile
 from coop.scheduler import Scheduler
 from coop.slips import check_lists

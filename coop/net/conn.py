@@ -25,7 +25,8 @@ from coop.errors import Busy, Closed, CoopError, WrongThread
 from coop.logs import Log
 from coop.net.address import shown, spelled
 from coop.netpoll.contract import BOTH, READ, WRITE
-from coop.netpoll.kernelfiles import ListenerFile, SocketFile
+from coop.netpoll.kernelfiles import SocketFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import BLOCKED
 from coop.scheduler import Scheduler
 from coop.slips import Unique

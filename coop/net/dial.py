@@ -13,7 +13,8 @@ from coop.net.binding import AddressInfo, bind_tcp, bind_unix
 from coop.net.conn import Conn, Listener
 from coop.net.resolve import resolve
 from coop.netpoll.contract import BOTH, WRITE
-from coop.netpoll.kernelfiles import ListenerFile, SocketFile
+from coop.netpoll.kernelfiles import SocketFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.scheduler import Scheduler, scheduler
 from coop.slips import check_number
 

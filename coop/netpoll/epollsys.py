@@ -42,6 +42,7 @@ EVENT = struct.Struct("<IQ" if os.uname().machine == "x86_64" else "<I4xQ")
 _held = ctypes.PyDLL(None)
 _released = ctypes.CDLL(None)
 _telling = ctypes.CDLL(None, use_errno=True)
+_control = ctypes.PyDLL(None, use_errno=True)["epoll_ctl"]  # which never waits
 
 
 def to_ms(delay_ns: int) -> int:
@@ -124,14 +125,14 @@ class Epoll:
         Raises: OSError.
         """
         entry = EVENT.pack(events, data)
-        self._checked(_telling["epoll_ctl"](self.fd, _ADD, fd, entry), f"watch fd {fd}")
+        self._checked(_control(self.fd, _ADD, fd, entry), f"watch fd {fd}")
 
     def remove(self, fd: int) -> None:
         """Take the registration of `fd` back.
 
         Raises: OSError.
         """
-        self._checked(_telling["epoll_ctl"](self.fd, _DEL, fd, None), f"stop watching fd {fd}")
+        self._checked(_control(self.fd, _DEL, fd, None), f"stop watching fd {fd}")
 
     def close(self) -> None:
         """Close the epoll descriptor; twice changes nothing."""

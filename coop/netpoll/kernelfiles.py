@@ -1,10 +1,8 @@
-"""Open files that the kernel keeps and a poller watches: sockets, listeners, pipes and terminals.
+"""Open files that the kernel keeps and a poller watches, and that move bytes: sockets, pipes and terminals.
 
 1. A descriptor that coop opened is non-blocking.  One that is lent to it is never
    changed: its flags belong to an open file that others share - a terminal's to the
-   user's shell.  A lent connection is read and written with MSG_DONTWAIT instead.
-   Accepting knows no such flag, so a lent listener is the exception: it is
-   non-blocking until the last of those it was lent to gives it back.
+   user's shell.  Sockets, lent or not, are read and written with MSG_DONTWAIT.
 2. A short transfer clears the bit only where it proves something: a read on a TCP connection,
    a write on any stream.  A terminal hands out a line at a time; so does a pipe whose writer
    is in packet mode, of which its reader is not told.  A Unix socket stops where a message
@@ -15,16 +13,24 @@
    new writer makes no new event over it.  On sockets it is for ever.
 """
 
-import errno
 import os
 import socket
 import stat
 import struct
-import threading
 from collections.abc import Callable, Sequence
 
 from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
-from coop.netpoll.openfile import BLOCKED, OpenFile
+from coop.netpoll.openfile import BLOCKED, OpenFile, Room
+from coop.netpoll.socksys import (
+    MOST_COPIED,
+    MOST_HELD,
+    address_of,
+    close,
+    hang_up,
+    receive,
+    send,
+    was_interrupted,
+)
 from coop.timers import Timers
 
 STALE_READ = READ << STALE_SHIFT
@@ -36,6 +42,7 @@ _MORE = HANGUP | URGENT
 """What may follow bytes that were all there was, and is found by another read only."""
 
 _DONTWAIT = socket.MSG_DONTWAIT
+_SEND_FLAGS = _DONTWAIT | socket.MSG_NOSIGNAL
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 """By which a close throws away what was not sent, and sends a reset."""
@@ -82,7 +89,7 @@ class SocketFile(OpenFile):
             self._flags = _DONTWAIT
             self._send_flags |= _DONTWAIT
             self._recv_into = lambda buffer: sock.recv_into(buffer, 0, _DONTWAIT)
-        else:
+        elif sock.gettimeout() != 0:
             sock.setblocking(False)
         super().__init__(
             sock.fileno(), stat.S_IFSOCK, what or f"socket {sock.fileno()}", poller=poller, timers=timers
@@ -98,11 +105,27 @@ class SocketFile(OpenFile):
         return self._is_stream
 
     def read_one(self, buffer: memoryview) -> int:
+        length = buffer.nbytes
+        if 0 < length <= MOST_HELD:
+            return self._receive(address_of(buffer), length)
         try:
             count = self._recv_into(buffer)
         except BlockingIOError:
             return self._nothing_to_read()
-        if count < len(buffer) and self._proves and not self.ready & _MORE:
+        return self._has_read(count, length)
+
+    def read_at(self, room: Room, at: int, length: int) -> int:
+        if length > MOST_HELD:
+            return self.read_one(room.view[at : at + length])
+        return self._receive(room.base + at, length)
+
+    def _receive(self, address: int, length: int) -> int:
+        """Receive up to `length` bytes, and keep the GIL."""
+        count: int = receive(self.fd, address, length, _DONTWAIT)
+        if count < 0:
+            return self._receive(address, length) if was_interrupted() else self._nothing_to_read()
+        # As `_has_read` does; it would be one more call for each request.
+        if count < length and self._proves and not self.ready & _MORE:
             self.ready &= ~READ
         else:
             self.ready |= STALE_READ
@@ -117,11 +140,7 @@ class SocketFile(OpenFile):
             count = self.sock.recvmsg_into(buffers, 0, self._flags)[0]
         except BlockingIOError:
             return self._nothing_to_read()
-        if count < sum(map(len, buffers)) and self._proves and not self.ready & _MORE:
-            self.ready &= ~READ
-        else:
-            self.ready |= STALE_READ
-        return count
+        return self._has_read(count, sum(map(len, buffers)))
 
     def try_recv(self, buffers: Sequence[memoryview], flags: int) -> tuple[int, int]:
         """Receive with MSG_ flags: bytes read or BLOCKED, and the flags of the message.
@@ -146,7 +165,18 @@ class SocketFile(OpenFile):
         self.ready &= ~READ
         return BLOCKED if self._is_stream or not self.is_left() else 0
 
+    def _has_read(self, count: int, wanted: int) -> int:
+        """Note what a read of so many bytes of those that were wanted says about the next one."""
+        if count < wanted and self._proves and not self.ready & _MORE:
+            self.ready &= ~READ
+        else:
+            self.ready |= STALE_READ
+        return count
+
     def write_one(self, buffer: memoryview) -> int:
+        length = buffer.nbytes
+        if 0 < length <= MOST_COPIED:
+            return self._transmit(bytes(buffer), length)
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
@@ -154,7 +184,29 @@ class SocketFile(OpenFile):
         except BlockingIOError:
             self.ready &= NO_ROOM
             return BLOCKED
-        if count < len(buffer):
+        return self._has_written(count, length)
+
+    def write_at(self, room: Room, at: int, length: int) -> int:
+        if length > MOST_HELD:
+            return self.write_one(room.view[at : at + length])
+        return self._transmit(room.base + at, length)
+
+    def _transmit(self, where: int | bytes, length: int) -> int:
+        """Send up to `length` bytes, and keep the GIL."""
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
+            return BLOCKED
+        count: int = send(self.fd, where, length, _SEND_FLAGS)
+        if count == length:
+            self.ready |= STALE_WRITE
+            return count
+        if count < 0 and was_interrupted():
+            return self._transmit(where, length)
+        self.ready &= NO_ROOM
+        return count  # which may be BLOCKED
+
+    def _has_written(self, count: int, wanted: int) -> int:
+        """Note what a write that took so many bytes of those that were wanted says about the next one."""
+        if count < wanted:
             self.ready &= NO_ROOM
         else:
             self.ready |= STALE_WRITE
@@ -170,11 +222,7 @@ class SocketFile(OpenFile):
         except BlockingIOError:
             self.ready &= NO_ROOM
             return BLOCKED
-        if count < sum(map(len, buffers)):
-            self.ready &= NO_ROOM
-        else:
-            self.ready |= STALE_WRITE
-        return count
+        return self._has_written(count, sum(map(len, buffers)))
 
     def shutdown(self, how: int) -> None:
         """Shut down a direction (socket.SHUT_RD, SHUT_WR, SHUT_RDWR).  Raises: OSError."""
@@ -188,110 +236,13 @@ class SocketFile(OpenFile):
     def destroy(self) -> None:
         # A shutdown would tell the peer of an end before the reset comes.
         if self._is_stream and not self._resets and not self._lent:
-            try:
-                # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
-                self.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # not connected any more: nothing is left to shut down
-        self.sock.close()
-
-
-class _LentListeners:
-    """Which listeners are lent to coop, how often, and whether they were blocking before.
-
-    One socket is one open file however many descriptors and guests use it, so its flag is
-    restored by whoever gives it back last; guests may run in several threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lent: dict[int, tuple[int, bool]] = {}
-
-    def borrow(self, sock: socket.socket) -> int:
-        """Note that `sock`, whose flags are not changed yet, is used once more; returns what names it."""
-        name = os.fstat(sock.fileno()).st_ino
-        with self._lock:
-            users, was_blocking = self._lent.get(name) or (0, os.get_blocking(sock.fileno()))
-            self._lent[name] = users + 1, was_blocking
-        return name
-
-    def give_back(self, name: int, sock: socket.socket) -> None:
-        """Note that one user less is there, and restore the flag after the last one."""
-        with self._lock:
-            users, was_blocking = self._lent.pop(name)
-            if users > 1:
-                self._lent[name] = users - 1, was_blocking
-            else:
-                os.set_blocking(sock.fileno(), was_blocking)
-
-
-_LENT = _LentListeners()
-
-
-class ListenerFile(OpenFile):
-    """A listening stream socket; `try_accept` takes the next connection.
-
-    lent     -- somebody else has it too: its flags are restored
-    on_close -- called when it is closed, for what goes with it
-    """
-
-    __slots__ = ("_lent", "_on_close", "sock")
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        what: str = "",
-        *,
-        poller: Poller | None = None,
-        timers: Timers | None = None,
-        lent: bool = False,
-        on_close: Callable[[], object] | None = None,
-    ) -> None:
-        self.sock = sock
-        self._on_close = on_close
-        super().__init__(
-            sock.fileno(), stat.S_IFSOCK, what or f"listener {sock.fileno()}", poller=poller, timers=timers
-        )
-        self._lent = _LENT.borrow(sock) if lent else None
-        sock.setblocking(False)
-
-    @property
-    def kind(self) -> str:
-        return "network connection"
-
-    def try_accept(self) -> socket.socket | None:
-        """Accept a connection, non-blocking and closed on exec, or return None if none waits.
-
-        A connection that its client took back meanwhile is skipped.
-        """
-        if not (self.ready & READ or self.worth_trying(READ)):
-            return None
-        while True:
-            try:
-                connection, _ = self.sock.accept()
-            except BlockingIOError:
-                self.ready &= ~READ
-                return None
-            except ConnectionAbortedError:
-                continue
-            connection.setblocking(False)
-            self.ready |= STALE_READ
-            return connection
-
-    def try_read(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(errno.ENOTCONN, f"read {self.what}: a listener has nothing to read")
-
-    def try_write(self, buffers: Sequence[memoryview]) -> int:
-        raise OSError(errno.ENOTCONN, f"write {self.what}: a listener takes no bytes")
-
-    def destroy(self) -> None:
-        if self._lent is not None:
-            _LENT.give_back(self._lent, self.sock)
-        try:
-            self.sock.close()
-        finally:
-            if self._on_close is not None:
-                self._on_close()
+            # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
+            hang_up(self.fd)
+        self.fd = -1  # the number may soon be another file's
+        if self._lent:
+            self.sock.close()  # which may wait, as its owner may have set it up
+        else:
+            close(self.sock.detach())
 
 
 class PipeFile(OpenFile):

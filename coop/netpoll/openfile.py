@@ -32,7 +32,7 @@ import select
 import stat
 import termios
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from coop.errors import BugError, Closed, NotPollable
 from coop.netpoll.contract import BOTH, HANGUP, READ, STALE_SHIFT, WRITE
@@ -52,6 +52,17 @@ _GONE = select.POLLHUP | select.POLLERR
 
 _ASK_AGAIN = 64
 """Every so many refusals in a row the kernel is asked, whatever the bits say."""
+
+
+class Room(Protocol):
+    """A guest's memory.
+
+    base -- its address in this process
+    view -- its bytes
+    """
+
+    base: int
+    view: memoryview
 
 
 class OpenFile(PollDesc):
@@ -157,6 +168,14 @@ class OpenFile(PollDesc):
     def write_one(self, buffer: memoryview) -> int:
         """Do what `try_write` does with one buffer; for files that can do it faster so."""
         return self.try_write((buffer,))
+
+    def read_at(self, room: Room, at: int, length: int) -> int:
+        """Do what `read_one` does with `length` bytes of a guest's memory, which lie in it, from `at` on."""
+        return self.read_one(room.view[at : at + length])
+
+    def write_at(self, room: Room, at: int, length: int) -> int:
+        """Do what `write_one` does with `length` bytes of a guest's memory, which lie in it, from `at` on."""
+        return self.write_one(room.view[at : at + length])
 
     def available(self) -> int:
         """Count the bytes that can be read now; 1, for "some", where nobody can say."""

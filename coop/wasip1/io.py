@@ -38,8 +38,8 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
     if nread + 4 > memory.size:
         memory.check(nread, 4)
     if count == 1:
-        buffer = wasi.buffer(iovs)
-        got = file.read_one(buffer) if buffer else 0
+        at, length = wasi.extent(iovs)
+        got = file.read_at(memory, at, length) if length else 0
     else:
         buffers = wasi.buffers(iovs, count)
         got = file.try_read(buffers) if buffers else 0
@@ -69,8 +69,8 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
     if nwritten + 4 > memory.size:
         memory.check(nwritten, 4)
     if count == 1:
-        buffer = wasi.buffer(iovs)
-        put = file.write_one(buffer) if buffer else 0
+        at, length = wasi.extent(iovs)
+        put = file.write_at(memory, at, length) if length else 0
     else:
         buffers = wasi.buffers(iovs, count)
         put = file.try_write(buffers) if buffers else 0

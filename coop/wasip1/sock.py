@@ -3,7 +3,8 @@
 import socket
 
 from coop.netpoll.contract import READ, WRITE
-from coop.netpoll.kernelfiles import ListenerFile, SocketFile
+from coop.netpoll.kernelfiles import SocketFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import BLOCKED
 from coop.wasip1.abi import (
     RECV_DATA_TRUNCATED,

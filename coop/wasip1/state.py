@@ -118,8 +118,8 @@ class Wasi:
             raise done
         return 0
 
-    def buffer(self, iovs: int) -> memoryview:
-        """Return the one buffer of an iovec array of one; otherwise as `buffers`."""
+    def extent(self, iovs: int) -> tuple[int, int]:
+        """Return address and length of the one buffer of an iovec array of one; otherwise as `buffers`."""
         memory = self.memory
         try:
             address, length = _unpack_iovec(memory.view, iovs)
@@ -129,10 +129,9 @@ class Wasi:
         if length > self.bytes_per_call:
             memory.check(address, length)
             length = self._cut(self.bytes_per_call)
-        end = address + length
-        if end > memory.size:
+        if address + length > memory.size:
             memory.check(address, length)
-        return memory.view[address:end]
+        return address, length
 
     def buffers(self, iovs: int, count: int) -> list[memoryview]:
         """Return the guest's buffers of an iovec array, cut to what one call may move.

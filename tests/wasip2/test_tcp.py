@@ -15,7 +15,7 @@ import coop
 from coop.engine import Limits
 from coop.errors import GuestTrap, WasCancelled
 from coop.netpoll import POLLERS
-from coop.netpoll.kernelfiles import ListenerFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.wasip2.sockets.tcp import TcpSocket
 from coop.wasip2.sockets.tcpstreams import Idle
 from coop.wit import Err

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from coop.net.address import shown
 from coop.netpoll.contract import READ, STALE_SHIFT, WRITE
-from coop.netpoll.kernelfiles import ListenerFile
+from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.wasip2.clocks import MonotonicClock

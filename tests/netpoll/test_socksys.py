@@ -1,0 +1,154 @@
+"""What is sent and received without giving up the GIL, and how it fails."""
+
+import ctypes
+import errno
+import socket
+
+import pytest
+
+from coop.netpoll.kernelfiles import SocketFile
+from coop.netpoll.openfile import BLOCKED
+from coop.netpoll.socksys import MOST_COPIED, MOST_HELD
+from tests.children import run_child
+
+SIZES = (1, MOST_COPIED, MOST_COPIED + 1, MOST_HELD, MOST_HELD + 1)
+"""At the edges of what is copied before, of what keeps the GIL, and of what the socket's methods do."""
+
+
+class Room:
+    """Memory as a guest's, filled with what was given."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = (ctypes.c_char * (len(data) + 2)).from_buffer(bytearray(b"<" + data + b">"))
+        self.base, self.view = ctypes.addressof(self._data), memoryview(self._data).cast("B")
+
+
+@pytest.fixture
+def ends():
+    """A file, and the socket at the other end, which takes and gives much at once."""
+    near, far = socket.socketpair()
+    for sock in (near, far):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MOST_HELD)
+    file = SocketFile(near)
+    with far:
+        yield file, far
+    if file.refs:
+        file.release()
+
+
+def some(size: int) -> bytes:
+    return bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+
+
+def transmitted(file: SocketFile, far: socket.socket, size: int, write) -> bytes:
+    """Write until all is written; return what came."""
+    came, done = bytearray(), 0
+    while done < size:
+        count = write(done)
+        if count != BLOCKED:
+            done += count
+        else:
+            file.ready |= 2  # as the poller would, since there is room below
+        came += far.recv(1 << 20)
+    return bytes(came)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_buffer_of_any_size_is_written(ends, size):
+    file, far = ends
+    view = memoryview(some(size))
+    assert transmitted(file, far, size, lambda done: file.write_one(view[done:])) == some(size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_piece_of_memory_of_any_size_is_written_and_no_more(ends, size):
+    file, far = ends
+    room = Room(some(size))
+    assert transmitted(file, far, size, lambda done: file.write_at(room, 1 + done, size - done)) == some(size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("how", ["buffer", "memory"])
+def test_what_comes_is_read_into_a_piece_of_any_size_and_not_beyond(ends, size, how):
+    file, far = ends
+    room, done = Room(b"." * size), 0
+    far.settimeout(60)
+    sent = 0
+    while done < size:
+        sent += far.send(some(size)[sent : sent + 65536]) if sent < size else 0
+        if how == "buffer":
+            count = file.read_one(room.view[1 + done : 1 + size])
+        else:
+            count = file.read_at(room, 1 + done, size - done)
+        assert count > 0
+        done += count
+    assert room.view.tobytes() == b"<" + some(size) + b">"
+
+
+def test_what_would_block_is_told_and_no_error(ends):
+    file, far = ends
+    assert file.read_one(memoryview(bytearray(9))) == file.read_at(Room(b"123"), 1, 3) == BLOCKED
+    far.setblocking(False)
+    while file.write_at(Room(b"x" * 4096), 1, 4096) != BLOCKED:
+        pass
+    assert file.write_one(memoryview(b"x")) == BLOCKED
+
+
+def test_the_end_and_a_peer_that_is_gone_are_told_as_the_socket_tells_them(ends):
+    file, far = ends
+    far.close()
+    assert file.read_one(memoryview(bytearray(9))) == file.read_at(Room(b"123"), 1, 3) == 0
+    for write in (lambda: file.write_one(memoryview(b"x")), lambda: file.write_at(Room(b"x"), 1, 1)):
+        with pytest.raises(BrokenPipeError) as told:
+            write()
+        assert told.value.errno == errno.EPIPE
+        assert str(told.value) == "[Errno 32] Broken pipe"
+
+
+def test_a_file_that_is_closed_reaches_no_other_one_that_has_its_number(ends):
+    file, _ = ends
+    number = file.fd
+    file.release()
+    left, right = socket.socketpair()
+    with left, right:
+        assert number in (left.fileno(), right.fileno())
+        for sock in (left, right):
+            sock.send(b"not for you")
+        room = Room(b"123")
+        for call in (
+            lambda: file.read_one(memoryview(bytearray(9))),
+            lambda: file.read_at(room, 1, 3),
+            lambda: file.write_at(room, 1, 3),
+        ):
+            with pytest.raises(OSError) as told:
+                call()
+            assert told.value.errno == errno.EBADF
+
+
+def test_who_reads_and_writes_on_sockets_gives_the_gil_to_no_other_thread(tmp_path):
+    run_child(
+        f"""
+        import _thread, sys
+        import coop
+        from tests.wasip1.script import Script
+
+        sys.setswitchinterval(1000)  # so that only giving up the GIL lets the other thread run
+        ran = []
+
+        def main():
+            with coop.listen("unix:{tmp_path}/s") as listener, coop.connect(listener.address) as near:
+                with listener.accept() as far, Script(connections=[near]) as guest:
+                    for turn in range(3000):
+                        if turn == 1:  # not before all code is loaded that is to run
+                            _thread.start_new_thread(ran.append, (1,))
+                        assert guest.write(3, b"x" * 64) == 64
+                        assert far.recv(64) == b"x" * 64
+                        far.sendall(b"y" * 64)
+                        assert guest.read(3) == b"y" * 64
+                    assert not ran
+                    coop.sleep(0.01)
+                    assert ran
+
+        coop.run(main)
+        """
+    )
