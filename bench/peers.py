@@ -27,11 +27,13 @@ from typing import IO
 from bench.machine import pinned
 
 __all__ = [
+    "GEVENT_ECHO",
     "Peer",
     "PeerFailed",
     "PeerMissing",
     "command_peer",
     "gevent_echo",
+    "gevent_name",
     "native_wasmtime",
     "wasmtime_program",
 ]
@@ -39,6 +41,8 @@ __all__ = [
 LOOPBACK = "127.0.0.1"
 WASMTIME = "36."  # the last line that serves preview 1 listeners
 LISTENING = "0A"  # TCP_LISTEN in the kernel's list
+GEVENT_ECHO = ["-m", "bench.peers", "gevent-echo"]
+"""What Python runs to be gevent's server."""
 START_SECONDS = 60.0  # an 18 MB guest compiles in 14 s, on a machine that does nothing else
 
 
@@ -93,14 +97,16 @@ def gevent_echo(*, cpu: int | None = None) -> Iterator[Peer]:
 
     Raises: PeerMissing, PeerFailed.
     """
+    with command_peer(gevent_name(), [sys.executable, *GEVENT_ECHO], cpu=cpu) as peer:
+        yield peer
+
+
+def gevent_name() -> str:
+    """Return what gevent is called in the table.  Raises: PeerMissing."""
     try:
-        version = importlib.metadata.version("gevent")
+        return f"gevent {importlib.metadata.version('gevent')}"
     except importlib.metadata.PackageNotFoundError as error:
         raise PeerMissing("import gevent: pip install gevent") from error
-    with command_peer(
-        f"gevent {version}", [sys.executable, "-m", "bench.peers", "gevent-echo"], cpu=cpu
-    ) as peer:
-        yield peer
 
 
 @contextmanager

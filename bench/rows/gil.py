@@ -1,18 +1,26 @@
-"""What a host call costs while another Python thread computes all the time.
+"""What a host call and an echo cost while another Python thread computes all the time.
 
 Time on the wall, since waiting for the GIL is what is measured. Two threads that share one GIL
 fairly take twice as long each, so the cost is at least about 2 even if a call itself costs no more.
+
+Who gives the GIL up gets it back 5 ms later, so what counts is how often a server does. The echo is that of
+the example `guest_per_client`, beside gevent's, each with such a thread in its process, and without.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.beside import BEGINS_S
+from bench.echoload import load_program, steady_load
 from bench.figures import Figure, Line, Plan, Target, ratio
-from bench.parts import answer, run_part
+from bench.machine import measuring_cpus
+from bench.parts import ROOT, answer, run_part
+from bench.peers import GEVENT_ECHO, command_peer, gevent_name
 from bench.rows.calls import coop_loops
 
 CALLS, MOST = 200_000, 3.0
@@ -58,15 +66,46 @@ def measure_coop(calls: int) -> dict[str, list[float]]:
     return found
 
 
+CLIENTS = 10
+GUESTS = [str(ROOT / "examples" / "guest_per_client" / "host.py"), "--port", "0"]
+
+
 def measure(plan: Plan) -> list[Line]:
-    """Measure each kind alone and beside a thread, in one process a round."""
+    """Measure each kind of call alone and beside a thread, in one process a round; then the echo."""
     calls = plan.pick(CALLS, CALLS // 10)
     found: dict[str, list[list[float]]] = {}
     for turn in range(plan.rounds):
         plan.say(f"gil, round {turn + 1} of {plan.rounds}")
         for name, costs in run_part(__name__, "coop", calls).items():
             found.setdefault(name, []).append(costs)
-    return [_line(name, what, found[name]) for name, what in KINDS.items()]
+    return [*(_line(name, what, found[name]) for name, what in KINDS.items()), _echo(plan)]
+
+
+def _echo(plan: Plan) -> Line:
+    plan.say("building the load generator")
+    program, cpus = load_program(), measuring_cpus()
+    load_cpu = cpus and cpus[1]
+    gevent, python, beside = gevent_name(), sys.executable, [sys.executable, "-m", "bench.beside"]
+    servers = {
+        "coop": [*beside, *GUESTS],
+        gevent: [*beside, *GEVENT_ECHO],
+        "coop alone": [python, *GUESTS],
+        f"{gevent} alone": [python, *GEVENT_ECHO],
+    }
+    found: dict[str, list[float]] = {name: [] for name in servers}
+    for turn in range(plan.rounds):
+        for name, command in servers.items():
+            plan.say(f"gil, echo, round {turn + 1} of {plan.rounds}: {name}")
+            seconds = 0.5 if plan.is_quick else 3.0
+            with command_peer(name, command) as peer:  # one at a time, for each would take a processor
+                rate, _ = steady_load(program, peer, CLIENTS, seconds, load_cpu, warmup=2 * BEGINS_S)
+            found[name].append(rate)
+    figures = {name: Figure("req/s", rates) for name, rates in found.items()}
+    coop = figures.pop("coop")
+    ratios = {name: ratio(coop, figure) for name, figure in figures.items()}
+    target = Target(">= 1.0 of gevent", ratios[gevent] >= 1.0)
+    what = f"a guest for each of {CLIENTS} clients, beside a busy thread"
+    return Line("gil echo", what, "examples/guest_per_client, guest.wat", coop, figures, ratios, target)
 
 
 def _line(name: str, what: str, costs: list[list[float]]) -> Line:
