@@ -37,6 +37,7 @@ import os
 import sys
 import time
 import weakref
+from contextlib import suppress
 
 from coop.clock import SECOND_NS
 from coop.engine.capi import address_of_function
@@ -117,6 +118,10 @@ class Ticker:
         event = _shot(address_of_function("wasmtime_engine_increment_epoch"), engine.address)
         self._engine = engine
         self._timers: list[C.c_void_p] = []
+        self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
+        self._specs = _TimerSpec(), _TimerSpec(_SELDOM_S, 0, *divmod(slice_ns, SECOND_NS)), self._often
+        self._never, self._once, self._again = map(C.addressof, self._specs)
+        self._turn = self._repeats = 0
         _thread.exists = True  # also if only the first of them can be had
         for _ in range(2):
             timer = C.c_void_p()
@@ -126,11 +131,7 @@ class Ticker:
                 why = os.strerror(number)
                 raise OSError(number, f"create the timer that ends a busy guest's slice: {why}")
             self._timers.append(timer)
-        _tickers.add(self)
-        self._often = _TimerSpec(0, AGAIN_NS, 0, 0)
-        self._specs = _TimerSpec(), _TimerSpec(_SELDOM_S, 0, *divmod(slice_ns, SECOND_NS)), self._often
-        self._never, self._once, self._again = map(C.addressof, self._specs)
-        self._turn = self._repeats = 0
+        _tickers.add(self)  # last of all: from here on another thread may fork
 
     def arm(self) -> None:
         """Fire one slice from now, and then hardly ever."""
@@ -163,10 +164,12 @@ class Ticker:
         """End the present slice, whoever has it, and see to it that the next one ends as well."""
         if self._timers:
             self._engine.increment_epoch()
-            self.arm()
+            with suppress(IndexError):  # its own thread, which this one is not, may take them back meanwhile
+                self.arm()
 
     def close(self) -> None:
         """Take the timers back."""
+        self.stop()  # one that is taken out is none that a fork by another thread would stop
         while self._timers:
             _rt.timer_delete(self._timers.pop())
 
@@ -244,9 +247,11 @@ def _share_the_gil() -> None:
 
 
 def _after_fork() -> None:
-    _share_the_gil()
-    for ticker in list(_tickers):
-        ticker.go_on()
+    try:
+        for ticker in list(_tickers):  # while the GIL is kept: other threads have tickers of their own
+            ticker.go_on()
+    finally:
+        _share_the_gil()
 
 
 def _after_fork_in_child() -> None:

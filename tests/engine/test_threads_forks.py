@@ -405,3 +405,67 @@ assert done == [1, 1, 1]
 assert sys.getswitchinterval() < 1e-3
 """
     )
+
+
+AT_EVERY_LINE = """
+from coop.engine.config import engine_for
+from coop.engine.preempt import SLICE_NS, Ticker
+
+def at_every_line(of, call, act):
+    '''Call `call` again and again, and `act` before one of the lines of the functions `of`: each in turn.'''
+    codes = {each.__code__ for each in of}
+    line = 0
+    while True:
+        line, steps = line + 1, 0
+
+        def local(frame, event, argument):
+            nonlocal steps
+            steps += event == "line"
+            if event == "line" and steps == line:
+                act()
+            return local
+
+        sys.settrace(lambda frame, event, argument: local if frame.f_code in codes else None)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+        if steps < line:
+            return
+
+said = []
+sys.unraisablehook = lambda told: said.append(repr(told.exc_value))
+"""
+
+
+def test_a_fork_while_another_threads_timers_are_made_or_taken_back_finds_them_in_order():
+    in_child(
+        AT_EVERY_LINE
+        + """
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def use():
+    Ticker(engine_for(), SLICE_NS).close()
+
+at_every_line([Ticker.__init__, Ticker.close], use, fork)
+assert not said, said
+"""
+    )
+
+
+def test_timers_that_another_thread_takes_back_just_after_a_fork_trouble_nobody():
+    in_child(
+        AT_EVERY_LINE
+        + """
+def go_on():
+    global ticker
+    ticker = Ticker(engine_for(), SLICE_NS)
+    ticker.go_on()
+
+at_every_line([Ticker.go_on, Ticker.arm], go_on, lambda: ticker.close())
+"""
+    )
