@@ -225,6 +225,62 @@ def test_every_program_prints_what_stands_below_it(text: str, wanted: str):
     assert (done.stdout.decode(), done.stderr) == (wanted, b"")
 
 
+def guests_in_one_thread() -> str:
+    """The program that keeps all guests in one thread, up to where it has started."""
+    program = next(text for text, _ in PROGRAMS if "from_threads=True" in text)
+    return program[: program.index("answers = [")]
+
+
+def test_the_thread_for_all_guests_outlives_those_who_give_up():
+    done = run_child(
+        guests_in_one_thread()
+        + """
+left, first, other, last = (Future() for _ in range(4))
+assert left.cancel()  # before its guest begins
+for answer in (first, left, other):
+    jobs.post((4, answer))
+print(first.result(timeout=60), other.result(timeout=60))
+jobs.post((5, last))
+print(last.result(timeout=60), thread.is_alive())
+"""
+    )
+    assert (done.stdout.decode().split(), done.stderr) == (["16", "16", "25", "True"], b"")
+
+
+def test_an_answer_that_is_cancelled_ends_its_guest_and_no_other():
+    program = guests_in_one_thread().replace("coop.Timeout(5)", "coop.Timeout(3600)")
+    program = program.replace("(module (", '(module (func (export "spin") (loop $again (br $again))) (')
+    program = program.replace('guest.call("square", number)', "ask(guest, number)")
+    done = run_child(
+        program
+        + """
+def ask(guest, number):
+    if number:
+        return guest.call("square", number)
+    has_begun.set()
+    try:
+        guest.call("spin")
+    finally:
+        has_ended.set()
+
+has_begun, has_ended = threading.Event(), threading.Event()
+spins, answer = Future(), Future()
+jobs.post((0, spins))
+assert has_begun.wait(60)
+spins.cancel()
+assert has_ended.wait(60)
+jobs.post((3, answer))
+print(answer.result(timeout=60))
+"""
+    )
+    assert (done.stdout, done.stderr) == (b"9\n", b"")
+
+
+def test_a_program_ends_though_nobody_has_ended_its_thread_for_all_guests():
+    done = run_child(guests_in_one_thread() + "print(thread.is_alive())\n")
+    assert (done.stdout, done.stderr) == (b"True\n", b"")
+
+
 def test_the_readme_has_blocks_of_every_kind():
     languages = [language for language, _ in BLOCKS]
     assert {"sh", "python", "text", *FILES} == set(languages)
