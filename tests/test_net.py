@@ -763,6 +763,49 @@ def test_what_a_forked_child_closes_stays_open_for_its_parent(how: str, poller: 
     assert run_child(child).stdout == b"b'hello'\nTrue\n"
 
 
+def test_tls_that_a_forked_child_has_closed_sends_nothing_to_who_has_its_number_now():
+    # With another poller nothing would be tried, since the kernel had no room when it was tried last.
+    run_child(
+        """
+        import os, socket, ssl
+        import coop
+        from coop.net.tls import TlsConn
+
+        def main():
+            with coop.listen("127.0.0.1:0") as listener, coop.connect(listener.address) as client:
+                while client.openfile.try_write([memoryview(bytes(65536))]) > 0:
+                    pass
+                tls = TlsConn(client, ssl.create_default_context(), "localhost")
+                tls.set_deadline(0.01)
+                try:
+                    tls.handshake()  # whose first words stay here
+                except coop.DeadlineExceeded:
+                    pass
+                if os.fork() == 0:
+                    number = client.fileno()
+                    client.close()
+                    near, far = socket.socketpair()
+                    if near.fileno() != number:
+                        near, far = far, near
+                    assert near.fileno() == number
+                    try:
+                        tls.close()
+                    except coop.Closed:
+                        pass
+                    far.setblocking(False)
+                    try:
+                        print(far.recv(9))
+                    except BlockingIOError:
+                        print("nothing", flush=True)
+                        os._exit(0)
+                    os._exit(1)
+                assert os.wait()[1] == 0
+
+        coop.run(main, poller="oneoff")
+        """
+    )
+
+
 # -- connect, listen, and addresses
 
 

@@ -89,6 +89,7 @@ class _Socket(Unique):
             # To shut the connection down, or to take it from the poller, would reach the parent's as well.
             self._is_closed = True
             file.sock.close()
+            file.fd = -1  # the number may soon be another file's, and what writes TLS has this one
             return
         owner.check_owner(f"close {file.what}")
         self._is_closed = True
