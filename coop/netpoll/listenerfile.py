@@ -91,15 +91,28 @@ class ListenerFile(OpenFile):
             return None
         while True:
             try:
-                number = accept(self.fd)
+                connection = self._accept()
             except ConnectionAbortedError:
                 continue
-            if number < 0:
+            if connection is None:
                 self.ready &= ~READ
-                return None
-            self.ready |= STALE_READ
+            else:
+                self.ready |= STALE_READ
+            return connection
+
+    def _accept(self) -> socket.socket | None:
+        """Accept a connection, or return None if none waits.  Raises: OSError."""
+        if self._lent is None:
+            number = accept(self.fd)
             # With all three known, nothing is asked of the kernel that could fail and leave the number open.
-            return socket.socket(*self._accepts, number)
+            return socket.socket(*self._accepts, number) if number >= 0 else None
+        # Who has it too may have let it block again: then this waits, and who is to connect needs the GIL.
+        try:
+            connection, _ = self.sock.accept()
+        except BlockingIOError:
+            return None
+        connection.setblocking(False)
+        return connection
 
     def try_read(self, buffers: Sequence[memoryview]) -> int:
         raise OSError(errno.ENOTCONN, f"read {self.what}: a listener has nothing to read")

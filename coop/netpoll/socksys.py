@@ -5,7 +5,8 @@ microseconds.  Beside another thread that computes, whoever gives it up gets it 
 later, and a guest that answers a request would wait so twice.
 
 None of these calls ever waits: what is received and sent is so with MSG_DONTWAIT, and a listener is
-non-blocking.  So nothing holds the GIL but a copy; what takes long to copy is left to the socket's methods.
+non-blocking.  So nothing holds the GIL but a copy.  What takes long to copy is left to the socket's methods,
+and so is what may wait because somebody else has a say in it.
 """
 
 import ctypes

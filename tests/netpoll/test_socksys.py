@@ -152,3 +152,47 @@ def test_who_reads_and_writes_on_sockets_gives_the_gil_to_no_other_thread(tmp_pa
         coop.run(main)
         """
     )
+
+
+def run_beside_a_thread(code: str) -> None:
+    """Run code in a child where `asked.set()` lets a thread call `answer`, once the GIL is given up."""
+    run_child(
+        """
+        import signal, socket, struct, sys, threading
+        from coop.netpoll.kernelfiles import SocketFile
+        from coop.netpoll.listenerfile import ListenerFile
+
+        def wait_and_answer():
+            asked.wait()
+            answered.append(1)
+            answer()
+
+        asked, answered = threading.Event(), []
+        thread = threading.Thread(target=wait_and_answer, daemon=True)
+        thread.start()
+        signal.alarm(60)  # while the GIL is held nothing else would end it
+        """
+        + code
+    )
+
+
+def test_a_lent_listener_that_its_owner_lets_block_keeps_the_gil_from_nobody():
+    run_beside_a_thread(
+        """
+        def answer():
+            clients.append(socket.create_connection(own.getsockname()))
+
+        own, clients = socket.create_server(("127.0.0.1", 0)), []
+        file = ListenerFile(own.dup(), lent=True)
+        own.setblocking(True)
+        sys.setswitchinterval(1000)
+        asked.set()
+        connection = file.try_accept()
+        assert connection is not None and answered
+        thread.join()
+        connection.close()
+        clients[0].close()
+        file.release()
+        own.close()
+        """
+    )
