@@ -239,8 +239,9 @@ class SocketFile(OpenFile):
             # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
             hang_up(self.fd)
         self.fd = -1  # the number may soon be another file's
-        if self._lent:
-            self.sock.close()  # which may wait, as its owner may have set it up
+        if self._lent or self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
+            # It may wait until all is sent: an owner can want that, and what a listener accepts is as itself.
+            self.sock.close()
         else:
             close(self.sock.detach())
 

@@ -196,3 +196,27 @@ def test_a_lent_listener_that_its_owner_lets_block_keeps_the_gil_from_nobody():
         own.close()
         """
     )
+
+
+def test_a_close_that_waits_until_all_is_sent_as_the_listeners_owner_wants_it_keeps_the_gil_from_nobody():
+    run_beside_a_thread(
+        """
+        def answer():
+            client.close()
+
+        own = socket.create_server(("127.0.0.1", 0))
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+        listener = ListenerFile(own.dup(), lent=True)
+        client = socket.create_connection(own.getsockname())
+        file = SocketFile(listener.try_accept())
+        while file.write_one(memoryview(bytes(4096))) > 0:
+            pass
+        sys.setswitchinterval(1000)
+        asked.set()
+        file.release()
+        assert answered
+        thread.join()
+        listener.release()
+        own.close()
+        """
+    )
