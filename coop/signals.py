@@ -26,6 +26,7 @@ its way - the main task computes, and never parks - is raised right there, if th
 user's code is what runs.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -62,7 +63,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class Guarded:
-    """A user's signal handler whose exception never lands where it would be lost.
+    """A user's signal handler whose exception never lands where it would be lost, and that keeps errno.
 
     Whoever changed the handler during the run has this one to put back, and may do so after the run.
 
@@ -89,6 +90,8 @@ class Guarded:
         if not self.signals.is_in_place:
             self.handler(number, frame)
             return
+        # The handler may have come just before somebody asks what a call has failed with, as after one in C.
+        failed_with = ctypes.get_errno()
         try:
             self.handler(number, frame)
         except BaseException as error:
@@ -105,6 +108,8 @@ class Guarded:
                 self.signals.late.append(error)
             else:
                 task.interrupt(error)
+        finally:
+            ctypes.set_errno(failed_with)
 
 
 def _may_raise(frame: FrameType | None) -> bool:

@@ -517,6 +517,26 @@ def test_a_handler_that_does_not_raise_runs_as_ever():
     assert child(code) == "signal True\n"
 
 
+def test_a_call_that_a_handler_comes_after_fails_with_what_it_failed_with():
+    code = """
+    import ctypes, errno
+
+    def main():
+        ctypes.set_errno(errno.EAGAIN)
+        signal.raise_signal(signal.SIGUSR1)
+        assert ctypes.get_errno() == errno.EAGAIN
+        print("as it was")
+
+    def handler(number, frame):
+        ctypes.set_errno(errno.EPIPE)  # by a call of its own that fails
+        print("handled")
+
+    signal.signal(signal.SIGUSR1, handler)
+    coop.run(main)
+    """
+    assert child(code) == "handled\nas it was\n"
+
+
 def test_a_users_own_handler_for_interrupts_stays_in_charge():
     code = """
     def main():

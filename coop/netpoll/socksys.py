@@ -49,7 +49,11 @@ _TYPES: Any = [_AsItIs, ctypes.c_void_p]
 """Of a descriptor and an address; length and flags, which are not declared, pass as ints at once."""
 
 _held = ctypes.PyDLL(None, use_errno=True)
-_accept, _shutdown, _close = _held["accept4"], _held["shutdown"], _held["close"]
+_accept, _close = _held["accept4"], _held["close"]
+
+_shutdown = ctypes.PyDLL(None)["shutdown"]
+"""Without errno, which nobody asks for.  A signal's handler may close a connection whose peer is gone just
+before somebody asks what another call has failed with, and a thread has one place where ctypes keeps it."""
 
 receive = _held["recv"]
 """receive(fd, address, length, flags) -> bytes received at an address of this process, or -1."""

@@ -220,3 +220,35 @@ def test_a_close_that_waits_until_all_is_sent_as_the_listeners_owner_wants_it_ke
         own.close()
         """
     )
+
+
+def test_what_would_block_is_told_when_a_handler_has_closed_what_its_peer_had_left():
+    run_child(
+        """
+        import signal
+        import coop
+        from coop.netpoll.contract import READ
+        from coop.netpoll.openfile import BLOCKED
+
+        def main():
+            with coop.listen("127.0.0.1:0") as listener, coop.connect(listener.address) as quiet:
+                left = [coop.connect(listener.address) for _ in range(100)]
+                with listener.accept():
+                    for _ in left:
+                        peer = listener.accept()
+                        peer.openfile.reset_at_end()
+                        peer.close()
+                    read_while_it_takes_signals(quiet.openfile, left)
+
+        def read_while_it_takes_signals(file, left):
+            signal.signal(signal.SIGALRM, lambda number, frame: left and left.pop().close())
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            buffer = memoryview(bytearray(9))
+            while left:  # and half of all handlers come when a read has just failed
+                file.ready |= READ
+                assert file.read_one(buffer) == BLOCKED
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+        coop.run(main)
+        """
+    )
