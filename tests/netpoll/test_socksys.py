@@ -14,6 +14,8 @@ from tests.children import run_child
 SIZES = (1, MOST_COPIED, MOST_COPIED + 1, MOST_HELD, MOST_HELD + 1)
 """At the edges of what is copied before, of what keeps the GIL, and of what the socket's methods do."""
 
+HOUR_NS = 3_600_000_000_000
+
 
 class Room:
     """Memory as a guest's, filled with what was given."""
@@ -130,12 +132,17 @@ def test_who_reads_and_writes_on_sockets_gives_the_gil_to_no_other_thread(tmp_pa
         f"""
         import _thread, sys
         import coop
+        from coop.engine.border import Border
+        from coop.scheduler import scheduler
         from tests.wasip1.script import Script
 
         sys.setswitchinterval(1000)  # so that only giving up the GIL lets the other thread run
         ran = []
 
         def main():
+            owner = scheduler()
+            # Where the machine stands still a slice ends, and who has used one up runs without the GIL.
+            owner.resource(Border, lambda: Border(owner, slice_ns={HOUR_NS}))
             with coop.listen("unix:{tmp_path}/s") as listener, coop.connect(listener.address) as near:
                 with listener.accept() as far, Script(connections=[near]) as guest:
                     for turn in range(3000):
