@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
 from coop.netpoll.openfile import BLOCKED, OpenFile, Room
+from coop.netpoll.pipesys import read, write
 from coop.netpoll.socksys import (
     MOST_COPIED,
     MOST_HELD,
@@ -215,6 +216,9 @@ class SocketFile(OpenFile):
     def try_write(self, buffers: Sequence[memoryview]) -> int:
         if len(buffers) == 1:
             return self.write_one(buffers[0])
+        length = sum(map(len, buffers))
+        if 0 < length <= MOST_COPIED:
+            return self._transmit(b"".join(buffers), length)
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
@@ -222,7 +226,7 @@ class SocketFile(OpenFile):
         except BlockingIOError:
             self.ready &= NO_ROOM
             return BLOCKED
-        return self._has_written(count, sum(map(len, buffers)))
+        return self._has_written(count, length)
 
     def shutdown(self, how: int) -> None:
         """Shut down a direction (socket.SHUT_RD, SHUT_WR, SHUT_RDWR).  Raises: OSError."""
@@ -272,46 +276,108 @@ class PipeFile(OpenFile):
     def try_read(self, buffers: Sequence[memoryview]) -> int:
         if not (self.ready & READ or self.worth_trying(READ)):
             return BLOCKED
+        if len(buffers) == 1:
+            return self.read_one(buffers[0])
         try:
             count = os.readv(self.fd, buffers)
         except BlockingIOError:
-            self.ready &= ~(READ | HANGUP | FAILED)
-            return BLOCKED
-        if count == 0:
-            if self._await_writer and not self.ready & HANGUP:
-                # The kernel says "end of file" while no writer has ever come, and HUP once one came and went.
-                self.ready &= ~READ
-                return BLOCKED
+            return self._nothing_to_read()
+        return self._has_read(count)
+
+    def read_one(self, buffer: memoryview) -> int:
+        length = buffer.nbytes
+        if self._is_pipe and 0 < length <= MOST_HELD:
+            return self._receive(address_of(buffer), length)
+        try:
+            count = os.readv(self.fd, (buffer,))
+        except BlockingIOError:
+            return self._nothing_to_read()
+        return self._has_read(count)
+
+    def read_at(self, room: Room, at: int, length: int) -> int:
+        if length > MOST_HELD or not self._is_pipe:
+            return self.read_one(room.view[at : at + length])
+        return self._receive(room.base + at, length)
+
+    def _receive(self, address: int, length: int) -> int:
+        """Read up to `length` bytes of a pipe, and keep the GIL."""
+        count: int = read(self.fd, address, length)
+        if count > 0:  # as `_has_read` does
+            self._await_writer = False
             self.ready |= STALE_READ
-            return 0
-        self._await_writer = False
+            return count
+        if count == 0:
+            return self._has_read(count)
+        return self._receive(address, length) if was_interrupted() else self._nothing_to_read()
+
+    def _nothing_to_read(self) -> int:
+        """Note that a read would block, and return BLOCKED."""
+        self.ready &= ~(READ | HANGUP | FAILED)
+        return BLOCKED
+
+    def _has_read(self, count: int) -> int:
+        """Note what a read of so many bytes says about the next one; return them, or BLOCKED for no end."""
+        if count:
+            self._await_writer = False
+        elif self._await_writer and not self.ready & HANGUP:
+            # The kernel says "end of file" while no writer has ever come, and HUP once one came and went.
+            self.ready &= ~READ
+            return BLOCKED
         self.ready |= STALE_READ
         return count
 
     def try_write(self, buffers: Sequence[memoryview]) -> int:
+        if len(buffers) == 1:
+            return self.write_one(buffers[0])
+        length = sum(map(len, buffers))
+        if self._is_pipe and 0 < length <= MOST_COPIED:
+            return self._transmit(b"".join(buffers), length)
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
             count = os.writev(self.fd, buffers)
         except BlockingIOError:
-            self.ready &= NO_ROOM & ~FAILED
-            return BLOCKED
-        if self._is_pipe and count < sum(map(len, buffers)):
-            self.ready &= NO_ROOM
-        else:
-            self.ready |= STALE_WRITE
-        return count
+            return self._no_room()
+        return self._has_written(count, length)
 
     def write_one(self, buffer: memoryview) -> int:
+        length = buffer.nbytes
+        if self._is_pipe and 0 < length <= MOST_COPIED:
+            return self._transmit(bytes(buffer), length)
         # As above: a line that is printed comes in one piece, and programs print many.
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
             count = os.write(self.fd, buffer)
         except BlockingIOError:
-            self.ready &= NO_ROOM & ~FAILED
+            return self._no_room()
+        return self._has_written(count, length)
+
+    def write_at(self, room: Room, at: int, length: int) -> int:
+        if length > MOST_HELD or not self._is_pipe:
+            return self.write_one(room.view[at : at + length])
+        return self._transmit(room.base + at, length)
+
+    def _transmit(self, where: int | bytes, length: int) -> int:
+        """Write up to `length` bytes to a pipe, and keep the GIL."""
+        if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
-        if self._is_pipe and count < len(buffer):
+        count: int = write(self.fd, where, length)
+        if count == length:  # as `_has_written` does
+            self.ready |= STALE_WRITE
+            return count
+        if count >= 0:
+            return self._has_written(count, length)
+        return self._transmit(where, length) if was_interrupted() else self._no_room()
+
+    def _no_room(self) -> int:
+        """Note that a write would block, and return BLOCKED."""
+        self.ready &= NO_ROOM & ~FAILED
+        return BLOCKED
+
+    def _has_written(self, count: int, wanted: int) -> int:
+        """Note what a write that took so many bytes of those that were wanted says about the next one."""
+        if self._is_pipe and count < wanted:
             self.ready &= NO_ROOM
         else:
             self.ready |= STALE_WRITE

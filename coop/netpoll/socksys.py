@@ -17,6 +17,7 @@ from operator import index
 from typing import Any
 
 __all__ = [
+    "ARGUMENTS",
     "MOST_COPIED",
     "MOST_HELD",
     "accept",
@@ -45,7 +46,7 @@ class _AsItIs:
     from_param = staticmethod(index)
 
 
-_TYPES: Any = [_AsItIs, ctypes.c_void_p]
+ARGUMENTS: Any = [_AsItIs, ctypes.c_void_p]
 """Of a descriptor and an address; length and flags, which are not declared, pass as ints at once."""
 
 _held = ctypes.PyDLL(None, use_errno=True)
@@ -57,11 +58,11 @@ before somebody asks what another call has failed with, and a thread has one pla
 
 receive = _held["recv"]
 """receive(fd, address, length, flags) -> bytes received at an address of this process, or -1."""
-receive.argtypes = _TYPES
+receive.argtypes = ARGUMENTS
 
 send = _held["send"]
 """send(fd, where, length, flags) -> how many of the bytes at an address, or of bytes, were taken, or -1."""
-send.argtypes = _TYPES
+send.argtypes = ARGUMENTS
 
 
 def accept(listener: int) -> int:
