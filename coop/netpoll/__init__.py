@@ -7,7 +7,7 @@ pollset   keyed by pollables, as runtimes over WASI 0.2 do
 Read `contract` first; then `polldesc` and `waiter` for who waits, `hostpoll` and `wakeup` for who
 is asked, `openfile`, `kernelfiles` and `listenerfile` for what is ready.  `subs` with `oneoff`, and
 `pollset`, do the same by other means; `hostoneoff` and `hostpollset` lay poll(2) under them.
-`epollsys`, `pollsys`, `socksys` and `pipesys` are the system calls.
+`epollsys`, `pollsys`, `looksys`, `socksys` and `pipesys` are the system calls.
 
 What is taken from others, and why:
 

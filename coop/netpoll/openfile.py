@@ -28,7 +28,6 @@ nothing was heard, perhaps since nobody asked, and `level` looks.
 """
 
 import fcntl
-import select
 import stat
 import termios
 from collections.abc import Sequence
@@ -36,7 +35,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from coop.errors import BugError, Closed, NotPollable
 from coop.netpoll.contract import BOTH, HANGUP, READ, STALE_SHIFT, WRITE
+from coop.netpoll.looksys import look_at, unread
 from coop.netpoll.polldesc import PollDesc
+from coop.netpoll.pollsys import ERR, HUP, IN, OUT, RDHUP
 from coop.timers import Timers
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
 BLOCKED = -1
 """What a try answers when it would have to wait."""
 
-_READABLE = select.POLLIN | select.POLLRDHUP | select.POLLHUP | select.POLLERR
-_WRITABLE = select.POLLOUT | select.POLLHUP | select.POLLERR
-_ENDED = select.POLLRDHUP | select.POLLHUP
-_GONE = select.POLLHUP | select.POLLERR
+_ASKED = IN | OUT | RDHUP
+_READABLE = IN | RDHUP | HUP | ERR
+_WRITABLE = OUT | HUP | ERR
+_ENDED = RDHUP | HUP
+_GONE = HUP | ERR
 
 _ASK_AGAIN = 64
 """Every so many refusals in a row the kernel is asked, whatever the bits say."""
@@ -119,12 +121,9 @@ class OpenFile(PollDesc):
 
     def _look(self) -> None:
         """Ask the kernel for the levels that are stale."""
-        asker = select.poll()
-        asker.register(self.fd, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
-        found = asker.poll(0)
-        events = found[0][1] if found else 0
+        events = look_at(self.fd, _ASKED)
         ready = self.ready & ~(BOTH | BOTH << STALE_SHIFT)
-        passes = select.POLLERR  # what a call takes away by telling of it, and no event does
+        passes = ERR  # what a call takes away by telling of it, and no event does
         if not stat.S_ISSOCK(self.st_mode):
             ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
             passes = _GONE
@@ -181,7 +180,9 @@ class OpenFile(PollDesc):
         """Count the bytes that can be read now; 1, for "some", where nobody can say."""
         if self.fd < 0:
             return 1
-        try:
+        if stat.S_ISSOCK(self.st_mode) or stat.S_ISFIFO(self.st_mode):
+            return unread(self.fd)
+        try:  # a device may take its time
             return int.from_bytes(fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"), "little")
         except OSError:
             return 1
@@ -194,9 +195,7 @@ class OpenFile(PollDesc):
 
     def is_hung_up(self) -> bool:
         """Whether the peer is gone altogether, which HANGUP alone does not say; asks the kernel."""
-        asker = select.poll()
-        asker.register(self.fd, 0)
-        return any(events & _GONE for _, events in asker.poll(0))
+        return look_at(self.fd, 0) & _GONE != 0
 
     # -- names
 
