@@ -30,6 +30,7 @@ from coop.netpoll.socksys import (
     hang_up,
     receive,
     send,
+    shut_down,
     was_interrupted,
 )
 from coop.timers import Timers
@@ -230,7 +231,7 @@ class SocketFile(OpenFile):
 
     def shutdown(self, how: int) -> None:
         """Shut down a direction (socket.SHUT_RD, SHUT_WR, SHUT_RDWR).  Raises: OSError."""
-        self.sock.shutdown(how)
+        shut_down(self.fd, how)
 
     def reset_at_end(self) -> None:
         """Let the peer hear of a failure, and not of an end, once the file is closed.  Raises: OSError."""

@@ -26,6 +26,7 @@ __all__ = [
     "hang_up",
     "receive",
     "send",
+    "shut_down",
     "was_interrupted",
 ]
 
@@ -50,9 +51,9 @@ ARGUMENTS: Any = [_AsItIs, ctypes.c_void_p]
 """Of a descriptor and an address; length and flags, which are not declared, pass as ints at once."""
 
 _held = ctypes.PyDLL(None, use_errno=True)
-_accept, _close = _held["accept4"], _held["close"]
+_accept, _close, _shutdown = _held["accept4"], _held["close"], _held["shutdown"]
 
-_shutdown = ctypes.PyDLL(None)["shutdown"]
+_hang_up = ctypes.PyDLL(None)["shutdown"]
 """Without errno, which nobody asks for.  A signal's handler may close a connection whose peer is gone just
 before somebody asks what another call has failed with, and a thread has one place where ctypes keeps it."""
 
@@ -76,9 +77,16 @@ def accept(listener: int) -> int:
     return number
 
 
+def shut_down(fd: int, how: int) -> None:
+    """Shut down a direction of a connection, or both (socket.SHUT_...).  Raises: OSError."""
+    if _shutdown(fd, how) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 def hang_up(fd: int) -> None:
     """Shut down both directions of a connection, if there still is one."""
-    _shutdown(fd, socket.SHUT_RDWR)
+    _hang_up(fd, socket.SHUT_RDWR)
 
 
 def close(fd: int) -> None:

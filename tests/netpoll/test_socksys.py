@@ -259,3 +259,38 @@ def test_what_would_block_is_told_when_a_handler_has_closed_what_its_peer_had_le
         coop.run(main)
         """
     )
+
+
+def test_a_direction_that_is_shut_down_ends_and_what_cannot_be_is_told_as_the_socket_tells_it(ends):
+    file, far = ends
+    file.shutdown(socket.SHUT_WR)
+    assert far.recv(9) == b""
+    far.send(b"still")
+    assert file.read_one(memoryview(bytearray(9))) == 5
+    lonely = socket.socket()
+    with pytest.raises(OSError) as told:
+        SocketFile(lonely).shutdown(socket.SHUT_RDWR)
+    with pytest.raises(OSError) as by_python:
+        lonely.shutdown(socket.SHUT_RDWR)
+    assert str(told.value) == str(by_python.value)
+    lonely.close()
+
+
+def test_who_shuts_a_connection_down_gives_the_gil_to_no_other_thread():
+    run_child(
+        """
+        import _thread, socket, sys, time
+        from coop.netpoll.kernelfiles import SocketFile
+
+        sys.setswitchinterval(1000)  # so that only giving up the GIL lets the other thread run
+        near, far = socket.socketpair()
+        ran, file = [], SocketFile(near)
+        for turn in range(20_000):
+            if turn == 1:  # not before all code is loaded that is to run
+                _thread.start_new_thread(ran.append, (1,))
+            file.shutdown(socket.SHUT_WR)
+        assert not ran
+        while not ran:
+            time.sleep(0.001)
+        """
+    )
