@@ -244,11 +244,17 @@ class SocketFile(OpenFile):
             # Not left to close(): a dup elsewhere, say in a child process, would keep the peer waiting.
             hang_up(self.fd)
         self.fd = -1  # the number may soon be another file's
-        if self._lent or self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
-            # It may wait until all is sent: an owner can want that, and what a listener accepts is as itself.
+        if self._lent or self._lingers():
             self.sock.close()
         else:
             close(self.sock.detach())
+
+    def _lingers(self) -> bool:
+        """Whether a close may wait until all is sent; what a listener accepts does as the listener."""
+        try:
+            return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER) != 0
+        except OSError:
+            return True  # nobody can tell
 
 
 class PipeFile(OpenFile):
