@@ -1,5 +1,6 @@
 """Stand-ins for what a test wants to decide itself: who runs, what a host answers, what is ready."""
 
+import ctypes
 import errno as _errno
 from collections.abc import Callable, Iterable
 
@@ -175,3 +176,16 @@ class ScriptedPollset:
     def _make(self, name: str) -> FakePollable:
         self.made.append(FakePollable(name))
         return self.made[-1]
+
+
+class Room:
+    """Memory as a guest's, filled with what was given, between two bytes that are not it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = (ctypes.c_char * (len(data) + 2)).from_buffer(bytearray(b"<" + data + b">"))
+        self.base, self.view = ctypes.addressof(self._data), memoryview(self._data).cast("B")
+
+
+def some(size: int) -> bytes:
+    """So many bytes, of which one can tell whether they are in order."""
+    return bytes(range(256)) * (size // 256) + bytes(range(size % 256))

@@ -17,7 +17,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
 from coop.netpoll.openfile import BLOCKED, OpenFile, Room
@@ -58,14 +58,10 @@ class SocketFile(OpenFile):
     """
 
     __slots__ = (
-        "_flags",
         "_is_stream",
         "_lent",
         "_proves",
-        "_recv_into",
         "_resets",
-        "_send",
-        "_send_flags",
         "sock",
     )
 
@@ -82,16 +78,8 @@ class SocketFile(OpenFile):
         self._resets = False
         self._is_stream = sock.type == socket.SOCK_STREAM
         self._proves = self._is_stream and sock.family != socket.AF_UNIX
-        self._recv_into: Callable[[memoryview], int] = sock.recv_into
-        self._send = sock.send
         self._lent = lent
-        self._flags = 0
-        self._send_flags: int = socket.MSG_NOSIGNAL
-        if lent:
-            self._flags = _DONTWAIT
-            self._send_flags |= _DONTWAIT
-            self._recv_into = lambda buffer: sock.recv_into(buffer, 0, _DONTWAIT)
-        elif sock.gettimeout() != 0:
+        if not lent and sock.gettimeout() != 0:
             sock.setblocking(False)
         super().__init__(
             sock.fileno(), stat.S_IFSOCK, what or f"socket {sock.fileno()}", poller=poller, timers=timers
@@ -111,7 +99,7 @@ class SocketFile(OpenFile):
         if 0 < length <= MOST_HELD:
             return self._receive(address_of(buffer), length)
         try:
-            count = self._recv_into(buffer)
+            count = self.sock.recv_into(buffer, 0, _DONTWAIT)
         except BlockingIOError:
             return self._nothing_to_read()
         return self._has_read(count, length)
@@ -139,7 +127,7 @@ class SocketFile(OpenFile):
         if len(buffers) == 1:
             return self.read_one(buffers[0])
         try:
-            count = self.sock.recvmsg_into(buffers, 0, self._flags)[0]
+            count = self.sock.recvmsg_into(buffers, 0, _DONTWAIT)[0]
         except BlockingIOError:
             return self._nothing_to_read()
         return self._has_read(count, sum(map(len, buffers)))
@@ -152,7 +140,7 @@ class SocketFile(OpenFile):
         if not (self.ready & READ or self.worth_trying(READ)):
             return BLOCKED, 0
         try:
-            count, _, message_flags, _ = self.sock.recvmsg_into(buffers, 0, flags | self._flags)
+            count, _, message_flags, _ = self.sock.recvmsg_into(buffers, 0, flags | _DONTWAIT)
         except BlockingIOError:
             return self._nothing_to_read(), 0
         self.ready |= STALE_READ
@@ -182,7 +170,7 @@ class SocketFile(OpenFile):
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
-            count = self._send(buffer, self._send_flags)
+            count = self.sock.send(buffer, _SEND_FLAGS)
         except BlockingIOError:
             self.ready &= NO_ROOM
             return BLOCKED
@@ -223,7 +211,7 @@ class SocketFile(OpenFile):
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
-            count = self.sock.sendmsg(buffers, (), self._send_flags)
+            count = self.sock.sendmsg(buffers, (), _SEND_FLAGS)
         except BlockingIOError:
             self.ready &= NO_ROOM
             return BLOCKED

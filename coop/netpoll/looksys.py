@@ -26,9 +26,12 @@ _cells: list[_Cell] = []
 """A pollfd each, or a number in its first half, and its address.  Who asks takes one: several threads may."""
 
 
-def _new() -> _Cell:
-    cell = array("i", [0, 0])
-    return cell, ctypes.c_void_p(cell.buffer_info()[0])
+def _take() -> _Cell:
+    try:
+        return _cells.pop()
+    except IndexError:
+        cell = array("i", [0, 0])
+        return cell, ctypes.c_void_p(cell.buffer_info()[0])
 
 
 def look_at(fd: int, events: int) -> int:
@@ -36,10 +39,7 @@ def look_at(fd: int, events: int) -> int:
 
     Raises: OSError.
     """
-    try:
-        taken = cell, address = _cells.pop()
-    except IndexError:
-        taken = cell, address = _new()
+    taken = cell, address = _take()
     cell[0], cell[1] = fd, events
     found = _poll(address, 1, 0)
     told = cell[1] >> 16
@@ -50,10 +50,7 @@ def look_at(fd: int, events: int) -> int:
 
 def unread(fd: int) -> int:
     """Count the bytes that a socket or a pipe has for its reader; 1, for "some", where it cannot say."""
-    try:
-        taken = cell, address = _cells.pop()
-    except IndexError:
-        taken = cell, address = _new()
+    taken = cell, address = _take()
     cell[0] = 0
     is_told = _ioctl(fd, _COUNT, address) == 0
     count = cell[0]

@@ -1,6 +1,5 @@
 """What is read from pipes and written to them without giving up the GIL, and how it fails."""
 
-import ctypes
 import os
 import stat
 
@@ -11,17 +10,10 @@ from coop.netpoll.kernelfiles import PipeFile
 from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.socksys import MOST_COPIED, MOST_HELD
 from tests.children import run_child
+from tests.fakes import Room, some
 
 SIZES = (1, MOST_COPIED, MOST_COPIED + 1, MOST_HELD, MOST_HELD + 1)
 """At the edges of what is copied before, of what keeps the GIL, and of what Python's own calls do."""
-
-
-class Room:
-    """Memory as a guest's, filled with what was given."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = (ctypes.c_char * (len(data) + 2)).from_buffer(bytearray(b"<" + data + b">"))
-        self.base, self.view = ctypes.addressof(self._data), memoryview(self._data).cast("B")
 
 
 @pytest.fixture
@@ -31,10 +23,6 @@ def ends():
     for file in (read, write):
         if file.refs:
             file.release()
-
-
-def some(size: int) -> bytes:
-    return bytes(range(256)) * (size // 256) + bytes(range(size % 256))
 
 
 READS = {

@@ -1,6 +1,5 @@
 """What is sent and received without giving up the GIL, and how it fails."""
 
-import ctypes
 import errno
 import socket
 
@@ -10,19 +9,12 @@ from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.socksys import MOST_COPIED, MOST_HELD
 from tests.children import run_child
+from tests.fakes import Room, some
 
 SIZES = (1, MOST_COPIED, MOST_COPIED + 1, MOST_HELD, MOST_HELD + 1)
 """At the edges of what is copied before, of what keeps the GIL, and of what the socket's methods do."""
 
 HOUR_NS = 3_600_000_000_000
-
-
-class Room:
-    """Memory as a guest's, filled with what was given."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = (ctypes.c_char * (len(data) + 2)).from_buffer(bytearray(b"<" + data + b">"))
-        self.base, self.view = ctypes.addressof(self._data), memoryview(self._data).cast("B")
 
 
 @pytest.fixture
@@ -36,10 +28,6 @@ def ends():
         yield file, far
     if file.refs:
         file.release()
-
-
-def some(size: int) -> bytes:
-    return bytes(range(256)) * (size // 256) + bytes(range(size % 256))
 
 
 def transmitted(file: SocketFile, far: socket.socket, size: int, write) -> bytes:
