@@ -137,8 +137,7 @@ class Life(Unique, Generic[InstanceT]):
     def start(self) -> None:
         """Open what the guest is given and make it; then `addresses` are known, and `run` or `call` go on.
 
-        Nothing of the guest runs but its start section and its `_initialize`.  Connecting may park.
-        Raises: as `call`.
+        Nothing of the guest runs but its start section and `_initialize`.  May park.  Raises: as `call`.
         """
         self._raise_if_cancelled()
         self._belong("start")
@@ -213,8 +212,7 @@ class Life(Unique, Generic[InstanceT]):
             task = current()
             if self._is_busy and self._instance is not None and self._instance.is_driven_by(task):
                 raise BugError(f"wait for guest {self.name}: it cannot wait for itself")
-            self._waiters = self._waiters or []
-            self._waiters.append(task)
+            self._waiters = [*self._waiters, task]
             try:
                 task.park(f"the end of guest {self.name}")
             finally:
@@ -266,8 +264,11 @@ class Life(Unique, Generic[InstanceT]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._is_busy and (kind is not None or self._cancel is not None):
+            self.cancel()  # and not a BugError, which would hide what ended the block
+        else:
+            self.close()
 
     @property
     def cpu_time(self) -> float:
@@ -344,9 +345,8 @@ class Life(Unique, Generic[InstanceT]):
         if owner.before_guest is not None:
             owner.before_guest()
         self._start_ns = owner.now_ns()
-        if self.limits.wall_time is not None:
-            due_ns = self._start_ns + to_ns(self.limits.wall_time)
-            self._timer = owner.timers.set(due_ns, Life._wall_time_is_over, self)
+        if (most := self.limits.wall_time) is not None:
+            self._timer = owner.timers.set(self._start_ns + to_ns(most), Life._wall_time_is_over, self)
         instance = self._instance = self._make(owner)
         instance.weight = self.weight
         self.state = GuestState.STARTED

@@ -57,6 +57,63 @@ def test_nothing_is_granted_by_default():
     assert scripted(act) == ((), ["BADF"] * 8, "SUCCESS")
 
 
+FOR_EVER = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
+
+
+def test_the_error_that_ends_a_block_comes_out_though_its_guest_is_in_a_call_which_ends():
+    busy = coop.Guest(coop.Module.from_bytes(FOR_EVER))
+
+    def block():
+        with busy:
+            coop.spawn(busy.run).observe()
+            coop.pause()
+            raise KeyError("mine")
+
+    def main():
+        with pytest.raises(KeyError, match="mine") as raised:
+            block()
+        assert raised.value.__context__ is None
+        with pytest.raises(coop.WasCancelled):
+            busy.wait()
+
+    coop.run(main)
+
+
+def test_a_task_that_is_cancelled_in_the_block_of_a_guest_in_a_call_ends_as_cancelled():
+    def block():
+        with coop.Guest(module) as busy:
+            coop.spawn(busy.run).observe()
+            coop.sleep(60)
+
+    def main():
+        task = coop.spawn(block)
+        coop.pause()
+        coop.pause()
+        task.cancel()
+        with pytest.raises(coop.WasCancelled):
+            task.wait()
+
+    module = coop.Module.from_bytes(FOR_EVER)
+    coop.run(main)
+
+
+def test_a_block_that_is_left_while_its_guest_is_in_a_call_is_an_error_unless_it_was_cancelled():
+    busy = coop.Guest(coop.Module.from_bytes(FOR_EVER))
+
+    def block():
+        with busy:
+            coop.spawn(busy.run).observe()
+            coop.pause()
+
+    def main():
+        with pytest.raises(coop.BugError, match="in a call; cancel it"):
+            block()
+        with busy:
+            busy.cancel()
+
+    coop.run(main)
+
+
 @pytest.mark.parametrize("kind", ["directory", "address", "listener"])
 def test_a_start_that_fails_halfway_says_why_and_leaves_nothing_open(kind, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as mine:
