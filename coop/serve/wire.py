@@ -181,7 +181,8 @@ class Wire:
             (b"connection", b"close"),
         ]
         # A head that never came whole can be one for HEAD all the same, and the answer to that has no body.
-        is_head = self.http.method == b"HEAD" or self.http.trailing_data[0].startswith(b"HEAD ")
+        method = self.http.method + b" " if self.http.method else self.http.trailing_data[0][:5]
+        is_head = bool(method) and b"HEAD ".startswith(method)
         self.send(h11.Response(status_code=status, headers=headers, reason=reason(status)))
         if not is_head:
             self.send(h11.Data(data=body))

@@ -33,6 +33,13 @@ def test_a_guest_that_traps_before_its_answer_is_a_500_and_is_told_of(watched, l
     assert [line["status"] for line in logged if line["event"] == "request"] == [500]
 
 
+def test_what_is_asked_behind_a_request_does_not_change_how_it_fails(watched):
+    asked = get("/trap") + get("/hello", method="HEAD")
+    answer = watched().run(lambda address: exchange(address, asked))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"\r\n\r\nthe request could not be answered\n")
+
+
 def test_a_guest_that_traps_within_its_answer_cuts_it(watched, logged):
     answer = watched().run(lambda address: exchange(address, get("/broken")))
     assert answer.startswith(b"HTTP/1.1 200 ")

@@ -188,10 +188,11 @@ def test_a_client_that_drips_its_head_loses_its_connection(serve):
     assert took < 10
 
 
-def test_a_head_request_that_never_came_whole_is_refused_without_a_body(serve):
+@pytest.mark.parametrize("begin", [b"HEAD /hello HTTP/1.1\r\n", b"HEAD ", b"HEA", b"H"])
+def test_a_head_request_that_never_came_whole_is_refused_without_a_body(serve, begin: bytes):
     def client(address):
         with socket.create_connection(address, timeout=20) as sock:
-            sock.sendall(b"HEAD /hello HTTP/1.1\r\n")
+            sock.sendall(begin)
             received = b""
             while data := sock.recv(1000):
                 received += data
