@@ -19,7 +19,8 @@ it in this list, and nothing beside it on its line:
     runq, report                                             who may run next; what is told of who cannot
     scheduler                                                the loop that decides who runs
     stint                                                    how long a task may work without a park
-    group, timeout, channel, threads, trace, signals         what a run has besides
+    group, timeout, channel, threads, signals                what a run has besides
+    trace, timeline                                          what is told of it, and drawn
     net, run                                                 sockets in sync style; a run as a whole
     engine, fs                                               wasmtime; files
     given, ends                                              what any guest is given; what is said of its end

@@ -9,7 +9,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from coop.scheduler import Scheduler, scheduler
 from coop.signals import Signals
 from coop.system import check_threads
 from coop.task import Task, apart, current, current_or_none
-from coop.trace import Tracing
+from coop.timeline import Timeline
+from coop.trace import Observer, Telling, TracedScheduler
 
 log = Log("coop")
 
@@ -39,7 +40,13 @@ _HALT_S = 0.25
 """How long it then waits for those to halt that have not ended."""
 
 
-def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: bool = False) -> Any:
+def run(
+    main: Callable[..., Any],
+    *args: Any,
+    poller: str = "hostpoll",
+    trace: bool = False,
+    timeline: str | os.PathLike[str] | None = None,
+) -> Any:
     """Run `main(*args)` as the main task of a new scheduler, and return its result.
 
     The run ends when `main` does: every other task is cancelled.  Nothing is left behind: no
@@ -50,6 +57,8 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
               or "pollset" (pollables)
     trace  -- log every park, wake and combined wait, by structlog if the program has configured it, and
               otherwise on stderr; chosen here so that nothing asks later
+    timeline -- a file that is written when the run ends: when each task ran, was ready and was parked, and
+              who woke it.  A name in .svg gets a picture, one in .json what ui.perfetto.dev shows
     Raises: what `main` raised; Deadlock; KeyboardInterrupt for ^C; an ExceptionGroup when
     other tasks failed and nobody took their errors; BugError inside another run; Unsupported
     where gevent or the like has replaced Python's threads; SystemExit in other threads than
@@ -57,18 +66,35 @@ def run(main: Callable[..., Any], *args: Any, poller: str = "hostpoll", trace: b
     """
     check_threads()
     copy = current_or_none()
+    begin = partial(_run, main, args, poller, trace, timeline)
     if copy is None or copy.owner.is_here():
-        return _run(main, args, poller, trace)
+        return begin()
     if copy.pinned:
         raise BugError("begin a run: this process was forked in a host function declared parks=False")
     # A process forked inside a task goes on upon the task's stack, though its run is the parent's.
-    return apart(partial(_run, main, args, poller, trace))
+    return apart(begin)
 
 
-def _run(main: Callable[..., Any], args: tuple[Any, ...], poller: str, trace: bool) -> Any:
+def _run(
+    main: Callable[..., Any],
+    args: tuple[Any, ...],
+    poller: str,
+    trace: bool,
+    timeline: str | os.PathLike[str] | None,
+) -> Any:
+    observers: list[Observer] = [Telling()] if trace else []
+    if timeline is None:
+        return _run_told(main, args, poller, observers)
+    with Timeline(timeline) as record:
+        return _run_told(main, args, poller, [*observers, record])
+
+
+def _run_told(
+    main: Callable[..., Any], args: tuple[Any, ...], poller: str, observers: Sequence[Observer]
+) -> Any:
     netpoller = make_poller(poller)
     try:
-        owner = Tracing(netpoller).scheduler if trace else Scheduler(netpoller)
+        owner = TracedScheduler(netpoller, observers) if observers else Scheduler(netpoller)
         owner.on_error = _report
         ended = _lasting[owner] = threading.Event()
         try:

@@ -1,10 +1,11 @@
-"""Telling what the scheduler does: every park, wake and combined wait, for `-vv` and for the curious.
+"""Telling what the scheduler does: for `-vv`, for a timeline, and for the curious.
 
-The scheduler holds no log call.  A run that is traced is built from these
-subclasses instead; one that is not pays nothing.
+The scheduler tells nobody anything.  A run that is watched is built from the subclasses
+here instead, and each step of it is told to its observers; one that is not pays nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
 
 from coop.logs import Log
 from coop.netpoll.contract import Poller
@@ -15,36 +16,101 @@ from coop.task import PARKED, Task
 log = Log("coop.trace", shown="debug")  # whoever has a run traced has asked for it
 
 
+class Observer(Protocol):
+    """Who is told of each step, on the run's thread, and neither parks nor raises."""
+
+    def ready(self, task: Task) -> None:
+        """It stands in the run queue now, put there by the task that runs or, if none does, by the hub."""
+        ...
+
+    def runs(self, task: Task) -> None:
+        """It has begun, or goes on."""
+        ...
+
+    def parks(self, task: Task, reason: object) -> None:
+        """It waits from now on for what `reason` says."""
+        ...
+
+    def yields(self, task: Task, late: bool) -> None:
+        """It stands in the run queue again; late -- it used up its slice."""
+        ...
+
+    def ended(self, task: Task) -> None:
+        """It is done."""
+        ...
+
+    def waits(self, delay_ns: int) -> None:
+        """The poller is asked next, with this delay."""
+        ...
+
+    def woke(self, delay_ns: int, tasks: Sequence[Task]) -> None:
+        """The poller has answered, and found these tasks."""
+        ...
+
+
 class TracedTask(Task):
-    """A task that tells when it parks, yields and ends."""
+    """A task whose steps are told."""
 
     __slots__ = ()
 
+    @property
+    def _observers(self) -> Sequence[Observer]:
+        return cast(TracedScheduler, self.owner).observers
+
+    def _run(self) -> None:
+        self._tell_it_runs()
+        super()._run()
+
+    def _tell_it_runs(self) -> None:
+        for each in self._observers:
+            each.runs(self)
+
     def park(self, reason: object) -> None:
         """Park, and tell why."""
-        log.debug("park", task=self.name, reason=str(reason))
-        super().park(reason)
+        for each in self._observers:
+            each.parks(self, reason)
+        try:
+            super().park(reason)
+        finally:
+            self._tell_it_runs()
 
-    def pause(self, *, late: bool = False) -> None:
+    def pause_uncancelled(self, *, late: bool = False) -> None:
         """Yield, and tell it."""
-        log.debug("slice ended" if late else "yield", task=self.name)
-        super().pause(late=late)
+        for each in self._observers:
+            each.yields(self, late)
+        try:
+            super().pause_uncancelled(late=late)
+        finally:
+            self._tell_it_runs()
+
+    def _end(self, error: BaseException | None) -> None:
+        super()._end(error)
+        for each in self._observers:
+            each.ended(self)
 
 
 class TracedRunQueue(RunQueue):
     """A run queue that tells who becomes ready."""
 
-    __slots__ = ()
+    __slots__ = ("_observers",)
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        super().__init__()
+        self._observers = observers
+
+    def _tell(self, task: Task) -> None:
+        for each in self._observers:
+            each.ready(task)
 
     def push(self, task: Task) -> None:
         """Append a task, and tell which."""
-        log.debug("ready", task=task.name)
+        self._tell(task)
         super().push(task)
 
     def wake(self, task: Task) -> None:
         """Append a task that is parked, and tell which."""
         if task.state is PARKED:
-            log.debug("ready", task=task.name)
+            self._tell(task)
         super().wake(task)
 
     def push_woken(self, tasks: Iterable[Task], asker: Task | None = None) -> None:
@@ -52,22 +118,32 @@ class TracedRunQueue(RunQueue):
         tasks = list(tasks)
         for task in tasks:
             if task.state is PARKED:
-                log.debug("ready", task=task.name)
+                self._tell(task)
         super().push_woken(tasks, asker)
 
 
 class TracedScheduler(Scheduler):
-    """A scheduler in which every wait is a park, so that every one is told."""
+    """A scheduler in which every wait is a park, so that every one is told.
+
+    observers -- who is told
+    """
+
+    def __init__(self, poller: Poller, observers: Sequence[Observer]) -> None:
+        super().__init__(
+            TracedPoller(poller, observers), task_class=TracedTask, runq=TracedRunQueue(observers)
+        )
+        self.observers = observers
 
     def wait_here(self, task: Task, until_ns: int) -> None:
         """Leave the wait to the hub."""
 
 
-class Tracing:
-    """A poller that tells of every combined wait, and the scheduler built around it."""
+class TracedPoller:
+    """A poller that tells of every combined wait."""
 
-    def __init__(self, poller: Poller) -> None:
+    def __init__(self, poller: Poller, observers: Sequence[Observer]) -> None:
         self._poller = poller
+        self._observers = observers
         self.permanent = poller.permanent
         self.open, self.close, self.arm = poller.open, poller.close, poller.arm
         self.wake_up, self.shutdown = poller.wake_up, poller.shutdown
@@ -75,7 +151,6 @@ class Tracing:
         for name in ("fileno", "forget_wake_up"):
             if hasattr(poller, name):
                 setattr(self, name, getattr(poller, name))
-        self.scheduler = TracedScheduler(self, task_class=TracedTask, runq=TracedRunQueue())
 
     @property
     def waiters(self) -> int:
@@ -87,12 +162,49 @@ class Tracing:
         self._poller.waiters = value
 
     def poll(self, delay_ns: int) -> list[Task]:
-        """Wait, and tell for what and what came of it."""
+        """Wait, and tell for how long, and what came of it."""
+        for each in self._observers:
+            each.waits(delay_ns)
+        woken = self._poller.poll(delay_ns)
+        for each in self._observers:
+            each.woke(delay_ns, woken)
+        return woken
+
+
+class Telling:
+    """Logs every park, wake and combined wait of a run."""
+
+    def __init__(self) -> None:
+        self._parked: dict[Task, object] = {}
+
+    def ready(self, task: Task) -> None:
+        """Log it."""
+        log.debug("ready", task=task.name)
+
+    def runs(self, task: Task) -> None:
+        """Say nothing of it: the scheduler runs who is ready, in order."""
+        self._parked.pop(task, None)
+
+    def parks(self, task: Task, reason: object) -> None:
+        """Log what it waits for."""
+        self._parked[task] = reason
+        log.debug("park", task=task.name, reason=str(reason))
+
+    def yields(self, task: Task, late: bool) -> None:
+        """Log it."""
+        log.debug("slice ended" if late else "yield", task=task.name)
+
+    def ended(self, task: Task) -> None:
+        """Say nothing of it."""
+
+    def waits(self, delay_ns: int) -> None:
+        """Log what a combined wait is for."""
         if delay_ns:
-            waits = [f"{task.name}: {task.reason}" for task in self.scheduler.tasks if task.state is PARKED]
+            waits = [f"{task.name}: {reason}" for task, reason in self._parked.items()]
             clock = "for ever" if delay_ns < 0 else f"{delay_ns / 1e6:.3f} ms"
             log.debug("combined wait", clock=clock, waits=waits)
-        woken = self._poller.poll(delay_ns)
-        if delay_ns or woken:
-            log.debug("woke", tasks=[task.name for task in woken])
-        return woken
+
+    def woke(self, delay_ns: int, tasks: Sequence[Task]) -> None:
+        """Log whom a wait woke, and whom a look found."""
+        if delay_ns or tasks:
+            log.debug("woke", tasks=[task.name for task in tasks])

@@ -181,6 +181,11 @@ def program(ctx: click.Context) -> int:
 @click.option(
     "-v", "--verbose", count=True, help="Log the life of the guest; -vv: every park, wake and wait."
 )
+@click.option(
+    "--timeline",
+    metavar="FILE",
+    help="Write who ran when at the end: a picture as .svg, or .json for ui.perfetto.dev.",
+)
 @click.argument("guest", metavar="GUEST", required=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 @click.pass_context
@@ -238,7 +243,7 @@ Examples:
 
 _SHARED = (
     *("dirs", "env", "argv0", "wasm", "wasi", "codegen", "optimize", "debug"),
-    *("allow_connect", "allow_listen", "allow_name", "poller", "verbose"),
+    *("allow_connect", "allow_listen", "allow_name", "poller", "verbose", "timeline"),
 )
 """Options of `coop run` that `coop serve` has as well."""
 

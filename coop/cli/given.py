@@ -95,6 +95,7 @@ def _plan(given: Mapping[str, Any], settings: Settings, passed: Passed) -> Plan:
         invoke=given.get("invoke"),
         poller=given["poller"],
         trace=given["verbose"] > 1,
+        timeline=given["timeline"],
     )
 
 

@@ -32,7 +32,9 @@ def run_plan(plan: Plan) -> int:
     with Termination() as termination:
         try:
             run = _prepare(plan, load(plan))
-            return int(coop.run(run, termination, poller=plan.poller, trace=plan.trace))
+            return int(
+                coop.run(run, termination, poller=plan.poller, trace=plan.trace, timeline=plan.timeline)
+            )
         except (Terminated, coop.WasCancelled):
             if not termination.was_sent:
                 raise

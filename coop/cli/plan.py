@@ -51,6 +51,7 @@ class Plan:
                usual stack
     network -- what of the network a component may use
     trace   -- whether every park and wait is logged
+    timeline -- the file that is to show them
     """
 
     path: str
@@ -70,6 +71,7 @@ class Plan:
     invoke: str | None
     poller: str
     trace: bool
+    timeline: str | None
 
 
 class UsageError(Exception):

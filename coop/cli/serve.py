@@ -45,7 +45,7 @@ def serve_plan(plan: Plan, given: Mapping[str, Any]) -> int:
             make = partial(_guest, plan, component, network, guest_limits)
             server = Server(Instances(make, reuse=reuse), limits=limits, context=context)
             run = partial(_main, server, make, given["addr"], termination)
-            return int(coop.run(run, poller=plan.poller, trace=plan.trace))
+            return int(coop.run(run, poller=plan.poller, trace=plan.trace, timeline=plan.timeline))
         except (Terminated, coop.WasCancelled):
             if not termination.was_sent:
                 raise

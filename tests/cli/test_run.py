@@ -1,5 +1,6 @@
 """`coop run`: what the guest gets, what comes back."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,7 +9,19 @@ import pytest
 
 from coop import __version__
 from tests.children import run_child, start_child
-from tests.cli.guests import ARGS_ENV, CAT, EXPORTS, PREOPENS, SPIN, TICKER, TRAP, coop, exits, save
+from tests.cli.guests import (
+    ARGS_ENV,
+    CAT,
+    EXPORTS,
+    PREOPENS,
+    SPIN,
+    TICKER,
+    TRAP,
+    complaint,
+    coop,
+    exits,
+    save,
+)
 from tests.native import native
 
 
@@ -299,6 +312,23 @@ def test_vv_shows_every_park_and_wake_and_each_combined_wait_with_its_list(polle
     assert any("'main: poll_oneoff(the clock" in line for line in waits)
     assert any("park " in line and "task=main" in line for line in log)
     assert any("ready " in line and "task=main" in line for line in log)
+
+
+def test_a_timeline_shows_when_the_guest_ran_and_what_it_waited_for(tmp_path):
+    # Long enough to be waited for on a machine that is busy.
+    coop("run", "--timeline", tmp_path / "run.svg", TICKER, "200", "1")
+    assert "poll_oneoff(the clock" in (tmp_path / "run.svg").read_text()
+    coop("run", "--timeline", tmp_path / "run.json", "--poller", "oneoff", TICKER, "200", "1")
+    names = {event["name"] for event in json.loads((tmp_path / "run.json").read_text())}
+    assert {"runs", "combined wait", "wake"} <= names
+
+
+@pytest.mark.parametrize(
+    ("file", "status", "words"),
+    [("run.txt", 2, "a name that ends in .json or .svg"), ("none/run.svg", 1, "No such file or directory")],
+)
+def test_a_timeline_that_cannot_be_is_told_before_the_guest_runs(tmp_path, file, status, words):
+    assert words in complaint(["run", "--timeline", tmp_path / file, TICKER, "5", "2"], status)
 
 
 def test_results_that_nobody_reads_are_no_traceback(tmp_path):

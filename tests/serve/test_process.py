@@ -64,6 +64,14 @@ def test_it_says_where_it_serves_and_ends_well_when_told(guest):
         assert child.stderr.read() == b""
 
 
+def test_it_writes_its_timeline_when_it_ends(guest, tmp_path):
+    with served(guest, "--timeline", str(tmp_path / "served.json")) as (where, child):
+        assert ask(where)[0] == 200
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(PATIENCE_S) == 0
+    assert "a request's body" in (tmp_path / "served.json").read_text()
+
+
 def until_it_takes_nobody(address: tuple[str, int]) -> None:
     """Wait until a server has heard the signal to end."""
     end = time.monotonic() + PATIENCE_S
