@@ -53,7 +53,8 @@ class Driven(Account):
     waits   -- what the task has to wait for before the guest goes on; see `suspend`
     failure -- what a host call raised on the fiber; raised again on the task
     stack_base -- the lowest address of its fiber's stack, once it has one; see `cstack`
-    _begun  -- the slice for which its deadline was last set, as `Slices.count` numbers them
+    _begun  -- `Slices.count` when its deadline was last set
+    _turn   -- the turn in which a slice was last begun for it
     _is_back -- whether the poll follows a park, so that its first host call is the try that parked
     _is_held -- whether a future, or a call lent to host code, needs the store: it is not deleted yet
     """
@@ -65,6 +66,7 @@ class Driven(Account):
         "_slices",
         "_stop",
         "_task",
+        "_turn",
         "caller",
         "code",
         "context",
@@ -89,6 +91,7 @@ class Driven(Account):
         self.failure: BaseException | None = None
         self._slices = border.slices(code.engine)
         self._begun = self.stack_base = 0
+        self._turn = -1
         self._task: Task | None = None
         self._stop: BaseException | None = None
         self._is_held = self._is_back = False
@@ -139,7 +142,19 @@ class Driven(Account):
         if self._is_back:
             now = now_ns()
             if now >= self._slices.due_ns:
-                self._slices.begin(now)
+                self._begin_slice(now)
+
+    def _begin_slice(self, now: int) -> None:
+        """Have a slice begin now; but if it goes on within a turn, not before its own may be over.
+
+        Or one that is let run again and again, without a park, would put off its end for ever.
+        """
+        slices, turns = self._slices, self._border.scheduler.turns
+        if self._turn != turns or now >= slices.ends_ns:
+            # In this order: begun first, the shot could be over before the deadline is set.
+            _set_deadline(self.context, 1)
+            slices.begin(now)
+            self._begun, self._turn = slices.count, turns
 
     def wait_here(self, until_ns: int) -> bool:
         """Wait in the hub's place, if nobody else can run; True if the guest may go on at once.
@@ -161,10 +176,7 @@ class Driven(Account):
         end = now_ns()
         self._border.begin_ns += end - begin  # as if the poll had begun later; it has not computed meanwhile
         if end >= slices.due_ns:
-            # During the wait; a guest that has waited deserves a fresh one.  In this order, as in `_drive`.
-            _set_deadline(self.context, 1)
-            slices.begin(end)
-            self._begun = slices.count
+            self._begin_slice(end)  # it has waited
         return task.state is RUNNING
 
     def look_around(self) -> None:
@@ -220,15 +232,12 @@ class Driven(Account):
                         self._begin_thread_ns = thread_ns()
                     elif self._begun != slices.count:
                         # Its deadline may be over, and it would yield at once.  Set before the time is taken:
-                        # the shot that is to reach it fires after `due_ns`.
+                        # the shot that is to reach it fires after `ends_ns`.
                         _set_deadline(self.context, 1)
                         self._begun = slices.count
                 border.begin_ns = begin = now_ns()
                 if begin >= slices.due_ns and not self.is_busy:
-                    # In this order: begun first, the shot could be over before the deadline is set.
-                    _set_deadline(self.context, 1)
-                    slices.begin(begin)
-                    self._begun = slices.count
+                    self._begin_slice(begin)
                 done = poll(future)
                 task.pinned = False
                 end_ns = now_ns()

@@ -4,10 +4,10 @@ A guest that computes holds the thread and the GIL, so no Python code can take
 the thread back; the timer's function is wasmtime's own `increment_epoch`, called
 by the C library without Python.
 
-For a guest that begins, a shot is armed only once the last one has been fired.  So while
-guests run the epoch moves once a slice, and while nothing runs hardly ever, without anyone
-having to disarm a timer on the way to the idle path.  A slice may be shorter than asked - the
-shot was armed for somebody else - but never longer.
+For a guest that begins, a shot is armed only if the last one was armed a while ago, and instead of
+that one if it has not come yet.  So while guests come and go it is put off, while nothing runs it is
+fired once, and nobody has to disarm a timer on the way to the idle path.  A slice may be shorter than
+asked - the shot was armed for somebody else - but never longer.
 
 A guest that has used up a slice gets shots of its own, for as long as it may run this
 time: until somebody's sleep is over, for instance.
@@ -133,15 +133,18 @@ class Ticker:
             self._timers.append(timer)
         _tickers.add(self)  # last of all: from here on another thread may fork
 
-    def arm(self) -> None:
-        """Fire one slice from now, and then hardly ever."""
-        self._turn ^= 1
+    def arm(self, *, anew: bool = True) -> None:
+        """Fire one slice from now, and then hardly ever.
+
+        anew -- beside what was armed before, which may just be fired; or else in its place
+        """
+        self._turn ^= anew
         _thread.armed += 1
         _rt.timer_settime(self._timers[self._turn], 0, self._once, None)
 
-    def repeat(self, after_ns: int) -> None:
-        """Fire after so long, and then again and again, until somebody calls `rest`."""
-        self._turn ^= 1
+    def repeat(self, after_ns: int, *, anew: bool = True) -> None:
+        """Fire after so long, and then again and again, until somebody calls `rest`; `anew` as for `arm`."""
+        self._turn ^= anew
         self._repeats = self._turn
         self.postpone(after_ns)
 

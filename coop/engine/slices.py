@@ -1,13 +1,14 @@
 """How long a guest may run, and who sees to it that it ends.
 
-    it began, or came back from a park     a slice, ended by a timer
-    it has used up a slice: it is busy     until somebody else is due - a sleep is over, a task is
+    it began, or came back from a park     a short slice, ended by a timer
+    it has used that up: it is busy        until somebody else is due - a sleep is over, a task is
                                            ready - or a slice at most; and until there is news,
                                            for which the watcher waits
 
 So a guest that answers a request is left alone, and one that computes delays nobody: a
-sleeper or a client waits for it a tenth of a millisecond.  Only where the others leave it nothing
-at all does it get a part of their time, and is left alone for so long (`RunQueue`).
+sleeper or a client waits for it a tenth of a millisecond, and for one that has just begun a whole
+one at most.  Only where the others leave it nothing at all does it get a part of their time, and is
+left alone for so long (`RunQueue`).
 
 The watcher can end only slices of a guest that runs with the GIL released.  One that
 computes and makes host calls all the time runs with the GIL held, since taking it anew
@@ -19,14 +20,14 @@ as nobody else has news its slice begins anew.
 from typing import TYPE_CHECKING
 
 from coop.engine.config import Engine
-from coop.engine.preempt import Ticker
+from coop.engine.preempt import Ticker, now_ns
 from coop.engine.watcher import Watcher
 
 if TYPE_CHECKING:
     from coop.scheduler import Scheduler
 
 SHORT_NS = 1_000_000
-"""The slice of a guest whose end nobody else can call for."""
+"""The slice of a guest whose end nobody else can call for; so of each that has just begun."""
 
 LOOK_NS = 500_000
 """A busy guest that polls looks for the others so often, and so keeps the end of its slice away."""
@@ -41,7 +42,9 @@ class Slices:
     slice_ns -- the longest there is
     watcher  -- the scheduler's, if its poller can be watched
     due_ns   -- the moment from which on a guest that begins needs a slice of its own
-    count    -- how many have begun: a guest's deadline that was set before the last one may be over
+    ends_ns  -- the moment at which the shot may come that ends the slice of one that has begun
+    count    -- how many shots there may have been: a guest's deadline that was set before the last one may
+                be over
     """
 
     def __init__(
@@ -51,18 +54,24 @@ class Slices:
         self._engine = engine
         self._slice_ns = slice_ns
         self._watcher = watcher
-        self._ticker = Ticker(engine, slice_ns)
-        self.due_ns = self.count = 0
+        self._short_ns = min(SHORT_NS, slice_ns)
+        self._ticker = Ticker(engine, self._short_ns)
+        self.due_ns = self.ends_ns = self.count = 0
 
     def begin(self, now_ns: int) -> None:
-        """Let a guest run that has not computed for long; for guests after it the slice holds as well."""
-        self._ticker.arm()
-        self.due_ns = now_ns + self._slice_ns
-        self.count += 1
+        """Let a guest run that has not computed for long; for guests after it the slice holds as well.
+
+        Half of it must be left for them.  So while guests come and go the shot is put off again and again,
+        and hardly ever fired: it costs as much as a request.
+        """
+        is_over = now_ns >= self.ends_ns
+        self._ticker.arm(anew=is_over)
+        self.count += is_over
+        self.due_ns, self.ends_ns = now_ns + self._short_ns // 2, now_ns + self._short_ns
 
     def was_cut_short(self, used_ns: int) -> bool:
         """Whether a guest got so little that it was somebody else's slice that has ended."""
-        return used_ns < self._slice_ns // 4
+        return used_ns < self._short_ns // 4
 
     def begin_busy(self, *, is_watched: bool) -> None:
         """Let a guest run that has used up a slice; `end_busy` follows.
@@ -76,7 +85,7 @@ class Slices:
             due_ns = min(uncut_ns, self._slice_ns)  # and nobody watches, who would end it
         elif not (is_watched and self._watcher is not None and self._watcher.watch(self._engine)):
             due_ns = min(due_ns, SHORT_NS)
-        self._ticker.repeat(max(due_ns, LEAST_NS))
+        self._ticker.repeat(max(due_ns, LEAST_NS), anew=now_ns() >= self.ends_ns)
 
     def prolong(self) -> None:
         """Begin the slice of the busy guest that runs now anew: it has seen to it that nobody waits."""
@@ -86,7 +95,7 @@ class Slices:
     def end_busy(self) -> None:
         """Take notice that the guest has yielded, parked or ended."""
         self._ticker.rest()
-        self.due_ns = 0
+        self.due_ns = self.ends_ns = 0
         if self._watcher is not None:
             self._watcher.rest()
 

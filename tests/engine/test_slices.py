@@ -11,14 +11,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import coop
-from coop.engine import Border
+from coop.engine import SLICE_NS, Border
 from coop.engine.preempt import Ticker, _rt, _TimerSpec
+from coop.engine.slices import Slices
 from coop.netpoll import make_poller
 from coop.scheduler import scheduler
 from tests.children import run_child
@@ -105,6 +107,43 @@ def beside(body: Callable[[coop.Guest], Any], *, text: str = SPIN, poller: str =
 @pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
 def test_a_sleep_ends_beside_a_guest_that_computes(text: str, poller: str):
     beside(lambda _: [coop.sleep(0.003) for _ in range(20)], text=text, poller=poller)
+
+
+@pytest.mark.parametrize("poller", ["hostpoll", "oneoff", "pollset"])
+def test_a_sleep_ends_beside_guests_that_begin_to_compute(poller: str):
+    """Each has computed for no slice yet, so it is one that nobody could end."""
+
+    def main() -> None:
+        owner = scheduler()
+        owner.resource(Border, lambda: Border(owner, slice_ns=HOUR_NS))
+        for _ in range(5):
+            coop.spawn(spinner().run).observe()
+        coop.sleep(0.003)
+
+    coop.run(main, poller=poller)
+
+
+def test_the_slice_of_a_guest_that_goes_on_within_a_turn_is_not_put_off():
+    """It parks in none of its calls, and in each of them its slice could begin anew."""
+    begun: list[tuple[int, bool]] = []
+
+    def main() -> None:
+        guest = coop.Guest(module(CALLS), imports=[parks])
+        coop.spawn(guest.run).observe()
+        while guest.stats().slices < 3:
+            coop.pause()
+
+    def begin(slices: Slices, now_ns: int) -> None:
+        begun.append((scheduler().turns, now_ns >= slices.ends_ns))
+        really(slices, now_ns)
+
+    parks = coop.host_function("h", "f")(lambda _caller: None)
+    really = Slices.begin
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coop.engine.drive.MOST_NS", HOUR_NS)  # no other end comes to it
+        patch.setattr(Slices, "begin", begin)
+        coop.run(main)
+    assert all(is_over for (turn, _), (after, is_over) in pairwise(begun) if after == turn)
 
 
 def test_a_sleep_that_is_over_at_once_ends_too():
@@ -404,7 +443,9 @@ def test_a_guest_that_computes_is_not_starved_by_clients_that_leave_nothing_of_t
     assert coop.run(main) > 0.08
 
 
-def test_a_guest_that_computes_for_long_owes_nothing_for_what_it_did_between_parks():
+def test_a_guest_that_computes_for_long_owes_nothing_for_what_it_did_between_parks(monkeypatch):
+    monkeypatch.setattr("coop.engine.slices.SHORT_NS", SLICE_NS)  # the machine stands still, but not for long
+
     def main() -> tuple[float, float]:
         me = coop.current()
         with coop.Guest(module(WORK)) as guest:
