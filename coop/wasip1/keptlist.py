@@ -30,15 +30,14 @@ class KeptList:
 
     marks  -- the files that events came for; taken out here
     inside -- those files of the list that no poller watches; they are always looked at
+    places -- for each file, the index of its entry, or of all that name it
     anew   -- how many arrays in a row differed too much from the one before
     _hot   -- the files to look at: an event has marked them since, or they were ready at the last look
-    _at    -- for each file, the index of its entry, or of all that name it
     _refused, _stale -- indices of entries that name no file, and of those to be taken again
     """
 
     __slots__ = (
         "_array",
-        "_at",
         "_hot",
         "_refused",
         "_stale",
@@ -49,6 +48,7 @@ class KeptList:
         "inside",
         "marks",
         "modes",
+        "places",
         "userdata",
     )
 
@@ -62,7 +62,7 @@ class KeptList:
         self.clocks: set[int] = set()
         self.marks: dict[OpenFile, None] = {}
         self.inside: dict[OpenFile, None] = {}
-        self._at: dict[OpenFile, int | set[int]] = {}
+        self.places: dict[OpenFile, int | set[int]] = {}
         self._hot: dict[OpenFile, None] = {}
         self._refused: set[int] = set()
         self._stale: set[int] = set()
@@ -104,7 +104,7 @@ class KeptList:
         self.clocks = {i for i, mode in enumerate(self.modes) if not mode}
         pairs = zip(numbers, self.modes, strict=True)
         self.files = [names.find(number, mode) if mode else _NOTHING for number, mode in pairs]
-        self._at.clear()
+        self.places.clear()
         self.inside.clear()
         self._hot.clear()
         self._refused.clear()
@@ -140,14 +140,14 @@ class KeptList:
         if isinstance(file, Refused):
             self._refused.add(at)
             return
-        others = self._at.get(file)
+        others = self.places.get(file)
         if others is None:
-            self._at[file] = at
+            self.places[file] = at
             names.watch(file)
             if file.poller is None:
                 self.inside[file] = None
         elif isinstance(others, int):
-            self._at[file] = {others, at}
+            self.places[file] = {others, at}
         else:
             others.add(at)
         self._hot[file] = None
@@ -158,23 +158,23 @@ class KeptList:
         self._refused.discard(at)
         if isinstance(file, Refused):
             return
-        others = self._at.get(file)
+        others = self.places.get(file)
         if isinstance(others, set):
             others.discard(at)
             if len(others) == 1:
-                self._at[file] = others.pop()
+                self.places[file] = others.pop()
         elif others is not None:
-            del self._at[file]
+            del self.places[file]
             self.inside.pop(file, None)
             self._hot.pop(file, None)
 
     def names(self, file: OpenFile) -> bool:
         """See `SubList`."""
-        return file in self._at
+        return file in self.places
 
     def modes_of(self, file: OpenFile) -> int:
         """Return the modes in which the entries name `file`."""
-        found, modes = self._at[file], 0
+        found, modes = self.places[file], 0
         for at in (found,) if isinstance(found, int) else found:
             modes |= self.modes[at]
         return modes
@@ -184,7 +184,7 @@ class KeptList:
         self.marks.pop(file, None)
         self._hot.pop(file, None)
         self.inside.pop(file, None)
-        found = self._at.pop(file, ())
+        found = self.places.pop(file, ())
         for at in (found,) if isinstance(found, int) else found:
             self.files[at] = _NOTHING
             self._stale.add(at)
@@ -193,14 +193,14 @@ class KeptList:
 
     def candidates(self) -> list[int]:
         """See `SubList`."""
-        hot, modes, at = self._hot, self.modes, self._at
+        hot, modes, places = self._hot, self.modes, self.places
         if self.marks:
             hot.update(self.marks)
             self.marks.clear()
         found = list(self._refused)
         cold = []
         for file in hot:
-            where = at.get(file)
+            where = places.get(file)
             ready = file.ready
             if isinstance(where, int):
                 if ready & modes[where]:

@@ -299,7 +299,7 @@ class Poll:
             waiter = self._waiter = Waiter(task, BOTH, sticky=True)
         waiter.task = task
         if self._list is self._kept:  # its files are watched since they were taken
-            self._polled, self._queued = int(len(self._kept.files) > len(self._kept.inside)), None
+            self._polled, self._queued = int(len(self._kept.places) > len(self._kept.inside)), None
             for file in self._kept.inside:
                 file.on_wait(self._kept.modes_of(file))
         elif self._plain.files is not self._queued or not self._wasi.scheduler.poller.permanent:

@@ -16,6 +16,7 @@ from coop.wasip1.abi import SUBSCRIPTION_SIZE as SIZE
 from coop.wasip1.keptlist import KeptList, differing
 from coop.wasip1.poll import _PLAIN_CALLS, Poll
 from coop.wasip1.sublist import PlainList, Refused
+from tests.children import run_child
 from tests.wasip1.script import EVENTS, OUT, POLLERS, SUBS, Script, clock_sub, fd_sub
 
 CONNECTIONS = 5
@@ -363,3 +364,19 @@ def test_a_file_inside_the_process_is_heard_of_in_an_array_of_any_length(count: 
 
     ((userdata, *_rest),) = coop.run(main)
     assert userdata == 77
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_waiting_for_nothing_but_the_same_file_inside_the_process_is_a_deadlock(count: int):
+    run_child(f"""
+        import pytest
+        import coop
+        from tests.wasip1.script import Script, fd_sub
+
+        def main():
+            with Script(stdin=coop.Channel(), limits=coop.Limits.for_server()) as guest:
+                guest.poll(*[fd_sub(n, 1, 0) for n in range({count})])
+
+        with pytest.raises(coop.Deadlock, match="poll_oneoff"):
+            coop.run(main)
+        """)
