@@ -11,8 +11,8 @@ import coop
 from coop import threads
 from coop.fs import busy, closing, hostdir, hostfile
 from coop.scheduler import scheduler
-from tests.wasip1.places import ALL, ALL_OF_DIR, CREAT, DIRECTORY, EXCL, READ, TRUNC, WRITE, call
-from tests.wasip1.script import DATA, OUT, POLLERS, Script
+from tests.wasip1.places import ALL, ALL_OF_DIR, CREAT, DIRECTORY, EXCL, READ, TRUNC, WRITE, Place, call
+from tests.wasip1.script import DATA, OUT, POLLERS, Script, scripted
 
 DONTNEED = 4
 APPEND, DSYNC, RSYNC, SYNC = 1, 2, 8, 16
@@ -208,6 +208,18 @@ def test_a_guest_cancelled_while_a_large_directory_is_removed_ends_at_once(disk,
 
     coop.run(main)
     assert not (host_place.root / "empty").exists()
+
+
+def test_nothing_goes_from_memory_over_a_large_directory_of_the_host(host_place, tmp_path, monkeypatch):
+    monkeypatch.setattr(closing, "LARGE_DIRECTORY", -1)
+    memory = Place("memory", tmp_path)
+
+    def act(guest: Script):
+        return call(guest, "path_rename", 4, b"dir/sub", 3, b"empty"), guest.fd_sync(3)
+
+    dirs = [host_place.grant(guest="/host"), memory.grant(guest="/memory")]
+    assert scripted(act, dirs=dirs) == ("XDEV", "SUCCESS")
+    assert b"dir/sub" in memory.tree()
 
 
 @pytest.mark.parametrize("act", LONG_NAMES.values(), ids=LONG_NAMES)
