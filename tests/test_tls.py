@@ -84,6 +84,23 @@ def test_one_task_reads_while_another_writes(contexts):
     assert with_server(contexts, serve, act) == data
 
 
+def test_what_is_made_of_larger_numbers_is_sent_to_the_last_byte(contexts):
+    data = memoryview(bytes(range(256)) * 2000).cast("H")
+    found = bytearray()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        while piece := sock.recv(65536):
+            found.extend(piece)
+
+    def act(tls: TlsConn) -> bytes:
+        tls.sendall(data)
+        tls.shutdown()
+        return everything(tls)
+
+    assert with_server(contexts, serve, act) == b""
+    assert found == data.tobytes()
+
+
 @pytest.mark.parametrize("says_goodbye", [True, False])
 def test_an_end_without_a_goodbye_is_told_apart(contexts, says_goodbye: bool):
     def serve(sock: ssl.SSLSocket) -> None:

@@ -104,7 +104,7 @@ class TlsConn(Unique):
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`; what was sent when this raises is not known.  Raises: ssl.SSLError; OSError."""
-        view = memoryview(data)
+        view = memoryview(data).cast("B")
         while view:
             self._stint.step()
             self._free.wait(WRITE, "write")
