@@ -101,7 +101,7 @@ class DiskFile(HostDescriptor, RegularFile):
 
     __slots__ = ("_appends", "_lent", "_missing", "_nowait", "_synced", "_syncs", "_was_awaited", "_written")
 
-    runs_user_code = True  # not so; but as there, only `wait` makes progress, non-blocking or not
+    must_wait = True
 
     def __init__(
         self,

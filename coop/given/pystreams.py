@@ -139,7 +139,7 @@ class CallableReader(AsksAhead):
         self._error: BaseException | None = None
 
     @property
-    def runs_user_code(self) -> bool:  # type: ignore[override]
+    def must_wait(self) -> bool:  # type: ignore[override]
         """True but for a guest that never waits: it is told to come again while the function runs beside."""
         return not self.nonblock or self._error is not None
 
@@ -195,7 +195,7 @@ class CallableWriter(_InProcess):
 
     __slots__ = ("_call", "_given", "_taken")
 
-    runs_user_code = True
+    must_wait = True
 
     def __init__(self, call: Callable[[bytes], object], what: str) -> None:
         super().__init__(what)

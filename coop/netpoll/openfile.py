@@ -78,9 +78,9 @@ class OpenFile(PollDesc):
 
     __slots__ = ("_refused", "is_known", "nonblock", "refs", "st_mode")
 
-    runs_user_code = False
-    """Whether moving bytes runs Python given by the user, which must happen on the task's greenlet:
-    then a try answers BLOCKED first, `wait` does the work, and the next try takes the result."""
+    must_wait = False
+    """Whether bytes move in `wait` alone, on the task's greenlet, as where Python given by the user moves
+    them: a try answers BLOCKED first, non-blocking or not, and the one after `wait` takes the result."""
 
     def __init__(
         self,

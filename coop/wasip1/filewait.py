@@ -101,7 +101,7 @@ class FileWait:
         except (Closed, DeadlineExceeded, NotPollable):
             # The try that follows meets the same and answers with its errno; but an error of the user's
             # Python would be met again and again.
-            if file.runs_user_code:
+            if file.must_wait:
                 raise
         # It may have run the user's Python instead of a park, and may do so each time.
         self._stint = self._stint or Stint(self._scheduler)

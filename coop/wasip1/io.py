@@ -44,7 +44,7 @@ def fd_read(wasi: Wasi, fd: int, iovs: int, count: int, nread: int) -> int:
         buffers = wasi.buffers(iovs, count)
         got = file.try_read(buffers) if buffers else 0
     if got == BLOCKED:
-        if file.nonblock and not file.runs_user_code:
+        if file.nonblock and not file.must_wait:
             return _AGAIN
         return wasi.block_on(file, READ)
     _pack_u32(memory.view, nread, got)
@@ -75,7 +75,7 @@ def fd_write(wasi: Wasi, fd: int, iovs: int, count: int, nwritten: int) -> int:
         buffers = wasi.buffers(iovs, count)
         put = file.try_write(buffers) if buffers else 0
     if put == BLOCKED:
-        if file.nonblock and not file.runs_user_code:
+        if file.nonblock and not file.must_wait:
             return _AGAIN
         return wasi.block_on(file, WRITE)
     _pack_u32(memory.view, nwritten, put)

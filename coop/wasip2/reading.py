@@ -117,7 +117,7 @@ class FileInput(InputStream):
 
     def must_wait(self) -> bool:
         """Whether the file is read on the task alone."""
-        return self.file.runs_user_code
+        return self.file.must_wait
 
     def pollable(self) -> Pollable:
         """Make a pollable of the file's level."""

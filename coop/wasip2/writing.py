@@ -356,7 +356,7 @@ class FileOutput(OutputStream):
 
     def must_wait(self) -> bool:
         """Whether the file is written on the task alone."""
-        return self.file.runs_user_code
+        return self.file.must_wait
 
     def level(self) -> bool:
         """Look at the file's level; what is closed takes a write, to say so."""
