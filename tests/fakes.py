@@ -178,7 +178,7 @@ class ScriptedPollset:
         return self.made[-1]
 
 
-class Room:
+class GuestMemory:
     """Memory as a guest's, filled with what was given, between two bytes that are not it."""
 
     def __init__(self, data: bytes) -> None:

@@ -5,8 +5,8 @@ wait for less than a millisecond, nor look without giving up the GIL.  The last
 matters beside a busy Python thread: whoever gives up the GIL gets it back up to
 five milliseconds later.
 
-Arguments are ctypes objects made once, because ctypes converts a declared
-argument for as long as the whole system call takes.  No errno is asked for on
+Arguments are ctypes objects made once, because to convert a declared argument
+takes ctypes as long as the whole system call takes.  No errno is asked for on
 the hot path: a call that fails is followed by a look that asks for it, and after
 EINTR that look simply succeeds.
 """

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Sequence
 
 from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
-from coop.netpoll.openfile import BLOCKED, OpenFile, Room
+from coop.netpoll.openfile import BLOCKED, GuestMemory, OpenFile
 from coop.netpoll.pipesys import read, write
 from coop.netpoll.socksys import (
     MOST_COPIED,
@@ -104,10 +104,10 @@ class SocketFile(OpenFile):
             return self._nothing_to_read()
         return self._has_read(count, length)
 
-    def read_at(self, room: Room, at: int, length: int) -> int:
+    def read_at(self, memory: GuestMemory, at: int, length: int) -> int:
         if length > MOST_HELD:
-            return self.read_one(room.view[at : at + length])
-        return self._receive(room.base + at, length)
+            return self.read_one(memory.view[at : at + length])
+        return self._receive(memory.base + at, length)
 
     def _receive(self, address: int, length: int) -> int:
         """Receive up to `length` bytes, and keep the GIL."""
@@ -176,10 +176,10 @@ class SocketFile(OpenFile):
             return BLOCKED
         return self._has_written(count, length)
 
-    def write_at(self, room: Room, at: int, length: int) -> int:
+    def write_at(self, memory: GuestMemory, at: int, length: int) -> int:
         if length > MOST_HELD:
-            return self.write_one(room.view[at : at + length])
-        return self._transmit(room.base + at, length)
+            return self.write_one(memory.view[at : at + length])
+        return self._transmit(memory.base + at, length)
 
     def _transmit(self, where: int | bytes, length: int) -> int:
         """Send up to `length` bytes, and keep the GIL."""
@@ -289,10 +289,10 @@ class PipeFile(OpenFile):
             return self._nothing_to_read()
         return self._has_read(count)
 
-    def read_at(self, room: Room, at: int, length: int) -> int:
+    def read_at(self, memory: GuestMemory, at: int, length: int) -> int:
         if length > MOST_HELD or not self._is_pipe:
-            return self.read_one(room.view[at : at + length])
-        return self._receive(room.base + at, length)
+            return self.read_one(memory.view[at : at + length])
+        return self._receive(memory.base + at, length)
 
     def _receive(self, address: int, length: int) -> int:
         """Read up to `length` bytes of a pipe, and keep the GIL."""
@@ -339,7 +339,7 @@ class PipeFile(OpenFile):
         length = buffer.nbytes
         if self._is_pipe and 0 < length <= MOST_COPIED:
             return self._transmit(bytes(buffer), length)
-        # As above: a line that is printed comes in one piece, and programs print many.
+        # Cheaper than `writev` of one: programs print many lines, each of which comes in one piece.
         if not (self.ready & WRITE or self.worth_trying(WRITE)):
             return BLOCKED
         try:
@@ -348,10 +348,10 @@ class PipeFile(OpenFile):
             return self._no_room()
         return self._has_written(count, length)
 
-    def write_at(self, room: Room, at: int, length: int) -> int:
+    def write_at(self, memory: GuestMemory, at: int, length: int) -> int:
         if length > MOST_HELD or not self._is_pipe:
-            return self.write_one(room.view[at : at + length])
-        return self._transmit(room.base + at, length)
+            return self.write_one(memory.view[at : at + length])
+        return self._transmit(memory.base + at, length)
 
     def _transmit(self, where: int | bytes, length: int) -> int:
         """Write up to `length` bytes to a pipe, and keep the GIL."""

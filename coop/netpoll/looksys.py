@@ -3,8 +3,8 @@
 Python's own ways to ask give the GIL up for the microsecond that the kernel thinks, and beside another
 thread that computes it may be back five milliseconds later.  Neither call waits for anything.
 
-ctypes converts an address for longer than the system call takes, so each is converted once: what is
-written to and read from lies in cells that are used again.
+To convert an address takes ctypes longer than the system call takes, so each is converted once: what
+is written to and read from lies in cells that are used again.
 """
 
 import ctypes

@@ -56,7 +56,7 @@ _ASK_AGAIN = 64
 """Every so many refusals in a row the kernel is asked, whatever the bits say."""
 
 
-class Room(Protocol):
+class GuestMemory(Protocol):
     """A guest's memory.
 
     base -- its address in this process
@@ -168,13 +168,13 @@ class OpenFile(PollDesc):
         """Do what `try_write` does with one buffer; for files that can do it faster so."""
         return self.try_write((buffer,))
 
-    def read_at(self, room: Room, at: int, length: int) -> int:
+    def read_at(self, memory: GuestMemory, at: int, length: int) -> int:
         """Do what `read_one` does with `length` bytes of a guest's memory, which lie in it, from `at` on."""
-        return self.read_one(room.view[at : at + length])
+        return self.read_one(memory.view[at : at + length])
 
-    def write_at(self, room: Room, at: int, length: int) -> int:
+    def write_at(self, memory: GuestMemory, at: int, length: int) -> int:
         """Do what `write_one` does with `length` bytes of a guest's memory, which lie in it, from `at` on."""
-        return self.write_one(room.view[at : at + length])
+        return self.write_one(memory.view[at : at + length])
 
     def available(self) -> int:
         """Count the bytes that can be read now; 1, for "some", where nobody can say."""

@@ -38,8 +38,6 @@ MOST_COPIED = 16 << 10
 
 _ACCEPTED = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
-_NOT_NOW = (errno.EAGAIN, errno.EWOULDBLOCK)
-
 
 class _AsItIs:
     """A number that fits into C's int, which needs no conversion."""
@@ -106,7 +104,7 @@ def was_interrupted() -> bool:
     Raises: OSError.
     """
     number = ctypes.get_errno()
-    if number in _NOT_NOW:
+    if number == errno.EAGAIN:  # on Linux EWOULDBLOCK too
         return False
     if number == errno.EINTR:
         return True

@@ -9,7 +9,7 @@ from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.socksys import MOST_COPIED, MOST_HELD
 from tests.children import run_child
-from tests.fakes import Room, some
+from tests.fakes import GuestMemory, some
 
 SIZES = (1, MOST_COPIED, MOST_COPIED + 1, MOST_HELD, MOST_HELD + 1)
 """At the edges of what is copied before, of what keeps the GIL, and of what the socket's methods do."""
@@ -53,33 +53,34 @@ def test_a_buffer_of_any_size_is_written(ends, size):
 @pytest.mark.parametrize("size", SIZES)
 def test_a_piece_of_memory_of_any_size_is_written_and_no_more(ends, size):
     file, far = ends
-    room = Room(some(size))
-    assert transmitted(file, far, size, lambda done: file.write_at(room, 1 + done, size - done)) == some(size)
+    memory = GuestMemory(some(size))
+    found = transmitted(file, far, size, lambda done: file.write_at(memory, 1 + done, size - done))
+    assert found == some(size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("how", ["buffer", "memory"])
 def test_what_comes_is_read_into_a_piece_of_any_size_and_not_beyond(ends, size, how):
     file, far = ends
-    room, done = Room(b"." * size), 0
+    memory, done = GuestMemory(b"." * size), 0
     far.settimeout(60)
     sent = 0
     while done < size:
         sent += far.send(some(size)[sent : sent + 65536]) if sent < size else 0
         if how == "buffer":
-            count = file.read_one(room.view[1 + done : 1 + size])
+            count = file.read_one(memory.view[1 + done : 1 + size])
         else:
-            count = file.read_at(room, 1 + done, size - done)
+            count = file.read_at(memory, 1 + done, size - done)
         assert count > 0
         done += count
-    assert room.view.tobytes() == b"<" + some(size) + b">"
+    assert memory.view.tobytes() == b"<" + some(size) + b">"
 
 
 def test_what_would_block_is_told_and_no_error(ends):
     file, far = ends
-    assert file.read_one(memoryview(bytearray(9))) == file.read_at(Room(b"123"), 1, 3) == BLOCKED
+    assert file.read_one(memoryview(bytearray(9))) == file.read_at(GuestMemory(b"123"), 1, 3) == BLOCKED
     far.setblocking(False)
-    while file.write_at(Room(b"x" * 4096), 1, 4096) != BLOCKED:
+    while file.write_at(GuestMemory(b"x" * 4096), 1, 4096) != BLOCKED:
         pass
     assert file.write_one(memoryview(b"x")) == BLOCKED
 
@@ -87,8 +88,8 @@ def test_what_would_block_is_told_and_no_error(ends):
 def test_the_end_and_a_peer_that_is_gone_are_told_as_the_socket_tells_them(ends):
     file, far = ends
     far.close()
-    assert file.read_one(memoryview(bytearray(9))) == file.read_at(Room(b"123"), 1, 3) == 0
-    for write in (lambda: file.write_one(memoryview(b"x")), lambda: file.write_at(Room(b"x"), 1, 1)):
+    assert file.read_one(memoryview(bytearray(9))) == file.read_at(GuestMemory(b"123"), 1, 3) == 0
+    for write in (lambda: file.write_one(memoryview(b"x")), lambda: file.write_at(GuestMemory(b"x"), 1, 1)):
         with pytest.raises(BrokenPipeError) as told:
             write()
         assert told.value.errno == errno.EPIPE
@@ -104,11 +105,11 @@ def test_a_file_that_is_closed_reaches_no_other_one_that_has_its_number(ends):
         assert number in (left.fileno(), right.fileno())
         for sock in (left, right):
             sock.send(b"not for you")
-        room = Room(b"123")
+        memory = GuestMemory(b"123")
         for call in (
             lambda: file.read_one(memoryview(bytearray(9))),
-            lambda: file.read_at(room, 1, 3),
-            lambda: file.write_at(room, 1, 3),
+            lambda: file.read_at(memory, 1, 3),
+            lambda: file.write_at(memory, 1, 3),
         ):
             with pytest.raises(OSError) as told:
                 call()
