@@ -146,9 +146,6 @@ class FdTable(dict[int, Descriptor]):
         """Give back every file, for good; one that fails does not keep the others."""
         while self:
             fd, entry = self.popitem()
-            if entry.file.refs > 1:  # as of three standard streams that are one
-                entry.file.refs -= 1
-                continue
             try:
                 entry.file.release()
             except OSError as error:

@@ -22,7 +22,7 @@ at each file, an event puts the file on the list, and a look derives anew what i
 
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import FD_SUBSCRIPTION, SUBSCRIPTION_SIZE
-from coop.wasip1.sublist import FD_MODES, Named, Names, Refused, columns
+from coop.wasip1.sublist import FD_MODES, Finder, Named, Refused, columns
 
 
 class KeptList:
@@ -72,7 +72,7 @@ class KeptList:
 
     # -- taking an array
 
-    def take(self, array: bytes, version: int, names: Names) -> None:
+    def take(self, array: bytes, version: int, finder: Finder) -> None:
         """See `SubList`."""
         stale = self._stale
         if version != self._version:
@@ -83,7 +83,7 @@ class KeptList:
             changed = differing(self._array, array, most=count // 8)
             if changed is None:
                 self.anew += 1
-                self._take_all(array, names)
+                self._take_all(array, finder)
                 return
             self.anew = 0
             self._resize(count)
@@ -93,17 +93,17 @@ class KeptList:
             count = len(self.files)
             for at in stale:
                 if at < count:
-                    self._take_one(at, names)
+                    self._take_one(at, finder)
             stale.clear()
 
-    def _take_all(self, array: bytes, names: Names) -> None:
+    def _take_all(self, array: bytes, finder: Finder) -> None:
         self._array = array
         userdata, kinds, numbers = columns(array)
         self.userdata = list(userdata)
         self.modes = [kind if kind in FD_MODES else 0 for kind in kinds]
         self.clocks = {i for i, mode in enumerate(self.modes) if not mode}
         pairs = zip(numbers, self.modes, strict=True)
-        self.files = [names.find(number, mode) if mode else _NOTHING for number, mode in pairs]
+        self.files = [finder.find(number, mode) if mode else _NOTHING for number, mode in pairs]
         self.places.clear()
         self.inside.clear()
         self._hot.clear()
@@ -111,7 +111,7 @@ class KeptList:
         self._stale.clear()
         for at, mode in enumerate(self.modes):
             if mode:
-                self._add(at, self.files[at], names)
+                self._add(at, self.files[at], finder)
 
     def _resize(self, count: int) -> None:
         before = len(self.files)
@@ -123,19 +123,19 @@ class KeptList:
             self.modes.append(0)
             self.files.append(_NOTHING)
 
-    def _take_one(self, at: int, names: Names) -> None:
+    def _take_one(self, at: int, finder: Finder) -> None:
         self._remove(at)
         userdata, kind, number = FD_SUBSCRIPTION.unpack_from(self._array, at * SUBSCRIPTION_SIZE)
         mode = kind if kind in FD_MODES else 0
         self.userdata[at], self.modes[at] = userdata, mode
         if mode:
-            self._add(at, names.find(number, mode), names)
+            self._add(at, finder.find(number, mode), finder)
         else:
             self.clocks.add(at)
 
     # -- the index
 
-    def _add(self, at: int, file: Named, names: Names) -> None:
+    def _add(self, at: int, file: Named, finder: Finder) -> None:
         self.files[at] = file
         if isinstance(file, Refused):
             self._refused.add(at)
@@ -143,7 +143,7 @@ class KeptList:
         others = self.places.get(file)
         if others is None:
             self.places[file] = at
-            names.watch(file)
+            finder.watch(file)
             if file.poller is None:
                 self.inside[file] = None
         elif isinstance(others, int):

@@ -139,11 +139,10 @@ class Wasi:
         Drop them before the guest runs on.  Raises: OutOfBounds, before anything has an effect.
         """
         memory = self.memory
-        limit = self.bytes_per_call
         count = min(count, MAX_IOVECS)
         memory.check(iovs, count * IOVEC.size)
         found: list[memoryview] = []
-        left = limit
+        left = self.bytes_per_call
         for address, length in IOVEC.iter_unpack(memory.view[iovs : iovs + count * IOVEC.size]):
             memory.check(address, length)
             if length > left:

@@ -60,12 +60,12 @@ Named = OpenFile | Refused
 """What an entry names."""
 
 
-class Names(Protocol):
-    """The guest's table, as a list wants to see it."""
+class Finder(Protocol):
+    """Who knows what the guest's numbers name, and hears of files: `poll.Poll`."""
 
     @property
     def fds(self) -> Mapping[int, Descriptor]:
-        """The table itself."""
+        """The guest's table."""
         ...
 
     def find(self, number: int, mode: int) -> Named:
@@ -104,7 +104,7 @@ class SubList(Protocol):
         """Count the subscriptions for descriptors."""
         ...
 
-    def take(self, array: bytes, version: int, names: Names) -> None:
+    def take(self, array: bytes, version: int, finder: Finder) -> None:
         """Take an array apart; `version` is the table's."""
         ...
 
@@ -134,17 +134,18 @@ def columns(array: bytes) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     return flat[0::3], flat[1::3], flat[2::3]
 
 
-def look(names: SubList, found: list[int]) -> None:
+def look(subs: SubList, found: list[int]) -> None:
     """Append the events that hold now, of each its five values.
 
     What the kernel said of a file holds for the whole look: a guest may name one thousands of times.
     """
-    files, modes, userdata = names.files, names.modes, names.userdata
-    is_one = len(names) == 1
-    # In a list of several 1 byte stands for "some": a system call for each would cost too much.
+    files, modes, userdata = subs.files, subs.modes, subs.userdata
+    is_one = len(subs) == 1
+    # Bits above these ask for a closer look, which a file alone always gets: its bytes are counted.  In a
+    # list of several 1 byte stands for "some": a system call for each would cost too much.
     plain = -1 if is_one else BOTH
     known: dict[tuple[OpenFile, int], tuple[int, ...]] = {}
-    for i in names.candidates():
+    for i in subs.candidates():
         # Looked at again: asking for the level of the same file in an earlier slot may have changed it.
         file, mode = files[i], modes[i]
         ready = file.ready
@@ -183,9 +184,9 @@ def store_events(view: memoryview, at: int, found: Sequence[int]) -> None:
             events_layout(len(some) // 5).pack_into(view, at + i * EVENT_SIZE, *some)
 
 
-def told(names: SubList) -> list[str]:
+def told(subs: SubList) -> list[str]:
     """Put into words what an array names, as far as a line has room for it."""
-    pairs = zip(names.files, names.modes, strict=True)
+    pairs = zip(subs.files, subs.modes, strict=True)
     named = [(file, mode) for file, mode in pairs if isinstance(file, OpenFile)]
     parts = [f"{MODE_NAMES[mode]} on {file.what}" for file, mode in named[:8]]
     return [*parts, f"{len(named) - 8} more"] if len(named) > 8 else parts
@@ -207,7 +208,7 @@ class PlainList:
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, array: bytes, version: int, names: Names) -> None:
+    def take(self, array: bytes, version: int, finder: Finder) -> None:
         """See `SubList`; the columns have no place for clocks."""
         if version == self._version and array == self._array:
             return
@@ -220,8 +221,8 @@ class PlainList:
             userdata, kinds = [userdata[i] for i in stay], [kinds[i] for i in stay]
             numbers = [numbers[i] for i in stay]
         self.userdata, self.modes = userdata, kinds
-        files: Any = numbers and [entry and entry.polls for entry in map(names.fds.get, numbers)]
-        self.files = list(map(names.find, numbers, kinds)) if None in files else files
+        files: Any = numbers and [entry and entry.polls for entry in map(finder.fds.get, numbers)]
+        self.files = list(map(finder.find, numbers, kinds)) if None in files else files
 
     def candidates(self) -> list[int]:
         """See `SubList`."""
