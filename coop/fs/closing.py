@@ -15,7 +15,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from coop.fs.contract import LARGE_DIRECTORY, LONG_CUT
+LONG_CUT = 64 << 20
+"""Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
+
+LARGE_DIRECTORY = 2 << 20
+"""Bytes of a directory, all of which are read, for milliseconds, to find that it is empty and to free it.
+
+A directory does not become smaller again when its names are removed."""
 
 _MOST = 8
 

@@ -222,7 +222,7 @@ class _Walk:
         fd = None
         while fd is None:
             name = self.names.pop()
-            if flags & os.O_CREAT and self.names == [b""] and name not in (b".", b".."):
+            if flags & os.O_CREAT and self.names == [b""] and name not in _DOTS:
                 raise path_error(errno.EISDIR, self.path)  # no file is created with a slash at its end
             if self.names:
                 self._enter(name)

@@ -28,13 +28,8 @@ MAX_OFFSET: Final = (1 << 63) - 1
 LAST_NS = (1 << 64) - 1
 """The last time that can be set, in the year 2554."""
 
-LONG_CUT = 64 << 20
-"""Bytes that take milliseconds to be cut off: the kernel gives their pages back one by one."""
-
-LARGE_DIRECTORY = 2 << 20
-"""Bytes of a directory, all of which are read, for milliseconds, to find that it is empty and to free it.
-
-A directory does not become smaller again when its names are removed."""
+ENTRY_SIZE = 24
+"""Bytes that an entry of a directory takes beside its name, for any guest."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
@@ -270,7 +265,7 @@ class Directory(FileOrDirectory):
     def entries(self, cookie: int, room: int) -> list[Entry]:
         """Return the next entries behind `cookie`, of which 0 is the start; none at the end.
 
-        room -- about how many bytes of names and bookkeeping are wanted: one call must not cost more
+        room -- about how many bytes of names, and `ENTRY_SIZE` for each, are wanted: no call must cost more
         `.` and `..` are among them.  A cookie survives changes: what was there all the time is seen
         once, what came or went meanwhile at most once.
         """

@@ -22,7 +22,7 @@ import os
 import struct
 from collections import OrderedDict
 
-from coop.fs.contract import MAX_OFFSET, Entry
+from coop.fs.contract import ENTRY_SIZE, MAX_OFFSET, Entry
 from coop.fs.hostsys import getdents
 
 BATCH = 8192
@@ -37,7 +37,6 @@ _FIRST_LARGE = 1 << 31
 """Cookies below the first are positions, those up to the second are numbers, and the rest positions again."""
 
 _HEAD = struct.Struct("=QqHB")  # struct linux_dirent64: inode, position of the next, length of this, type
-_ENTRY_SIZE = 24  # what an entry takes beside its name, for any guest
 
 
 class Listings:
@@ -104,7 +103,7 @@ class DirentReader:
                     break
             entry = self._batch[at]
             found.append(entry)
-            room -= _ENTRY_SIZE + len(entry.name)
+            room -= ENTRY_SIZE + len(entry.name)
             at += 1
         self._given = at
         return found

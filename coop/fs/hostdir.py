@@ -106,8 +106,7 @@ class HostDirectory(HostDescriptor, Directory):
         super().destroy()
 
     def _open(self, path: bytes, flags: int, *, follow: bool) -> OpenFile:
-        # A mode of 0666 before the umask, as every program's open has.
-        fd = open_beneath(self.fd, path, flags & ~os.O_SYNC, 0o666, follow=follow)
+        fd = open_beneath(self.fd, path, flags & ~os.O_SYNC, follow=follow)
         try:
             return self._opened(fd, f"file {path.decode()}", flags)
         except BaseException:

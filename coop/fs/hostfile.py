@@ -25,8 +25,8 @@ from typing import Final
 
 from coop.fs import hostsys
 from coop.fs.busy import job_on, jobs, working_on
-from coop.fs.closing import close
-from coop.fs.contract import LONG_CUT, MAX_OFFSET, FileOrDirectory, RegularFile, Stat, to_stat
+from coop.fs.closing import LONG_CUT, close
+from coop.fs.contract import MAX_OFFSET, FileOrDirectory, RegularFile, Stat, to_stat
 from coop.netpoll.contract import WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.threads import run_in_crew
@@ -92,7 +92,6 @@ class DiskFile(HostDescriptor, RegularFile):
     lent -- somebody else has it too: O_APPEND and the position, which live on what dups share, are not
             ours to change.  A guest may ask for O_APPEND all the same; a file that was opened with it
             keeps it
-
     syncs -- O_DSYNC or O_SYNC, if each write is to wait for the disk: then it is made plainly, answers
             BLOCKED, and is told of when `wait` has had a helper thread wait for the disk
 

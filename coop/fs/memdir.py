@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from coop.fs.contract import MAX_OFFSET, Directory, Entry, Stat
+from coop.fs.contract import ENTRY_SIZE, MAX_OFFSET, Directory, Entry, Stat
 from coop.fs.memdata import FileNode
 from coop.fs.memfile import MemFile
 from coop.fs.memnode import DirectoryNode, LinkNode
@@ -15,7 +15,6 @@ from coop.netpoll.contract import BOTH
 from coop.netpoll.openfile import OpenFile
 
 _DOT, _DOTDOT = 1, 2  # the cookies behind `.` and `..`; names come after them
-_BOOKKEEPING = 24  # bytes of an entry besides its name, as guests count them
 
 
 class MemDirectory(Directory):
@@ -56,7 +55,7 @@ class MemDirectory(Directory):
                 if room < 0:
                     break
                 found.append(entry)
-                room -= _BOOKKEEPING + len(entry.name)
+                room -= ENTRY_SIZE + len(entry.name)
             self._node.accessed()
         return found
 
