@@ -76,6 +76,19 @@ class BytesReader(_InProcess):
         return count
 
 
+class BytesIOReader(_InProcess):
+    """Reads an `io.BytesIO`, from its position on; it never waits."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: io.BytesIO, what: str) -> None:
+        super().__init__(what)
+        self._stream = stream
+
+    def try_read(self, buffers: Sequence[memoryview]) -> int:
+        return sum(map(self._stream.readinto, buffers))
+
+
 class BytesWriter(_InProcess):
     """Writes to memory."""
 
@@ -108,19 +121,6 @@ class AsksAhead(_InProcess):
         if not self._left and not self._ended:
             self.ready &= ~READ
         return count
-
-
-class BytesIOReader(_InProcess):
-    """Reads an `io.BytesIO`, from its position on; it never waits."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: io.BytesIO, what: str) -> None:
-        super().__init__(what)
-        self._stream = stream
-
-    def try_read(self, buffers: Sequence[memoryview]) -> int:
-        return sum(map(self._stream.readinto, buffers))
 
 
 class CallableReader(AsksAhead):

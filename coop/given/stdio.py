@@ -11,9 +11,8 @@
                     stdout and stderr if it is a pipe, a terminal or a socket
     a socket, a coop connection
 
-1. What a guest is told is what there is: a terminal is a character device without a
-   position, a redirected file a regular file with one, a device that is no terminal a
-   character device that has the rights of a position, as `isatty` looks for.
+1. What a guest is told (`stream`) is what there is: a terminal has no position, a redirected
+   file has one, and so has a device that is no terminal.
 2. Every one can be polled, and none is waited for with the thread held.
 3. Nothing is kept back of what a guest has written: a slow reader makes it wait.
 
@@ -161,11 +160,11 @@ def _inherit(owner: Scheduler, number: int, what: str) -> Given:
     if reopened is None:
         return Given(_helped(owner, number, what), mode, is_terminal, is_device)
     try:
-        file_: OpenFile = PipeFile(reopened, mode, what, poller=owner.poller, timers=owner.timers)
+        file = PipeFile(reopened, mode, what, poller=owner.poller, timers=owner.timers)
     except BaseException:
         os.close(reopened)
         raise
-    return Given(file_, mode, is_terminal, is_device)
+    return Given(file, mode, is_terminal, is_device)
 
 
 def _reopened(number: int, mode: int) -> int | None:
