@@ -834,6 +834,12 @@ def test_a_name_is_resolved_without_holding_up_the_others():
     assert coop.run(main) == "127.0.0.1"
 
 
+def test_a_name_that_has_no_address_is_told_by_its_address(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(OSError, match=r"connect to nowhere\.example:80: the name has no address"):
+        coop.run(coop.connect, "nowhere.example:80")
+
+
 def test_connecting_takes_no_longer_than_its_timeout():
     # A listener whose backlog is full does not answer; nothing leaves this machine.
     full = socket.create_server(("127.0.0.1", 0), backlog=0)
@@ -842,7 +848,8 @@ def test_connecting_takes_no_longer_than_its_timeout():
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        with pytest.raises(coop.DeadlineExceeded):
+        message = r"make connection to 127\.0\.0\.1:[0-9]+: i/o timeout"
+        with pytest.raises(coop.DeadlineExceeded, match=message):
             coop.run(lambda: coop.connect(full.getsockname(), timeout=0.01))
 
 

@@ -13,10 +13,8 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from typing import Any
 
-AddressInfo = tuple[Any, Any, int, str, Any]
-"""One answer of `socket.getaddrinfo`."""
+from coop.net.resolve import AddressInfo
 
 
 def bind_tcp(info: AddressInfo, backlog: int) -> socket.socket:

@@ -55,7 +55,7 @@ class _Socket(Unique):
 
     @property
     def openfile(self) -> SocketFile | ListenerFile:
-        """The open file; for tests and tools."""
+        """The open file, for coop alone: guests are given it, and TLS and HTTP move bytes by it."""
         return self._file
 
     @property
@@ -107,7 +107,7 @@ class _Socket(Unique):
             if task is not None:
                 raise WrongThread(f"{doing} {self._file.what}: it belongs to another run")
 
-    def _check_owner(self, owner: Scheduler) -> None:
+    def _check_lendable(self, owner: Scheduler) -> None:
         self._check_open("give away")
         if owner is not self._owner:
             raise CoopError(f"give {self._file.what} to a guest: it belongs to another run")
@@ -142,7 +142,7 @@ class Conn(_Socket):
 
         Raises: Closed; Busy while a task reads or writes; CoopError for a connection of another run.
         """
-        self._check_owner(owner)
+        self._check_lendable(owner)
         if self._is_reading or self._is_writing:
             raise Busy(f"give {self._file.what} to a guest: a task uses it")
         if self._file.refs == 1:
@@ -250,7 +250,7 @@ class Listener(_Socket):
         What is closed with this listener stays until the last of them has closed.
         Raises: Closed; CoopError for a listener of another run; OSError.
         """
-        self._check_owner(owner)
+        self._check_lendable(owner)
         shared = self._file
         old = shared.sock
         sock = socket.socket(old.family, old.type, old.proto, os.dup(old.fileno()))

@@ -9,9 +9,9 @@ from typing import Any
 from coop.clock import to_ns
 from coop.errors import CoopError, DeadlineExceeded
 from coop.net.address import Address, host_and_port, shown, spelled, unix_name
-from coop.net.binding import AddressInfo, bind_tcp, bind_unix
+from coop.net.binding import bind_tcp, bind_unix
 from coop.net.conn import Conn, Listener
-from coop.net.resolve import resolve
+from coop.net.resolve import AddressInfo, resolve
 from coop.netpoll.contract import BOTH, WRITE
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.listenerfile import ListenerFile
@@ -64,7 +64,7 @@ def connect(address: Address, *, timeout: float | None = None) -> Conn:
     until_ns = None if timeout is None else owner.now_ns() + to_ns(timeout)
     name = unix_name(address)
     found: list[AddressInfo] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", name)]
-    error: OSError = CoopConnectError(f"connect to {shown(address)}: the name has no address")
+    error: OSError = socket.gaierror(socket.EAI_NONAME, "the name has no address")
     try:
         if name is None:
             found = resolve(*host_and_port(address), until_ns=until_ns)
@@ -78,10 +78,6 @@ def connect(address: Address, *, timeout: float | None = None) -> Conn:
     if isinstance(error, CoopError):
         raise error
     raise _named(error, "connect to", address) from None
-
-
-class CoopConnectError(CoopError, OSError):
-    """A connection that could not be tried at all."""
 
 
 def _named(error: OSError, doing: str, address: Address) -> OSError:
@@ -101,10 +97,10 @@ def _connect(owner: Scheduler, sock: socket.socket, where: Any, until_ns: int | 
         sock.close()
         raise
     try:
-        file.ready = 0
+        file.ready = 0  # a fresh file passes for ready, and this one waits for an event
         if until_ns is not None:
             file.set_deadline(BOTH, until_ns, owner.now_ns())
-        file.wait(WRITE, "connect")
+        file.wait(WRITE, "make")
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))

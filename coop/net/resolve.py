@@ -2,12 +2,15 @@
 
 import socket
 from functools import partial
+from typing import Any
 
 from coop.errors import DeadlineExceeded
-from coop.net.binding import AddressInfo
 from coop.scheduler import scheduler
 from coop.task import current
 from coop.threads import Job, crew_of
+
+AddressInfo = tuple[Any, Any, int, str, Any]
+"""One answer of `socket.getaddrinfo`."""
 
 
 def resolve(
@@ -16,9 +19,9 @@ def resolve(
     """Return what `socket.getaddrinfo` finds for a stream to `host`, which may be a number.
 
     flags    -- AI_...
-    until_ns -- how long a name may take; None: as long as the resolver
+    until_ns -- the moment by which a name must be found; None: the resolver's own
     whom     -- the guest that it is for, which takes turns with the others; None: the host, which has none
-    Raises: OSError; DeadlineExceeded; BugError for a name outside any task.
+    Raises: OSError; DeadlineExceeded; ValueError for what is no name; BugError for one outside any task.
     """
     ask = socket.getaddrinfo
     try:
