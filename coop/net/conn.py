@@ -264,12 +264,18 @@ class Listener(_Socket):
         shared.retain()
         return file
 
+    def close(self) -> None:
+        """Close as a connection does; guests go on with theirs."""
+        super().close()
+        if self._file.refs and not self._owner.is_copy:
+            self._file.notify(READ)  # guests keep the file open: who accepts looks, and hears of it
+
     def accept(self) -> Conn:
         """Accept the next connection.  Raises: Closed, DeadlineExceeded, OSError (say EMFILE)."""
-        self._check_open("accept on")
         self._check_run("accept on")
         self._stint.step()
         while True:
+            self._check_open("accept on")
             self._file.require(READ, "accept on")
             connection = self._file.try_accept()
             if connection is not None:

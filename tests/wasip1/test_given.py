@@ -375,6 +375,32 @@ def test_a_listener_that_host_code_closes_goes_on_with_the_guest_and_so_does_its
     assert coop.run(main) == (["s"], [])
 
 
+@pytest.mark.parametrize("poller", POLLERS)
+def test_nobody_goes_on_accepting_where_host_code_has_closed_what_a_guest_still_has(poller):
+    def main():
+        listener = coop.listen("127.0.0.1:0")
+        address = listener.address
+        accepts = [coop.spawn(listener.accept), coop.spawn(listener.accept), coop.spawn(list, listener)]
+        coop.pause()
+        with Script(listen=[listener]) as guest:
+            listener.close()
+            coop.pause()
+            assert all(task.is_done for task in accepts)
+            ends = [outcome(task) for task in accepts]
+            with coop.connect(address):
+                guest.fd_fdstat_set_flags(3, 0)
+                return ends, guest.accept()
+
+    def outcome(task):
+        try:
+            return task.wait()
+        except coop.Closed as error:
+            return error.strerror.partition(": ")[2]
+
+    closed = "use of closed network connection"
+    assert coop.run(main, poller=poller) == ([closed, closed, []], 4)
+
+
 # -- sockets of the user
 
 
