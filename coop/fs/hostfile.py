@@ -16,7 +16,6 @@ one too, and the kernel never hears of O_SYNC: a helper thread waits for the dis
 import errno
 import fcntl
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -87,7 +86,7 @@ class HostDescriptor(FileOrDirectory):
 
 
 class DiskFile(HostDescriptor, RegularFile):
-    """A regular file, or a device that is always ready.
+    """An open regular file.
 
     lent -- somebody else has it too: O_APPEND and the position, which live on what dups share, are not
             ours to change.  A guest may ask for O_APPEND all the same; a file that was opened with it
@@ -128,7 +127,7 @@ class DiskFile(HostDescriptor, RegularFile):
             if append and not _APPEND:
                 raise OSError(errno.ENOTSUP, f"append to {self.what}, which is lent")
             self._appends = append
-        elif stat.S_ISREG(self.st_mode):
+        else:
             flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
             fcntl.fcntl(self.fd, fcntl.F_SETFL, flags | os.O_APPEND if append else flags & ~os.O_APPEND)
 
@@ -217,8 +216,6 @@ class DiskFile(HostDescriptor, RegularFile):
         return os.writev(self.fd, buffers)
 
     def available(self) -> int:
-        if not stat.S_ISREG(self.st_mode):
-            return super().available()
         try:  # FIONREAD has an int, which a large file's count does not fit
             return max(os.fstat(self.fd).st_size - os.lseek(self.fd, 0, os.SEEK_CUR), 0)
         except OSError:
