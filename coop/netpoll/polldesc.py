@@ -190,10 +190,10 @@ class PollDesc:
         for other in self.waiters:
             if other.task is task and not other.sticky and other.mode & mode:
                 raise BugError(f"double wait: {task} waits to {MODE_NAMES[mode]} on {self.what} already")
+        if self.poller is not None:
+            self.poller.arm(self, mode)  # first, since its table may be full
         waiter = Waiter(task, mode)
         self.enlist(waiter)
-        if self.poller is not None:
-            self.poller.arm(self, mode)
         return waiter
 
     def enlist(self, waiter: Waiter) -> None:

@@ -64,10 +64,10 @@ class FileWait:
 
     def _wait_here(self, file: OpenFile, mode: int, waiter: Waiter, poller: Poller) -> bool:
         """Wait on the guest's fiber; True if it may try again at once."""
-        waiter.task, waiter.fired = self._instance.task, False
-        poller.waiters += 1
         if not poller.permanent:
             poller.arm(file, mode)
+        waiter.task, waiter.fired = self._instance.task, False
+        poller.waiters += 1
         try:
             return self._instance.wait_here(file.deadline_ns(mode)) and waiter.fired
         finally:
@@ -81,10 +81,10 @@ class FileWait:
             return
         file, mode, waiter, poller = self._queued
         while not file.ready & mode:
-            waiter.task, waiter.fired = task, False
-            poller.waiters += 1
             if not poller.permanent:
                 poller.arm(file, mode)
+            waiter.task, waiter.fired = task, False
+            poller.waiters += 1
             try:
                 task.park(self)
             finally:

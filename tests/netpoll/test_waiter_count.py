@@ -5,9 +5,10 @@ import socket
 import pytest
 
 import coop
-from coop.netpoll import POLLERS
+from coop.netpoll import POLLERS, subs
 from coop.netpoll.contract import READ
 from coop.scheduler import scheduler
+from tests.wasip1.script import Script
 
 
 @pytest.mark.seed("D12")
@@ -51,3 +52,23 @@ def test_with_no_wait_counted_the_idle_path_does_not_block_but_reports_a_deadloc
 
     with pytest.raises(coop.Deadlock, match="nothing that counts"):
         coop.run(main, poller=poller)
+
+
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "in a crowd"])
+def test_a_wait_for_which_the_table_has_no_slot_leaves_nothing(is_alone: bool, monkeypatch):
+    def crowd() -> None:
+        while True:
+            coop.pause()
+
+    def main():
+        left, right = socket.socketpair()
+        with left, right, coop.listen("127.0.0.1:0") as listener, Script(connections=[left]) as guest:
+            if not is_alone:
+                coop.spawn(crowd)
+            monkeypatch.setattr(subs, "MAX_SLOTS", len(scheduler().poller.table))
+            for attempt in (listener.accept, listener.accept, lambda: guest.read(3)):
+                with pytest.raises(coop.TableFull):
+                    attempt()
+            return scheduler().poller.waiters, listener.openfile.waiters
+
+    assert coop.run(main, poller="oneoff") == (0, ())
