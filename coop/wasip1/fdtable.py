@@ -12,7 +12,7 @@ from coop.logs import Log
 from coop.netpoll import FdPool
 from coop.netpoll.contract import READ
 from coop.netpoll.openfile import OpenFile
-from coop.wasip1.abi import ALL_RIGHTS, Filetype, Rights
+from coop.wasip1.abi import Filetype, Rights
 from coop.wasip1.errno import Errno, WasiError
 
 log = Log("coop.wasip1")
@@ -51,8 +51,8 @@ class Descriptor:
         self,
         file: OpenFile,
         filetype: Filetype,
-        rights: int = ALL_RIGHTS,
-        inheriting: int = ALL_RIGHTS,
+        rights: int,
+        inheriting: int,
         fdflags: int = 0,
         preopen: bytes | None = None,
     ) -> None:
