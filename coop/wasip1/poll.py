@@ -274,11 +274,11 @@ class Poll:
                 self._enlist(task)
             task.pause()
         else:
-            due_ns = self._due_ns
-            timer = None if due_ns == NEVER_NS else scheduler.timers.set(due_ns, scheduler.wake, task)
             has_files = self._list is not _NO_FILES
             if has_files:
                 self._begin(task)
+            due_ns = self._due_ns
+            timer = None if due_ns == NEVER_NS else scheduler.timers.set(due_ns, scheduler.wake, task)
             try:
                 task.park(self)
             finally:

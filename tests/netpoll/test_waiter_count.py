@@ -1,6 +1,8 @@
 """The number of parked waits, by which the idle path tells a sleep from a deadlock."""
 
 import socket
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -8,7 +10,7 @@ import coop
 from coop.netpoll import POLLERS, subs
 from coop.netpoll.contract import READ
 from coop.scheduler import scheduler
-from tests.wasip1.script import Script
+from tests.wasip1.script import Script, clock_sub, fd_sub
 
 
 @pytest.mark.seed("D12")
@@ -62,13 +64,16 @@ def test_a_wait_for_which_the_table_has_no_slot_leaves_nothing(is_alone: bool, m
 
     def main():
         left, right = socket.socketpair()
-        with left, right, coop.listen("127.0.0.1:0") as listener, Script(connections=[left]) as guest:
+        options = {"connections": [left], "limits": coop.Limits.for_server()}
+        with left, right, coop.listen("127.0.0.1:0") as listener, ExitStack() as stack:
+            one, two = stack.enter_context(Script(**options)), stack.enter_context(Script(**options))
             if not is_alone:
                 coop.spawn(crowd)
             monkeypatch.setattr(subs, "MAX_SLOTS", len(scheduler().poller.table))
-            for attempt in (listener.accept, listener.accept, lambda: guest.read(3)):
+            poll = partial(two.poll, clock_sub(1, 10**18), fd_sub(2, READ, 3))
+            for attempt in (listener.accept, listener.accept, partial(one.read, 3), poll):
                 with pytest.raises(coop.TableFull):
                     attempt()
-            return scheduler().poller.waiters, listener.openfile.waiters
+            return scheduler().poller.waiters, listener.openfile.waiters, scheduler().timers.next_ns()
 
-    assert coop.run(main, poller="oneoff") == (0, ())
+    assert coop.run(main, poller="oneoff") == (0, (), None)
