@@ -48,6 +48,10 @@ URGENT = 64
 STALE_SHIFT = 4
 """A mode's bit shifted by this marks its readiness as one to be verified before anyone is told."""
 
+STALE_READ = READ << STALE_SHIFT
+STALE_WRITE = WRITE << STALE_SHIFT
+STALE_BOTH = STALE_READ | STALE_WRITE
+
 MODE_NAMES = {READ: "read", WRITE: "write", BOTH: "read or write"}
 
 

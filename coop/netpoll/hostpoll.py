@@ -31,7 +31,7 @@ from threading import get_ident
 from time import monotonic_ns
 
 from coop.errors import BugError, NotPollable, WrongThread
-from coop.netpoll.contract import BOTH, FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE
+from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_BOTH, STALE_READ, URGENT, WRITE
 from coop.netpoll.epollsys import BATCH, ET, EVENT, Epoll
 from coop.netpoll.polldesc import PollDesc
 from coop.netpoll.pollsys import ERR, HUP, IN, OUT, PRI, RDHUP
@@ -41,12 +41,12 @@ from coop.task import Task
 _MEANING = {  # event -> bits of PollDesc.ready (as Go's runtime/netpoll_epoll.go)
     IN: READ,
     # A read may get past urgent data, or find nothing but that.
-    PRI: READ | URGENT | READ << STALE_SHIFT,
+    PRI: READ | URGENT | STALE_READ,
     OUT: WRITE,
     RDHUP: READ | HANGUP,
     # No event tells that a FIFO has a new writer, or that a call took an error away by telling of it.
-    HUP: READ | WRITE | HANGUP | BOTH << STALE_SHIFT,
-    ERR: READ | WRITE | FAILED | BOTH << STALE_SHIFT,
+    HUP: READ | WRITE | HANGUP | STALE_BOTH,
+    ERR: READ | WRITE | FAILED | STALE_BOTH,
 }
 
 

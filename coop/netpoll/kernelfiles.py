@@ -19,7 +19,7 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_SHIFT, URGENT, WRITE, Poller
+from coop.netpoll.contract import FAILED, HANGUP, READ, STALE_READ, STALE_WRITE, URGENT, WRITE, Poller
 from coop.netpoll.openfile import BLOCKED, GuestMemory, OpenFile
 from coop.netpoll.pipesys import read, write
 from coop.netpoll.socksys import (
@@ -35,8 +35,6 @@ from coop.netpoll.socksys import (
 )
 from coop.timers import Timers
 
-STALE_READ = READ << STALE_SHIFT
-STALE_WRITE = WRITE << STALE_SHIFT
 NO_ROOM = ~(WRITE | STALE_WRITE)
 """What stays of a file's bits when a write was told that there is no room."""
 

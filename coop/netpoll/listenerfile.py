@@ -11,8 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 
-from coop.netpoll.contract import READ, Poller
-from coop.netpoll.kernelfiles import STALE_READ
+from coop.netpoll.contract import READ, STALE_READ, Poller
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.socksys import accept
 from coop.timers import Timers

@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from coop.errors import BugError, Closed, NotPollable
-from coop.netpoll.contract import BOTH, HANGUP, READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import BOTH, HANGUP, READ, STALE_BOTH, STALE_SHIFT, STALE_WRITE, WRITE
 from coop.netpoll.looksys import look_at, unread
 from coop.netpoll.polldesc import PollDesc
 from coop.netpoll.pollsys import ERR, HUP, IN, OUT, RDHUP
@@ -95,7 +95,7 @@ class OpenFile(PollDesc):
         self.st_mode = st_mode
         self.nonblock = False
         self.refs = 1
-        self.ready = BOTH | BOTH << STALE_SHIFT
+        self.ready = BOTH | STALE_BOTH
         self._refused = 0
         if poller is not None:
             try:
@@ -122,17 +122,17 @@ class OpenFile(PollDesc):
     def _look(self) -> None:
         """Ask the kernel for the levels that are stale."""
         events = look_at(self.fd, _ASKED)
-        ready = self.ready & ~(BOTH | BOTH << STALE_SHIFT)
+        ready = self.ready & ~(BOTH | STALE_BOTH)
         passes = ERR  # what a call takes away by telling of it, and no event does
         if not stat.S_ISSOCK(self.st_mode):
             ready &= ~HANGUP  # a new writer of a FIFO takes it back, and makes no event
             passes = _GONE
         if events & passes:
-            ready |= BOTH << STALE_SHIFT
+            ready |= STALE_BOTH
         if events & _READABLE:
             ready |= READ
         # What is nearly full counts as no room, and takes a little more all the same: a try still asks.
-        ready |= WRITE if events & _WRITABLE else WRITE << STALE_SHIFT
+        ready |= WRITE if events & _WRITABLE else STALE_WRITE
         if events & _ENDED:
             ready |= HANGUP
         self.ready = ready

@@ -14,7 +14,7 @@ at each file, an event puts the file on the list, and a look derives anew what i
 3. Bits of a file are set by events, and otherwise only ahead of an event that is on its
    way (`OpenFile._look`) or of a try that finds out (`OpenFile.worth_trying`), so that a
    file without a mark has nothing new to say.
-4. What is kept is the array, its columns and an index: so many bytes for each entry.
+4. What is kept is the array, its columns and an index: memory in proportion to the array.
    An array that differs much from the last one is taken anew, which costs a few times
    what the plain list takes for it.  Where that happens again and again, as it does
    while all connections are busy, nothing is gained by keeping: `anew` says so.

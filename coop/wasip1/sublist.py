@@ -16,7 +16,7 @@ closed, moved or narrowed, before the next array is taken.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from coop.netpoll.contract import BOTH, FAILED, HANGUP, MODE_NAMES, READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import BOTH, FAILED, HANGUP, MODE_NAMES, READ, STALE_READ, STALE_WRITE
 from coop.netpoll.openfile import OpenFile
 from coop.wasip1.abi import (
     EVENT,
@@ -32,7 +32,7 @@ from coop.wasip1.fdtable import Descriptor
 _FD_READ = int(EventType.FD_READ)
 FD_MODES = _FD_READ, int(EventType.FD_WRITE)
 _FD_KINDS = frozenset(FD_MODES)
-_OF_MODE = 0, ~(WRITE << STALE_SHIFT), ~(READ << STALE_SHIFT)
+_OF_MODE = 0, ~STALE_WRITE, ~STALE_READ
 """For a mode, a file's bits without the one that concerns the other mode alone."""
 
 SHORT = 64

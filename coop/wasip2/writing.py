@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coop.clock import SECOND_NS
-from coop.netpoll.contract import WRITE
-from coop.netpoll.kernelfiles import STALE_WRITE
+from coop.netpoll.contract import STALE_WRITE, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.netpoll.polldesc import PollDesc
 from coop.task import Task

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from coop.net.address import shown
-from coop.netpoll.contract import READ, STALE_SHIFT, WRITE
+from coop.netpoll.contract import READ, STALE_WRITE, WRITE
 from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import OpenFile
 from coop.netpoll.polldesc import PollDesc
@@ -184,7 +184,7 @@ class TcpSocket(KeepAlive, Socket):
         self._check_finish(State.CONNECTING)
         trouble, file = self._trouble, self._file
         if trouble is None:
-            file.ready |= WRITE | WRITE << STALE_SHIFT  # so that the kernel is asked
+            file.ready |= WRITE | STALE_WRITE  # so that the kernel is asked
             if not file.level(WRITE):
                 raise Err("would-block")
             number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

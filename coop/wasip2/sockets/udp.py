@@ -11,8 +11,8 @@ import os
 import socket
 from typing import Any, ClassVar
 
-from coop.netpoll.contract import READ, WRITE
-from coop.netpoll.kernelfiles import NO_ROOM, STALE_READ, SocketFile
+from coop.netpoll.contract import READ, STALE_READ, WRITE
+from coop.netpoll.kernelfiles import NO_ROOM, SocketFile
 from coop.wasip2.io import Poll
 from coop.wasip2.pollables import FilePollable, Pollable, ReadyPollable
 from coop.wasip2.sockets.base import Socket, is_bound_as_client, make_socket
