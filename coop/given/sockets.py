@@ -26,7 +26,7 @@ from coop.slips import check_lists
 
 
 @runtime_checkable
-class HasOpenFile(Protocol):
+class Lendable(Protocol):
     """A connection or listener of host code, which a guest may be given."""
 
     def lend(self, owner: Scheduler) -> OpenFile:
@@ -49,7 +49,7 @@ def checked_sockets(listeners: Any, connections: Any) -> tuple[tuple[Any, ...], 
         ("connections", connections, Listener, _CONNECTS),
     ):
         for place, source in enumerate(given):
-            is_socket = isinstance(source, (socket.socket, HasOpenFile)) and not isinstance(source, other)
+            is_socket = isinstance(source, (socket.socket, Lendable)) and not isinstance(source, other)
             if not is_socket and not isinstance(source, (str, tuple)):
                 raise TypeError(f"{option}[{place}]: {wanted} wanted, not {type(source).__name__}")
             _refuse_ssl(source, f"{option}[{place}]")
@@ -76,7 +76,7 @@ def open_listener(owner: Scheduler, source: Any, what: str) -> tuple[Given, Any]
         except BaseException:
             sock.close()
             raise
-    elif isinstance(source, HasOpenFile):
+    elif isinstance(source, Lendable):
         file = source.lend(owner)
         try:
             address = getattr(source, "address", None)
@@ -118,7 +118,7 @@ def open_connection(owner: Scheduler, source: Any, what: str) -> Given:
             raise
     elif isinstance(source, Listener):
         raise TypeError(f"{what}: a coop.Listener is no connection (listen= takes it)")
-    elif isinstance(source, HasOpenFile):
+    elif isinstance(source, Lendable):
         file = source.lend(owner)
     else:
         file = connect(source).openfile

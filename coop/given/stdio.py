@@ -41,7 +41,7 @@ from coop.given.pystreams import (
     NullFile,
     ThreadedReader,
 )
-from coop.given.sockets import HasOpenFile, open_connection, open_inherited
+from coop.given.sockets import Lendable, open_connection, open_inherited
 from coop.given.stream import Given
 from coop.netpoll.kernelfiles import PipeFile
 from coop.netpoll.openfile import OpenFile
@@ -65,7 +65,7 @@ def open_stdio(owner: Scheduler, stream: Stdio, number: int, what: str) -> Given
         if stream != "inherit":
             raise TypeError(f"{what}: {stream!r} is no stream; did you mean 'inherit'?")
         return _inherit(owner, number, what)
-    if isinstance(stream, (socket.socket, HasOpenFile)):
+    if isinstance(stream, (socket.socket, Lendable)):
         return open_connection(owner, stream, what)
     if isinstance(stream, Channel):
         stream = partial(_received, stream) if number == 0 else stream.send
