@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from coop.given.stream import Given
 from coop.net import Conn, Listener, connect, listen
-from coop.net.address import spelled
+from coop.net.address import shown, spelled
 from coop.netpoll.kernelfiles import SocketFile
 from coop.netpoll.listenerfile import ListenerFile
 from coop.netpoll.openfile import OpenFile
@@ -71,7 +71,7 @@ def open_listener(owner: Scheduler, source: Any, what: str) -> tuple[Given, Any]
         try:
             address = spelled(sock.getsockname())
             file = ListenerFile(
-                sock, f"listener {address}", poller=owner.poller, timers=owner.timers, lent=True
+                sock, f"listener {shown(address)}", poller=owner.poller, timers=owner.timers, lent=True
             )
         except BaseException:
             sock.close()

@@ -404,6 +404,22 @@ def test_nobody_goes_on_accepting_where_host_code_has_closed_what_a_guest_still_
 # -- sockets of the user
 
 
+def test_a_guest_is_said_to_wait_on_the_address_of_a_listener_of_the_user():
+    def main():
+        with socket.create_server(("127.0.0.1", 0)) as listener, Script(listen=[listener]) as guest:
+            guest.fd_fdstat_set_flags(3, 0)
+            accepting = coop.spawn(guest.accept)
+            while accepting.reason is None:
+                coop.pause()
+            reason = str(accepting.reason)
+            with coop.connect(listener.getsockname()):
+                accepting.wait()
+            return reason, listener.getsockname()[1]
+
+    reason, port = coop.run(main)
+    assert reason == f"read on listener 127.0.0.1:{port}"
+
+
 @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET])
 @pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
 def test_a_socket_comes_back_as_it_was_whatever_the_guest_did_with_its_own(family, timeout):
