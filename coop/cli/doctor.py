@@ -45,12 +45,16 @@ def examine(plan: Plan) -> int:
     """Print the report on the guest of `plan`; return 0 if it will run, 1 if something is missing.
 
     Raises: OSError if the file cannot be read; BadModule if it is neither wasm nor its text; ValueError
-    for an address that is none.
+    for an address that is none, or a size; UsageError for a place that is none.
     """
     for address in (*plan.listen, *plan.connect):
         if isinstance(address, str) and unix_name(address) is None:
             parse_address(address)
     patient = Patient(read_anatomy(read_code(plan.path), plan.path), plan)
+    if patient.anatomy.is_component:
+        from coop.cli.componentrun import network_of  # its import takes as long as half of coop's
+
+        network_of(plan)
     found = findings(patient)
     for line in _report(patient, found):
         _print(line)

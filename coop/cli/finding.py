@@ -51,7 +51,7 @@ class Patient:
     @cached_property
     def objection(self) -> str | None:
         """Why the engine refuses the module, or one in the component, in its words."""
-        return objection(self.anatomy.wasm, self.plan.exceptions)
+        return objection(self.anatomy.wasm, self.plan.max_wasm_stack, self.plan.exceptions)
 
     @cached_property
     def is_readable(self) -> bool:

@@ -229,6 +229,15 @@ def _tinygo(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _network(patient: Patient) -> Iterator[Finding]:
+    network = patient.plan.network
+    if network.connect or network.listen or network.names:
+        yield missing(
+            "--allow-connect, --allow-listen and --allow-name are for components: a core module opens no"
+            " sockets itself (--tcplisten and --tcpconnect give it some)"
+        )
+
+
 def _unused(patient: Patient) -> Iterator[Finding]:
     plan, wasi = patient.plan, patient.wasi
     opens = {name for name in wasi if name.startswith("path_")} | ({"fd_readdir"} & wasi)
@@ -251,6 +260,7 @@ _RULES: tuple[Rule, ...] = (
     _entry,
     _go_exports,
     _listeners,
+    _network,
     _go_network,
     _go_connections,
     _go_directories,

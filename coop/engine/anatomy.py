@@ -108,12 +108,13 @@ def read_anatomy(data: bytes, name: str) -> Anatomy:
     return found
 
 
-def objection(wasm: bytes, exceptions: bool = False) -> str | None:
+def objection(wasm: bytes, max_wasm_stack: int | None = None, exceptions: bool = False) -> str | None:
     """Return why the engine would refuse a module, or one in a component; None if all are valid here.
 
-    exceptions -- whether its guests may throw
+    max_wasm_stack, exceptions -- as `coop.load` takes them; None: the usual stack
+    Raises: ValueError if the stack's size is out of range.
     """
-    engine = engine_for(DEFAULT_WASM_STACK, exceptions=exceptions)
+    engine = engine_for(max_wasm_stack or DEFAULT_WASM_STACK, exceptions=exceptions)
     for begin, end in files_in(wasm):
         if wasm[begin + 4 : begin + 8] == binary.COMPONENT:
             continue  # what is around the modules only compiling would tell

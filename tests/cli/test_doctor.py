@@ -279,6 +279,13 @@ def test_a_component_is_told_what_of_the_network_it_may_use(doctor):
     assert "a component opens its own" in doctor(component, "--tcplisten", "127.0.0.1:80")[1]
 
 
+def test_a_module_that_is_allowed_the_network_will_not_run(doctor):
+    """Nor does `coop run` run it: whoever allows a module something wants it to have a socket."""
+    for option, value in (("connect", "127.0.0.1:80"), ("listen", "127.0.0.1:80"), ("name", "localhost")):
+        status, text = doctor(exits(0), f"--allow-{option}", value)
+        assert (status, "missing --allow-connect, --allow-listen" in text) == (1, True)
+
+
 def test_a_memory_beyond_the_limit_is_missing_room(doctor):
     big = '(module (memory (export "memory") 2) (table 9 funcref) (func (export "_start")))'
     status, text = doctor(big, "-W", "max-memory-size=65536,max-table-elements=8")
@@ -612,6 +619,19 @@ def said_by(capsys, *args: str) -> tuple[int, str]:
 def test_bad_usage_is_status_2(capsys, args, words: str):
     status, line = said_by(capsys, *args)
     assert (status, words in line.lower() or words in line) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "words"),
+    [
+        ("(component)", ("--allow-connect", "nowhere"), "--allow-connect 'nowhere': HOST:PORT wanted"),
+        ("(component)", ("--allow-name", "*."), "--allow-name '*.': a name, *.NAME or * wanted"),
+        ("(module)", ("-W", "max-wasm-stack=1"), "max-wasm-stack 1: must be from 4096"),
+    ],
+)
+def test_what_a_run_refuses_to_give_is_refused(tmp_path, capsys, text: str, option, words: str):
+    status, line = said_by(capsys, *option, str(save(tmp_path, text)))
+    assert (status, words in line) == (2, True)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"(module", b"\0as"])
