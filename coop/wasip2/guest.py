@@ -88,16 +88,20 @@ class Guest(Life[ComponentInstance]):
         self._imports = tuple(imports)
         self._clocks, self._random = clocks or SYSTEM_CLOCKS, random or SystemRandom()
         self._world: World | None = None
-        self._check_names()
+        self._check_strings()
 
-    def _check_names(self) -> None:
-        for grant in self._dirs:
+    def _check_strings(self) -> None:
+        """Raise ValueError for what no string of WIT can say: bytes of the system's that are no UTF-8."""
+        given = [
+            *(("an argument is", text) for text in self._args),
+            *(("a variable is", f"{name}={value}") for name, value in self._env),
+            *(("a directory has the guest name", grant.guest_name) for grant in self._dirs),
+        ]
+        for words, text in given:
             try:
-                grant.guest_name.encode()
+                text.encode()
             except UnicodeEncodeError:
-                raise ValueError(
-                    f"a directory has the guest name {grant.guest_name!r}, which is no text"
-                ) from None
+                raise ValueError(f"{words} {text!r}, which is no text") from None
 
     def call(self, interface: str, function: str, *args: Any) -> Any:
         """Call an exported function in the current task; the guest stays alive between calls.

@@ -422,6 +422,19 @@ def test_a_name_that_is_no_utf8_is_shown_and_not_choked_on(tmp_path):
     assert complaint(["run", os.fsdecode(name)], 1).endswith(".wasm: No such file or directory")
 
 
+def test_a_component_is_not_given_what_is_no_text(tmp_path):
+    guest = tmp_path / "guest.wat"
+    guest.write_text(
+        """(component (core module $m (func (export "run") (result i32) (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (component $c (import "r" (func $f (result (result)))) (export "run" (func $f)))
+        (instance $x (instantiate $c (with "r" (func $run)))) (export "wasi:cli/run@0.2.0" (instance $x)))"""
+    )
+    assert "an argument is " in complaint(["run", str(guest), os.fsdecode(b"\xff")], 2)
+    assert "a variable is " in complaint(["run", "--env", os.fsdecode(b"A=\xff"), str(guest)], 2)
+
+
 # -- a closed stream
 
 #: A command line whose stderr is closed, as `2>&-` makes it; its first argument is not its own.

@@ -4,6 +4,7 @@ import pytest
 
 import coop
 from coop.errors import GuestExit
+from coop.wasip2 import Guest
 
 
 def test_a_guest_knows_what_it_was_given(python):
@@ -18,6 +19,20 @@ result = [
         env={"B": "2", "A": "x=y", "EMPTY": ""},
     )
     assert found == [["me", "one", "", "gr\u00fc\u00df"], [("B", "2"), ("A", "x=y"), ("EMPTY", "")], None]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"args": ["one", "\udcff"]}, r"an argument is '\\udcff', which is no text"),
+        ({"name": "\udcff"}, r"an argument is '\\udcff', which is no text"),
+        ({"env": {"A": "\udcff"}}, r"a variable is 'A=\\udcff', which is no text"),
+        ({"env": {"\udcff": "a"}}, r"a variable is '\\udcff=a', which is no text"),
+    ],
+)
+def test_what_no_string_can_say_is_refused_before_the_guest_starts(component, given, words):
+    with pytest.raises(ValueError, match=words):
+        Guest(component, **given)
 
 
 def test_nothing_is_given_by_default(python):
