@@ -105,7 +105,7 @@ class Life(Unique, Generic[InstanceT]):
         self._claims: list[Scheduler | None] | None = []
         self._timer: Timer | None = None
         self._cancel: Cancelled | None = None
-        self._opener: Task | None = None
+        self._aide: Task | None = None  # works for it outside of its calls
         self._is_busy, self._is_new = False, True
         self._start_ns, self._last_used = 0, (0.0, 0.0, 0, 0)
         self._waiters: list[Task] | tuple[()] = ()
@@ -154,7 +154,7 @@ class Life(Unique, Generic[InstanceT]):
         """
         self._raise_if_cancelled()
         self._belong("run")
-        if self._opener is not None or (self._is_busy and self._is_new):
+        if self._aide is not None or (self._is_busy and self._is_new):
             raise Busy(f"run {self.name}: it is being started")
         if self.state is GuestState.ENDED or not self._is_new:
             raise CoopError(f"run {self.name}: it is {self.state.value}; a guest runs once")
@@ -244,8 +244,8 @@ class Life(Unique, Generic[InstanceT]):
         if self.state is GuestState.ENDED or (self._cancel or self._error) is not None:
             return
         self._cancel = cancelled(self.name)
-        if self._opener is not None:
-            self._opener.interrupt(self._cancel)
+        if self._aide is not None:
+            self._aide.interrupt(self._cancel)
         elif not (self._instance is not None and self._instance.stop(self._cancel)) and not self._is_busy:
             self._error = self._cancel
             self._end()
@@ -360,10 +360,10 @@ class Life(Unique, Generic[InstanceT]):
 
     def _wall_time_is_over(self) -> None:
         error = LimitExceeded("wall_time", f"guest {self.name} has run for {self.limits.wall_time} s")
-        if self._opener is not None:
+        if self._aide is not None:
             if self._cancel is None:  # or the task would hear of a second end after the first
                 self._error = error
-                self._opener.interrupt(error)
+                self._aide.interrupt(error)
         elif self._instance is None or not self._instance.stop(error):
             self._error = error
             self._end()

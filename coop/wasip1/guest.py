@@ -173,11 +173,11 @@ class Guest(Life[Instance]):
 
     def _open_descriptors(self, owner: Scheduler, wasi: Wasi) -> None:
         """Fill the table; a connection that takes long to make can be cancelled."""
-        self._opener = task = current()
+        self._aide = task = current()
         try:
             self._fill_table(owner, wasi)
         finally:
-            self._opener = None
+            self._aide = None
             if (ended := self._cancel or self._error) is not None:
                 task.forget_interrupt(ended)  # something else ended it first: no later park must hear of this
         if ended is not None:

@@ -49,6 +49,22 @@ class Exit(WorldInterface):
         raise GuestExit(code)
 
 
+class StandardOutput(FileOutput):
+    """A stream of which the end of a command loses nothing; see `World.await_output`."""
+
+    __slots__ = ()
+
+    def _keep(self, data: bytes) -> None:
+        super()._keep(data)
+        self.world.unwritten.add(self)
+
+    def _drain(self) -> None:
+        try:
+            super()._drain()
+        finally:
+            self.world.unwritten.discard(self)
+
+
 class _Stdin(WorldInterface):
     """wasi:cli/stdin."""
 
@@ -70,7 +86,7 @@ class _Stdout(WorldInterface):
     @function("func() -> output-stream", parks=False)
     def get_stdout(self) -> OutputStream:
         """Return a stream to where the guest's output goes."""
-        return FileOutput(self.world, self.world.stream(1).file.retain())
+        return StandardOutput(self.world, self.world.stream(1).file.retain())
 
 
 class _Stderr(WorldInterface):
@@ -82,7 +98,7 @@ class _Stderr(WorldInterface):
     @function("func() -> output-stream", parks=False)
     def get_stderr(self) -> OutputStream:
         """Return a stream to where the guest's messages go."""
-        return FileOutput(self.world, self.world.stream(2).file.retain())
+        return StandardOutput(self.world, self.world.stream(2).file.retain())
 
 
 class Terminal(Resource):

@@ -13,13 +13,14 @@ from typing import Any
 
 from coop.engine import Border, Limits
 from coop.engine.component import Component, ComponentInstance, ComponentLinkage
-from coop.errors import CoopError
+from coop.errors import CoopError, GuestExit, GuestTrap
 from coop.fs import Grant, checked_grants
 from coop.given import Given, Stdio, open_stdio
 from coop.guest import Life
 from coop.scheduler import Scheduler
 from coop.slips import check_context, check_entries, check_kind, check_lists, check_program
 from coop.sources import SYSTEM_CLOCKS, Clocks, RandomSource, SystemRandom
+from coop.task import current
 from coop.wasip2.interfaces import INTERFACES
 from coop.wasip2.sockets.policy import Network
 from coop.wasip2.world import World
@@ -152,11 +153,32 @@ class Guest(Life[ComponentInstance]):
         instance.start()
 
     def _main(self, instance: ComponentInstance) -> int:
+        code = 0
         try:
             instance.call(_RUN, "run", ())
         except Err:
-            return 1
-        return 0
+            code = 1
+        except (GuestExit, GuestTrap):
+            self._await_output()
+            raise
+        self._await_output()
+        return code
+
+    def _await_output(self) -> None:
+        """Let nothing be lost of what a command has written: a pipe may be read slowly.
+
+        Raises: what ends the guest meanwhile: a cancel, or the limit of time.
+        """
+        assert self._world is not None
+        self._aide = task = current()
+        try:
+            self._world.await_output()
+        finally:
+            self._aide = None
+            if (ended := self._cancel or self._error) is not None:
+                task.forget_interrupt(ended)
+        if ended is not None:
+            raise ended
 
     def _give_back(self) -> None:
         world, self._world = self._world, None

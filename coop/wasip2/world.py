@@ -3,6 +3,7 @@
 import errno as codes
 import ssl
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from coop.engine import Limits
 from coop.errors import GuestTrap, LimitExceeded
@@ -32,6 +33,14 @@ class Account:
         self.used = 0
 
 
+class Written(Protocol):
+    """A stream that writes on while its guest does something else."""
+
+    def wait_until_written(self) -> None:
+        """Park until nothing is left to be written."""
+        ...
+
+
 class World:
     """One guest's surroundings.
 
@@ -48,6 +57,7 @@ class World:
     requests       -- how many it has under way by HTTP; written by the sender of them
     fields         -- how much memory its headers and trailers take
     backlog        -- how much its streams and bodies have taken and not passed on yet
+    unwritten      -- its handles of standard streams that have such a backlog; written by these
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class World:
         self.tls: ssl.SSLContext | None = None
         self.requests = 0
         self.fields, self.backlog = Account(), Account()
+        self.unwritten: set[Written] = set()
         self.files = OpenFiles(limits.fds)
         self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream
@@ -96,6 +107,11 @@ class World:
             found = self._streams[number] = self._open_stream(number)
             found.file.nonblock = True  # so that a function behind it is called beside the guest
         return found
+
+    def await_output(self) -> None:
+        """Park until what its standard streams have taken is written."""
+        for stream in list(self.unwritten):
+            stream.wait_until_written()
 
     def spawn(
         self, call: Callable[[], object], name: str, at_end: Callable[[], object] = lambda: None

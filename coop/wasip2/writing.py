@@ -154,7 +154,7 @@ class OutputStream(Resource):
 
     def _flush(self) -> None:
         """Wait until the backlog is written."""
-        self._wait_until_written()
+        self.wait_until_written()
         self._check()
 
     def is_writable(self) -> bool:
@@ -290,7 +290,8 @@ class OutputStream(Resource):
                 self.give_up()
                 drainer.cancel()
 
-    def _wait_until_written(self) -> None:
+    def wait_until_written(self) -> None:
+        """Wait until nothing is left to be written, or the stream has ended."""
         while self._backlog:
             self._drained.wait(WRITE, "flush")
 

@@ -4,6 +4,7 @@ import os
 import sys
 
 from wit_world import exports
+from wit_world.imports import stdout
 
 
 class Run(exports.Run):
@@ -25,6 +26,15 @@ class Run(exports.Run):
                 print("to stderr", file=sys.stderr)
             case ["write", count]:
                 sys.stdout.write("x" * int(count))
+            case ["unflushed", count, *end]:
+                out = stdout.get_stdout()
+                assert out.check_write() >= int(count)
+                out.write(b"x" * int(count))
+                print("written", file=sys.stderr)
+                if end == ["exit"]:
+                    sys.exit(7)
+                if end == ["trap"]:
+                    stdout.get_stdout().blocking_write_and_flush(bytes(4097))
             case ["files", folder]:
                 with open(f"{folder}/made", "w") as file:
                     file.write("by the guest")

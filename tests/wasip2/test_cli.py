@@ -1,10 +1,15 @@
 """wasi:cli from a guest: what it was given, and how it ends."""
 
+import socket
+
 import pytest
 
 import coop
-from coop.errors import GuestExit
+from coop.engine.component import Component
+from coop.errors import GuestExit, GuestTrap, LimitExceeded, WasCancelled
 from coop.wasip2 import Guest
+from tests.components import command
+from tests.guestbuild import ToolchainMissing
 
 
 def test_a_guest_knows_what_it_was_given(python):
@@ -119,3 +124,82 @@ except Err as error:
         return [answers.receive() for _ in range(3)]
 
     assert coop.run(main) == [b"ques", b"tion", b"StreamError_Closed"]
+
+
+# -- what a command leaves unwritten
+
+SIZE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def program() -> Component:
+    try:
+        found = Component.from_file(command("program.py"))
+    except ToolchainMissing as missing:
+        pytest.skip(str(missing))
+    coop.run(Guest(found, args=["args"]).run)  # wasmtime opens the image of its memory for the first guest
+    return found
+
+
+def unflushed(program, act, *end: str, **given):
+    """Act on the task of a command that has written to a full socket, and on that socket's other side."""
+    ours, theirs = socket.socketpair()
+    said = bytearray()
+
+    def main():
+        args = ["unflushed", str(SIZE), *end]
+        guest = Guest(program, args=args, stdout=ours, stderr=said, **given)
+        task = coop.spawn(guest.run)
+        while not said.startswith(b"written") and not task.is_done:
+            coop.sleep(0.001)
+        return act(guest, task, theirs)
+
+    with ours, theirs:
+        return coop.run(main)
+
+
+def read_all(task, sock) -> int:
+    """Read slowly, and count, until the task has ended and nothing is left."""
+    count = 0
+    while True:
+        is_done = task.is_done
+        try:
+            count += len(sock.recv(20_000, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            if is_done:
+                return count
+        coop.sleep(0.0005)
+
+
+@pytest.mark.parametrize("end", [(), ("exit",), ("trap",)])
+def test_what_a_command_wrote_arrives_however_it_ends_and_slowly_it_is_read(program, end):
+    def act(_guest, task, sock):
+        assert not task.is_done
+        count = read_all(task, sock)
+        if end == ("trap",):
+            with pytest.raises(GuestTrap, match="blocking-write-and-flush of 4097 bytes"):
+                task.wait()
+        else:
+            assert task.wait() == len(end)
+        return count
+
+    assert unflushed(program, act, *end) == SIZE
+
+
+def test_a_command_whose_output_nobody_reads_is_cancelled(program):
+    def act(guest, task, _sock):
+        guest.cancel()
+        with pytest.raises(WasCancelled):
+            task.wait()
+        return guest.state.value
+
+    assert unflushed(program, act, limits=coop.Limits(wall_time=60)) == "ended"
+
+
+def test_a_command_whose_output_nobody_reads_meets_its_limit(program):
+    def act(guest, task, _sock):
+        with pytest.raises(LimitExceeded, match="has run for"):
+            task.wait()
+        return guest.state.value
+
+    assert unflushed(program, act, limits=coop.Limits(wall_time=1)) == "ended"

@@ -379,7 +379,7 @@ def test_a_poll_of_nothing_ends_the_guest(python):
 
 
 @pytest.mark.parametrize(
-    ("stream", "what"), [("stdin.get_stdin()", "FileInput"), ("stdout.get_stdout()", "FileOutput")]
+    ("stream", "what"), [("stdin.get_stdin()", "FileInput"), ("stdout.get_stdout()", "StandardOutput")]
 )
 def test_a_stream_is_not_dropped_before_its_pollable(python, stream, what):
     with pytest.raises(GuestTrap, match=f"a {what} is given up while 1 made of it are in use"):
