@@ -196,6 +196,7 @@ def test_a_result_is_returned_or_raised(component: Component, echo: Callable[...
         ("perhaps-twice", 5, "None or Some of option<option<u32>> wanted"),
         ("permissions", {"fly"}, "flags {read, write, see-all} wanted"),
         ("permissions", "read", "flags {read, write, see-all} wanted"),
+        ("permissions", [["read"]], "flags {read, write, see-all} wanted"),
         ("outcomes", [1], "Ok or Err of result<u32, string> wanted, not 1"),
         ("bare-outcomes", [Ok(1)], "has no value; 1 is given"),
     ],

@@ -339,15 +339,15 @@ def _flags(names: tuple[str, ...], kind: Type) -> Encoder:
 
     def encode(at: int, value: Any) -> None:
         try:
-            given = list(value) if not isinstance(value, str) else None
-        except TypeError:
+            given = None if isinstance(value, str) else [known[each] for each in value]
+        except (KeyError, TypeError):
             given = None
-        if given is None or any(each not in known for each in given):
+        if given is None:
             raise _wanted(show(kind), value)
         held.wasmtime_component_valflags_new_uninit(at + _PAYLOAD, len(given))
         space[at] = _FLAGS
         data = _WHERE(space, at + _PAYLOAD)[1]
-        for i, each in enumerate(given):
-            _put_name(data + i * NAME_SIZE, known[each])
+        for i, raw in enumerate(given):
+            _put_name(data + i * NAME_SIZE, raw)
 
     return encode
