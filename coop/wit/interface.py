@@ -46,7 +46,7 @@ class Function:
     signature -- its type, as WIT spells it, without the `self` of a method; None: whatever the guest says
     name      -- its name in WIT; None: the Python name with dashes
     parks     -- True: it runs on the guest's task, in sync style, and may park.  False: it never parks,
-                 and costs a quarter.  None: it never parks itself, but may answer `Later`
+                 and costs a third.  None: it never parks itself, but may answer `Later`
     """
 
     signature: str | None

@@ -29,7 +29,7 @@ __all__ = ["parse_func", "parse_type"]
 
 _T = TypeVar("_T")
 
-_TOKEN = re.compile(r"\s*(->|[%\w][\w-]*|[<>(){},:_])")
+_TOKEN = re.compile(r"\s*(->|[%\w][\w-]*|[<>(){},:])")
 
 
 def parse_type(text: str, names: Mapping[str, Type] | None = None) -> Type:

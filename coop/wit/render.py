@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from coop.wit.interface import Exported, Interface
-from coop.wit.types import _escaped
+from coop.wit.types import escaped
 
 __all__ = ["packages"]
 
@@ -31,20 +31,20 @@ def packages(interfaces: Iterable[type[Interface]], version: str = "") -> dict[s
 
 def _interface(interface: type[Interface], suffix: str) -> list[str]:
     package, _, own = interface.name.partition("/")
-    lines = [f"interface {_escaped(own)} {{"]
+    lines = [f"interface {escaped(own)} {{"]
     for name, origin in interface.uses.items():
         used, original = origin if isinstance(origin, tuple) else (origin, name)
         there, _, short = used.name.partition("/")
-        source = _escaped(short) if there == package else _spelled(used.name) + suffix
-        renamed = "" if name == original else f" as {_escaped(name)}"
-        lines.append(f"  use {source}.{{{_escaped(original)}{renamed}}};")
+        source = escaped(short) if there == package else _spelled(used.name) + suffix
+        renamed = "" if name == original else f" as {escaped(name)}"
+        lines.append(f"  use {source}.{{{escaped(original)}{renamed}}};")
     lines += [f"  {_named(name, text)}" for name, text in interface.types.items()]
     functions = interface.exported()
     for resource in interface.resources:
         lines += _resource(resource, functions)
     for name, exported in functions.items():
         if "[" not in name:
-            lines.append(f"  {_escaped(name)}: {_func(name, exported)};")
+            lines.append(f"  {escaped(name)}: {_func(name, exported)};")
     return [*lines, "}"]
 
 
@@ -52,12 +52,12 @@ def _named(name: str, text: str) -> str:
     """Return the declaration of a type that has a name."""
     kind, _, rest = text.partition(" ")
     if kind in ("record", "variant", "enum", "flags"):
-        return f"{kind} {_escaped(name)} {rest}"
-    return f"type {_escaped(name)} = {text};"
+        return f"{kind} {escaped(name)} {rest}"
+    return f"type {escaped(name)} = {text};"
 
 
 def _resource(resource: str, functions: dict[str, Exported]) -> list[str]:
-    lines = [f"  resource {_escaped(resource)} {{"]
+    lines = [f"  resource {escaped(resource)} {{"]
     for name, exported in functions.items():
         kind, _, rest = name.partition("]")
         owner, _, method = rest.partition(".")
@@ -67,9 +67,9 @@ def _resource(resource: str, functions: dict[str, Exported]) -> list[str]:
             signature = _func(name, exported)
             lines.append(f"    constructor{signature.removeprefix('func').partition(' -> ')[0]};")
         elif kind == "[method":
-            lines.append(f"    {_escaped(method)}: {_func(name, exported)};")
+            lines.append(f"    {escaped(method)}: {_func(name, exported)};")
         elif kind == "[static":
-            lines.append(f"    {_escaped(method)}: static {_func(name, exported)};")
+            lines.append(f"    {escaped(method)}: static {_func(name, exported)};")
     return [*lines, "  }"]
 
 
@@ -77,9 +77,9 @@ def _func(name: str, exported: Exported) -> str:
     # Types keep the names that the signature has for them: to a compiler of WIT an alias is another type.
     if exported.text is None:
         raise ValueError(f"function {name} has no signature")
-    return _PARAM.sub(lambda found: _escaped(found[0]), exported.text)
+    return _PARAM.sub(lambda found: escaped(found[0]), exported.text)
 
 
 def _spelled(name: str) -> str:
     """Return the full name of a package or an interface as WIT spells it."""
-    return _PART.sub(lambda found: _escaped(found[0]), name)
+    return _PART.sub(lambda found: escaped(found[0]), name)

@@ -24,6 +24,7 @@ __all__ = [
     "Tuple",
     "Type",
     "Variant",
+    "escaped",
     "parts",
     "show",
 ]
@@ -143,7 +144,7 @@ class Func:
 
     def spelled(self, names: Mapping["Type", str]) -> str:
         """Return it as WIT spells it; types in `names` by these."""
-        params = ", ".join(f"{_escaped(name)}: {show(kind, names)}" for name, kind in self.params)
+        params = ", ".join(f"{escaped(name)}: {show(kind, names)}" for name, kind in self.params)
         return f"func({params})" + ("" if self.result is None else f" -> {show(self.result, names)}")
 
     def brief(self) -> str:
@@ -196,13 +197,13 @@ def show(kind: Type, names: Mapping[Type, str] | None = None) -> str:
         case Tuple(elements):
             return f"tuple<{', '.join(map(inner, elements))}>"
         case Record(fields):
-            return braces("record", (f"{_escaped(name)}: {inner(each)}" for name, each in fields))
+            return braces("record", (f"{escaped(name)}: {inner(each)}" for name, each in fields))
         case Variant(cases):
             return braces("variant", (_case(name, each, inner) for name, each in cases))
         case Enum(members):
-            return braces("enum", map(_escaped, members))
+            return braces("enum", map(escaped, members))
         case Flags(members):
-            return braces("flags", map(_escaped, members))
+            return braces("flags", map(escaped, members))
         case Result(ok, None):
             return "result" if ok is None else f"result<{inner(ok)}>"
         case Result(ok, err):
@@ -210,8 +211,9 @@ def show(kind: Type, names: Mapping[Type, str] | None = None) -> str:
 
 
 def _case(name: str, kind: Type | None, inner: Callable[[Type], str]) -> str:
-    return _escaped(name) if kind is None else f"{_escaped(name)}({inner(kind)})"
+    return escaped(name) if kind is None else f"{escaped(name)}({inner(kind)})"
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """Return a name with the percent sign that sets it apart, if it is a word of WIT's."""
     return f"%{name}" if name in _KEYWORDS else name

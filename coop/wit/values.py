@@ -67,5 +67,5 @@ class Err(Exception):
 
 def attribute(name: str) -> str:
     """Return a name of WIT as Python spells attributes."""
-    spelled = name.lstrip("%").replace("-", "_")
+    spelled = name.replace("-", "_")
     return f"{spelled}_" if iskeyword(spelled) else spelled

@@ -60,6 +60,9 @@ released = released_library(_SIGNATURES)
 VAL_SIZE, ENTRY_SIZE, NAME_SIZE = 32, 48, 16
 """Bytes of a value; of a record's field, whose name comes first; of a name."""
 
+PAYLOAD = 8
+"""Where what a value holds begins; the kind comes before it."""
+
 
 class Handle(C.Structure):
     """wasmtime_component_instance_t."""

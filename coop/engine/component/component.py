@@ -60,7 +60,7 @@ class Component(Code):
     def export(self, interface: str, function: str) -> Export:
         """Return the exported function of an interface; with "" for that, one that stands alone.
 
-        An interface may be named without its version.  Raises: LinkError.
+        An interface may be named without its version; of several the last one counts.  Raises: LinkError.
         """
         found = self._found.get((interface, function))
         if found is None:

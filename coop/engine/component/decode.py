@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, VAL_SIZE
+from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, PAYLOAD, VAL_SIZE
 from coop.engine.marshal import space
 from coop.wit.types import (
     Borrow,
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Decoder", "make_decoder", "make_decoders", "record_class"]
 
 Decoder = Callable[[int], Any]
-
-_PAYLOAD = 8
-"""Where the payload of a value stands, from its begin; the kind comes before it."""
 
 _BUILT = 512
 """Bytes that an element of a list counts if it is no number: it takes time, in which nobody else runs."""
@@ -82,7 +79,8 @@ def make_decoders(types: tuple[Type, ...], lender: "Lender") -> Callable[[int], 
 
 
 def _layout(letters: Iterable[str | None]) -> Callable[[Any, int], tuple[Any, ...]]:
-    fields = (f"8x{letter}{24 - struct.calcsize(letter)}x" for letter in letters if letter)
+    most = VAL_SIZE - PAYLOAD
+    fields = (f"{PAYLOAD}x{letter}{most - struct.calcsize(letter)}x" for letter in letters if letter)
     return struct.Struct("<" + "".join(fields)).unpack_from
 
 
@@ -135,14 +133,14 @@ def _optional(kind: Type | None, lender: "Lender") -> Decoder | None:
 
 def _primitive(name: str) -> Decoder:
     if name == "char":
-        return lambda at: chr(_CHAR(space, at + _PAYLOAD)[0])
+        return lambda at: chr(_CHAR(space, at + PAYLOAD)[0])
     unpack = struct.Struct("<" + _NUMBERS[name]).unpack_from
-    return lambda at: unpack(space, at + _PAYLOAD)[0]
+    return lambda at: unpack(space, at + PAYLOAD)[0]
 
 
 def _string(lender: "Lender") -> Decoder:
     def decode(at: int) -> str:
-        text = _text(at + _PAYLOAD)
+        text = _text(at + PAYLOAD)
         lender.check_list(len(text))
         return str(text, "utf-8")
 
@@ -157,11 +155,11 @@ def _text(at: int) -> memoryview:
 
 def _bytes(lender: "Lender") -> Decoder:
     def decode(at: int) -> bytes:
-        count, data = _WHERE(space, at + _PAYLOAD)
+        count, data = _WHERE(space, at + PAYLOAD)
         if not count:
             return b""
         lender.check_list(count)
-        begin = data + _PAYLOAD
+        begin = data + PAYLOAD
         return bytes(space[begin : begin + count * VAL_SIZE : VAL_SIZE])
 
     return decode
@@ -171,7 +169,7 @@ def _list(element: Decoder, lender: "Lender", size: int) -> Decoder:
     """`size` -- what an element counts."""
 
     def decode(at: int) -> list[Any]:
-        count, data = _WHERE(space, at + _PAYLOAD)
+        count, data = _WHERE(space, at + PAYLOAD)
         lender.check_list(count * size)
         return [element(data + i * VAL_SIZE) for i in range(count)]
 
@@ -191,7 +189,7 @@ def _record(kind: Record, lender: "Lender") -> Decoder:
     ]
 
     def decode(at: int) -> Any:
-        data = _POINTER(space, at + _PAYLOAD + 8)[0]
+        data = _POINTER(space, at + PAYLOAD + 8)[0]
         return make([decoder(data + offset) for offset, decoder in placed])
 
     return decode
@@ -201,7 +199,7 @@ def _tuple(decoders: list[Decoder]) -> Decoder:
     placed = [(i * VAL_SIZE, decoder) for i, decoder in enumerate(decoders)]
 
     def decode(at: int) -> tuple[Any, ...]:
-        data = _POINTER(space, at + _PAYLOAD + 8)[0]
+        data = _POINTER(space, at + PAYLOAD + 8)[0]
         return tuple([decoder(data + offset) for offset, decoder in placed])
 
     return decode
@@ -211,20 +209,20 @@ def _variant(cases: dict[str, Decoder | None]) -> Decoder:
     known = {name.encode(): (name, Case(name), decoder) for name, decoder in cases.items()}
 
     def decode(at: int) -> Case:
-        name, plain, decoder = known[bytes(_text(at + _PAYLOAD))]
-        return plain if decoder is None else Case(name, decoder(_POINTER(space, at + _PAYLOAD + 16)[0]))
+        name, plain, decoder = known[bytes(_text(at + PAYLOAD))]
+        return plain if decoder is None else Case(name, decoder(_POINTER(space, at + PAYLOAD + 16)[0]))
 
     return decode
 
 
 def _enum(names: tuple[str, ...]) -> Decoder:
     known = {name.encode(): name for name in names}
-    return lambda at: known[bytes(_text(at + _PAYLOAD))]
+    return lambda at: known[bytes(_text(at + PAYLOAD))]
 
 
 def _option(some: Decoder, is_nested: bool) -> Decoder:
     def decode(at: int) -> Any:
-        data = _POINTER(space, at + _PAYLOAD)[0]
+        data = _POINTER(space, at + PAYLOAD)[0]
         if not data:
             return None
         return Some(some(data)) if is_nested else some(data)
@@ -234,13 +232,13 @@ def _option(some: Decoder, is_nested: bool) -> Decoder:
 
 def _result(ok: Decoder | None, err: Decoder | None) -> Decoder:
     def decode(at: int) -> Ok | Err:
-        is_ok, decoder = (True, ok) if space[at + _PAYLOAD] else (False, err)
-        value = None if decoder is None else decoder(_POINTER(space, at + _PAYLOAD + 8)[0])
+        is_ok, decoder = (True, ok) if space[at + PAYLOAD] else (False, err)
+        value = None if decoder is None else decoder(_POINTER(space, at + PAYLOAD + 8)[0])
         return Ok(value) if is_ok else Err(value)
 
     return decode
 
 
 def _flags(at: int) -> frozenset[str]:
-    count, data = _WHERE(space, at + _PAYLOAD)
+    count, data = _WHERE(space, at + PAYLOAD)
     return frozenset(str(_text(data + i * NAME_SIZE), "utf-8") for i in range(count))

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, VAL_SIZE, held
+from coop.engine.component.capi import ENTRY_SIZE, NAME_SIZE, PAYLOAD, VAL_SIZE, held
 from coop.engine.marshal import space
 from coop.slips import brief
 from coop.wit.types import (
@@ -37,7 +37,7 @@ from coop.wit.values import Case, Err, Ok, Some, attribute
 if TYPE_CHECKING:
     from coop.engine.component.handles import Lender
 
-__all__ = ["Encoder", "make_encoder"]
+__all__ = ["RESOURCE", "Encoder", "make_encoder"]
 
 Encoder = Callable[[int, Any], None]
 
@@ -56,7 +56,7 @@ _KIND = {
     "char": 11,
     "string": 12,
 }
-_LIST, _RECORD, _TUPLE, _VARIANT, _ENUM, _OPTION, _RESULT, _FLAGS = range(13, 21)
+_LIST, _RECORD, _TUPLE, _VARIANT, _ENUM, _OPTION, _RESULT, _FLAGS, RESOURCE = range(13, 22)
 
 _NUMBERS = {
     "s8": "b",
@@ -71,7 +71,6 @@ _NUMBERS = {
     "f64": "d",
 }
 
-_PAYLOAD = 8
 _WHERE = struct.Struct("<QQ").unpack_from
 _put_word = struct.Struct("<Q").pack_into
 
@@ -158,13 +157,13 @@ def _number(name: str) -> Encoder:
 def _encode_bool(at: int, value: Any) -> None:
     if value is not True and value is not False:
         raise _wanted("bool", value)
-    space[at + _PAYLOAD] = value
+    space[at + PAYLOAD] = value
 
 
 def _encode_char(at: int, value: Any) -> None:
     if not isinstance(value, str) or len(value) != 1 or "\ud800" <= value <= "\udfff":
         raise _wanted("char", value)
-    _put_word(space, at + _PAYLOAD, ord(value))
+    _put_word(space, at + PAYLOAD, ord(value))
     space[at] = _KIND["char"]
 
 
@@ -175,7 +174,7 @@ def _encode_string(at: int, value: Any) -> None:
         raw = value.encode()
     except UnicodeEncodeError:
         raise _wanted("string of Unicode characters", value) from None
-    held.wasm_byte_vec_new(at + _PAYLOAD, len(raw), raw)
+    held.wasm_byte_vec_new(at + PAYLOAD, len(raw), raw)
     space[at] = _KIND["string"]
 
 
@@ -187,12 +186,12 @@ def _bytes(lender: "Lender") -> Encoder:
             raise _wanted("list<u8>", value) from None
         count = len(raw)
         lender.check_list(count)
-        held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, count)
+        held.wasmtime_component_vallist_new_uninit(at + PAYLOAD, count)
         space[at] = _LIST
         if count:
-            begin = _WHERE(space, at + _PAYLOAD)[1]
+            begin = _WHERE(space, at + PAYLOAD)[1]
             end = begin + count * VAL_SIZE
-            space[begin + _PAYLOAD : end : VAL_SIZE] = raw
+            space[begin + PAYLOAD : end : VAL_SIZE] = raw
             space[begin:end:VAL_SIZE] = bytes((_KIND["u8"],)) * count
 
     return encode
@@ -210,9 +209,9 @@ def _list(element: Encoder, kind: Type, lender: "Lender") -> Encoder:
         except TypeError:
             raise _wanted(show(kind), value) from None
         lender.check_list(len(values) * VAL_SIZE)
-        held.wasmtime_component_vallist_new_uninit(at + _PAYLOAD, len(values))
+        held.wasmtime_component_vallist_new_uninit(at + PAYLOAD, len(values))
         space[at] = _LIST
-        data = _WHERE(space, at + _PAYLOAD)[1]
+        data = _WHERE(space, at + PAYLOAD)[1]
         for i, each in enumerate(values):
             element(data + i * VAL_SIZE, each)
 
@@ -226,9 +225,9 @@ def _tuple(encoders: list[Encoder], kind: Type) -> Encoder:
     def encode(at: int, value: Any) -> None:
         if not isinstance(value, (tuple, list)) or len(value) != count:
             raise _wanted(show(kind), value)
-        held.wasmtime_component_valtuple_new_uninit(at + _PAYLOAD, count)
+        held.wasmtime_component_valtuple_new_uninit(at + PAYLOAD, count)
         space[at] = _TUPLE
-        data = _WHERE(space, at + _PAYLOAD)[1]
+        data = _WHERE(space, at + PAYLOAD)[1]
         for (offset, encoder), each in zip(placed, value, strict=True):
             encoder(data + offset, each)
 
@@ -238,6 +237,7 @@ def _tuple(encoders: list[Encoder], kind: Type) -> Encoder:
 def _record(kind: Record, lender: "Lender") -> Encoder:
     names = [name for name, _ in kind.fields]
     attributes = [attribute(name) for name in names]
+    keys = list(zip(attributes, names, strict=True))
     placed = [
         (i * ENTRY_SIZE, name.encode(), make_encoder(each, lender))
         for i, (name, each) in enumerate(kind.fields)
@@ -254,13 +254,11 @@ def _record(kind: Record, lender: "Lender") -> Encoder:
             return [getattr(value, each) for each in attributes]
         raise _wanted(show(kind), value)
 
-    keys = list(zip(attributes, names, strict=True))
-
     def encode(at: int, value: Any) -> None:
         values = fields_of(value)
-        held.wasmtime_component_valrecord_new_uninit(at + _PAYLOAD, len(placed))
+        held.wasmtime_component_valrecord_new_uninit(at + PAYLOAD, len(placed))
         space[at] = _RECORD
-        data = _WHERE(space, at + _PAYLOAD)[1]
+        data = _WHERE(space, at + PAYLOAD)[1]
         for (offset, name, encoder), each in zip(placed, values, strict=True):
             _put_name(data + offset, name)
             encoder(data + offset + NAME_SIZE, each)
@@ -279,11 +277,11 @@ def _variant(cases: dict[str, Encoder | None], kind: Type) -> Encoder:
         raw, encoder = found
         if encoder is None and payload is not None:
             raise TypeError(f"case {name} of {show(kind)} has no value; {brief(payload)} is given")
-        _put_word(space, at + _PAYLOAD + NAME_SIZE, 0)
-        _put_name(at + _PAYLOAD, raw)
+        _put_word(space, at + PAYLOAD + NAME_SIZE, 0)
+        _put_name(at + PAYLOAD, raw)
         space[at] = _VARIANT
         if encoder is not None:
-            _fill_box(at + _PAYLOAD + NAME_SIZE, encoder, payload)
+            _fill_box(at + PAYLOAD + NAME_SIZE, encoder, payload)
 
     return encode
 
@@ -295,7 +293,7 @@ def _enum(names: tuple[str, ...], kind: Type) -> Encoder:
         raw = known.get(value) if isinstance(value, str) else None
         if raw is None:
             raise _wanted(show(kind), value)
-        _put_name(at + _PAYLOAD, raw)
+        _put_name(at + PAYLOAD, raw)
         space[at] = _ENUM
 
     return encode
@@ -303,7 +301,7 @@ def _enum(names: tuple[str, ...], kind: Type) -> Encoder:
 
 def _option(some: Encoder, is_nested: bool, kind: Type) -> Encoder:
     def encode(at: int, value: Any) -> None:
-        _put_word(space, at + _PAYLOAD, 0)
+        _put_word(space, at + PAYLOAD, 0)
         space[at] = _OPTION
         if value is None:
             return
@@ -311,7 +309,7 @@ def _option(some: Encoder, is_nested: bool, kind: Type) -> Encoder:
             if not isinstance(value, Some):
                 raise _wanted(f"None or Some of {show(kind)}", value)
             value = value.value
-        _fill_box(at + _PAYLOAD, some, value)
+        _fill_box(at + PAYLOAD, some, value)
 
     return encode
 
@@ -325,11 +323,11 @@ def _result(ok: Encoder | None, err: Encoder | None, kind: Type) -> Encoder:
             raise TypeError(
                 f"{type(value).__name__} of {show(kind)} has no value; {brief(value.value)} is given"
             )
-        _put_word(space, at + _PAYLOAD, isinstance(value, Ok))
-        _put_word(space, at + _PAYLOAD + 8, 0)
+        _put_word(space, at + PAYLOAD, isinstance(value, Ok))
+        _put_word(space, at + PAYLOAD + 8, 0)
         space[at] = _RESULT
         if encoder is not None:
-            _fill_box(at + _PAYLOAD + 8, encoder, value.value)
+            _fill_box(at + PAYLOAD + 8, encoder, value.value)
 
     return encode
 
@@ -344,9 +342,9 @@ def _flags(names: tuple[str, ...], kind: Type) -> Encoder:
             given = None
         if given is None:
             raise _wanted(show(kind), value)
-        held.wasmtime_component_valflags_new_uninit(at + _PAYLOAD, len(given))
+        held.wasmtime_component_valflags_new_uninit(at + PAYLOAD, len(given))
         space[at] = _FLAGS
-        data = _WHERE(space, at + _PAYLOAD)[1]
+        data = _WHERE(space, at + PAYLOAD)[1]
         for i, raw in enumerate(given):
             _put_name(data + i * NAME_SIZE, raw)
 

@@ -15,9 +15,9 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from coop.engine.component.capi import held
+from coop.engine.component.capi import PAYLOAD, held
 from coop.engine.component.decode import Decoder
-from coop.engine.component.encode import Encoder
+from coop.engine.component.encode import RESOURCE, Encoder
 from coop.engine.marshal import space
 from coop.engine.traps import take_error
 from coop.errors import BugError, GuestTrap, LimitExceeded
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GuestResource", "Handles", "Lender"]
 
-_RESOURCE = 21
-_PAYLOAD = 8
 _SMALL = 16
 """How many small things count as one: who leaks an error with each connection lasts so much longer."""
 _get_word = struct.Struct("<Q").unpack_from
@@ -275,7 +273,7 @@ class Lender:
 
         def take(at: int) -> Resource:
             handles = self.instance().handles
-            thing = handles.take(number(_get_word(space, at + _PAYLOAD)[0]))
+            thing = handles.take(number(_get_word(space, at + PAYLOAD)[0]))
             handles.taken.append(thing)
             return thing
 
@@ -288,7 +286,7 @@ class Lender:
         number = self.number
 
         def borrow(at: int) -> Resource:
-            return self.instance().handles.objects[number(_get_word(space, at + _PAYLOAD)[0])]
+            return self.instance().handles.objects[number(_get_word(space, at + PAYLOAD)[0])]
 
         return borrow
 
@@ -314,7 +312,7 @@ class Lender:
 
     def _guest_taker(self, resource: str) -> Decoder:
         def take(at: int) -> GuestResource:
-            handle = _get_word(space, at + _PAYLOAD)[0]
+            handle = _get_word(space, at + PAYLOAD)[0]
             copy = held.wasmtime_component_resource_any_clone(handle)
             return GuestResource(self.instance(), resource, copy)
 
@@ -359,15 +357,15 @@ class Lender:
         held.wasmtime_component_resource_host_delete(host)
         if error:
             raise BugError(str(take_error(error)))
-        _put_word(space, at + _PAYLOAD, out.value)
-        space[at] = _RESOURCE
+        _put_word(space, at + PAYLOAD, out.value)
+        space[at] = RESOURCE
 
     def _guest_giver(self, resource: str, *, moves: bool) -> Encoder:
         def give(at: int, thing: Any) -> None:
             if not isinstance(thing, GuestResource):
                 raise TypeError(f"a GuestResource wanted for {resource}, not {brief(thing)}")
-            _put_word(space, at + _PAYLOAD, thing.handle(self.instance(), resource, moves=moves))
-            space[at] = _RESOURCE
+            _put_word(space, at + PAYLOAD, thing.handle(self.instance(), resource, moves=moves))
+            space[at] = RESOURCE
 
         return give
 

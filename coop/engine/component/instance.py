@@ -25,6 +25,9 @@ _INSTANCES, _TABLES, _MEMORIES = 512, 256, 8
 """How many a store may hold: a component links modules, each with its tables; a composed one has a memory
 for each part."""
 
+_NO_FUEL = "fuel allocated for hostcalls has been exhausted"
+"""wasmtime's words for values that would take too much memory of the host's: 128 MiB for one call."""
+
 
 class ComponentInstance(Store):
     """One instance of a component.
@@ -189,10 +192,6 @@ def _opened(value: Ok | Err) -> Any:
     if isinstance(value, Err):
         raise value
     return value.value
-
-
-_NO_FUEL = "fuel allocated for hostcalls has been exhausted"
-"""wasmtime's words for values that would take too much memory of the host's: 128 MiB for one call."""
 
 
 def _without_trap(begin: Callable[..., int]) -> Callable[..., int]:

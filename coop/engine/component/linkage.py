@@ -75,13 +75,13 @@ class ComponentLinkage:
         self._interfaces = interfaces
         self._exported: dict[type[Interface], dict[str, Exported]] = {}
         self._keep: list[Any] = []
+        self._codecs: dict[Export, Codec] = {}
         names: dict[str, None] = {}
         for item in component.imports.values():
             names |= dict.fromkeys(item.resources.values())
-        self._codecs: dict[Export, Codec] = {}
         hosts = {name: number for number, name in enumerate(names, 1)}
         self.lender = Lender(border, hosts, _classes(interfaces))
-        self._keep.append(Destructor(self._drop))
+        self._destructor: Any = Destructor(self._drop)
         try:
             self._link()
         except BaseException:
@@ -97,6 +97,7 @@ class ComponentLinkage:
             held.wasmtime_component_linker_delete(self.linker)
             self.linker = 0
             # These lead back here; without them the component goes with its last user.
+            self._destructor = None
             self._keep.clear()
             self._codecs.clear()
 
@@ -175,7 +176,7 @@ class ComponentLinkage:
         kind = held.wasmtime_component_resource_type_new_host(self.lender.hosts[full])
         raw = name.encode()
         error = held.wasmtime_component_linker_instance_add_resource(
-            linker, raw, len(raw), kind, C.cast(self._keep[0], C.c_void_p), None, None
+            linker, raw, len(raw), kind, C.cast(self._destructor, C.c_void_p), None, None
         )
         held.wasmtime_component_resource_type_delete(kind)
         _check(error)
