@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import click
 
 import coop
-from coop import logs
 from coop.cli.doctor import examine
 from coop.cli.given import with_plan
 from coop.cli.guestrun import run_plan
@@ -194,8 +193,6 @@ def run(ctx: click.Context, /, **given: Any) -> int:
 
     A GUEST of - is read from standard input.
     """
-    if given["verbose"]:
-        logs.show(given["verbose"])
     name = given["guest"]
     code = _ended(name, lambda: with_plan(ctx, given, run_plan))
     # The low byte of a larger code might be 0, which would say that all is well.
@@ -294,8 +291,6 @@ _SERVE_OPTIONS = [
 @click.pass_context
 def serve(ctx: click.Context, /, **given: Any) -> int:
     """Serve HTTP with GUEST, a component that exports wasi:http/incoming-handler."""
-    if given["verbose"]:
-        logs.show(given["verbose"])
     from coop.cli.serve import serve_plan  # its imports take as long as half of coop's
 
     return _ended(given["guest"], lambda: with_plan(ctx, given, lambda plan: serve_plan(plan, given)))
@@ -352,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_status(sys.argv[1:] if argv is None else argv))
 
 
-_OF_PROGRAM = {"run", "serve", "doctor", "wit", "-h", "--help", "-V", "--version"}
+_OF_PROGRAM = {*program.commands, "-h", "--help", "-V", "--version"}
 
 
 def _status(argv: Sequence[str]) -> int:

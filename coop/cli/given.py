@@ -53,7 +53,12 @@ def _settings(order: Sequence[str | None], given: Mapping[str, Any]) -> Settings
 
 
 def with_plan(ctx: click.Context, given: Mapping[str, Any], act: Callable[[Plan], int]) -> int:
-    """Make a plan of what was given, and act on it.  Raises: UsageError; what `act` raises."""
+    """Log as much as is asked for, make a plan of what was given, and act on it.
+
+    Raises: UsageError; what `act` raises.
+    """
+    if given["verbose"]:
+        logs.show(given["verbose"])
     settings = _settings(ctx.meta["coop.order"], given)
     if not given["guest"]:
         raise UsageError(f"no guest is named (coop {ctx.info_name} --help tells more)")

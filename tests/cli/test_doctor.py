@@ -99,6 +99,11 @@ def test_arguments_of_the_guest_are_not_options(tmp_path):
     assert "arguments                   2" in done.stdout.decode()
 
 
+def test_settings_that_change_nothing_are_named_if_asked_for(tmp_path):
+    done = coop("doctor", "-v", "-O", "opt-level=2", save(tmp_path, exits(0)))
+    assert b"accepted; changes nothing here setting='-O opt-level=2'" in done.stderr
+
+
 def test_it_is_plain_text_when_it_is_piped(tmp_path):
     done = coop("doctor", "--tcplisten", "127.0.0.1:0", CAT, expect=1)
     assert b"\x1b" not in done.stdout
