@@ -61,11 +61,11 @@ log = Log("coop.serve")
 class Connection:
     """One connection of a client.
 
-    conn    -- the connection, below what `stream` makes of it
     is_idle -- whether it waits for a request, so that a server that ends need not wait for it
     """
 
     def __init__(self, server: "Server", conn: Conn, stream: Conn | TlsConn, peer: str, scheme: str) -> None:
+        """Take a client of `server`; `stream` is `conn`, or TLS over it, and `scheme` "HTTP" or "HTTPS"."""
         self.is_idle = True
         self._server = server
         self._limits = server.limits
@@ -76,7 +76,8 @@ class Connection:
         self._stint = Stint(scheduler())  # of the reader, whom a piece of very many chunks keeps busy
         self._reader: Task | None = None
         self._exchange: Exchange | None = None
-        self._is_delimited, self._is_cut = True, False
+        self._is_delimited = True  # the client can tell where the answer ends before the connection does
+        self._is_cut = False  # the request's body broke off
         self._sent = self._status = 0
 
     @property

@@ -79,7 +79,7 @@ class Server(Unique):
         self._context = context
         self._owner: Scheduler | None = None
         self._listener: Listener | None = None
-        self._open: dict[Task, Connection | None] = {}
+        self._open: dict[Task, Connection | None] = {}  # None: TLS, if there is any, is not agreed upon
         self._waiter: Task | None = None
 
     @property

@@ -1,6 +1,7 @@
 """wasi:io/error: how a stream tells what went wrong."""
 
-from coop.wasip2.world import is_gone
+import errno as codes
+
 from coop.wit import Case, Err, Resource, function
 
 __all__ = ["CLOSED", "Error", "failed"]
@@ -43,4 +44,9 @@ def _forget_frames(error: BaseException) -> None:
 
 def failed(error: OSError) -> Err:
     """Return what a stream says after an error of the system."""
-    return Err(CLOSED if is_gone(error) else Case("last-operation-failed", Error(error)))
+    return Err(CLOSED if _is_gone(error) else Case("last-operation-failed", Error(error)))
+
+
+def _is_gone(error: OSError) -> bool:
+    """Whether a stream has simply ended.  A connection that was reset has not: bytes may be lost."""
+    return error.errno in (codes.EPIPE, codes.ESHUTDOWN, codes.ENOTCONN)

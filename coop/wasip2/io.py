@@ -13,10 +13,11 @@ The resources are in `failure`, `pollables`, `reading` and `writing`.
 
 from typing import ClassVar
 
+from coop.errors import GuestTrap
 from coop.wasip2.failure import Error
 from coop.wasip2.pollables import Pollable, ready_among, wait_for_any
 from coop.wasip2.reading import InputStream
-from coop.wasip2.world import WorldInterface, trap
+from coop.wasip2.world import WorldInterface
 from coop.wasip2.writing import OutputStream
 from coop.wit import Later, function
 
@@ -40,10 +41,10 @@ class Poll(WorldInterface):
     def poll(self, pollables: list[Pollable]) -> list[int] | Later:
         """Wait until one of `pollables` is ready; return the indices of those that are."""
         if not pollables:
-            raise trap("poll of an empty list would never return")
+            raise GuestTrap("poll of an empty list would never return")
         limit = self.world.limits.subscriptions
         if limit is not None and len(pollables) > limit:
-            raise trap(f"poll of {len(pollables)} pollables; {limit} are allowed (limit subscriptions)")
+            raise GuestTrap(f"poll of {len(pollables)} pollables; {limit} are allowed (limit subscriptions)")
         return ready_among(pollables) or Later(lambda: wait_for_any(self.world.owner, pollables))
 
 

@@ -2,12 +2,14 @@
 
 import struct
 
-from coop.wasip2.world import WorldInterface, trap
+from coop.errors import GuestTrap
+from coop.wasip2.world import WorldInterface
 from coop.wit import function
 
 __all__ = ["INTERFACES"]
 
 _PIECE = 256 << 10
+"""Bytes that a source is asked for at once, as `RandomSource.fill` promises."""
 
 _MOST = 4 << 20
 """Bytes that are given at a time, as many as the border takes of a `list<u8>`: on its way each takes 80 of
@@ -22,7 +24,7 @@ class _Random(WorldInterface):
         most = _MOST if limit is None else min(limit, _MOST)
         if length > most:
             why = " (limit bytes_per_list)" if most == limit else ""
-            raise trap(f"{length} random bytes were asked for; {most} are allowed{why}")
+            raise GuestTrap(f"{length} random bytes were asked for; {most} are allowed{why}")
         buffer = bytearray(length)
         view = memoryview(buffer)
         for at in range(0, length, _PIECE):

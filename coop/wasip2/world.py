@@ -1,12 +1,11 @@
 """What one guest has: everything its interfaces work on."""
 
-import errno as codes
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coop.engine import Limits
-from coop.errors import GuestTrap, LimitExceeded
+from coop.errors import LimitExceeded
 from coop.fs import Directory, Grant
 from coop.given import Given
 from coop.logs import Log
@@ -19,7 +18,7 @@ from coop.wasip2.filesystem.openfiles import OpenFiles
 from coop.wasip2.sockets.policy import Network
 from coop.wit import Interface
 
-__all__ = ["World", "WorldInterface", "trap"]
+__all__ = ["Account", "World", "WorldInterface", "released"]
 
 log = Log("coop.wasip2")
 
@@ -170,21 +169,6 @@ class WorldInterface(Interface):
 
     def __init__(self, world: World) -> None:
         self.world = world
-
-
-def trap(what: str) -> GuestTrap:
-    """Return the error that ends a guest for having broken a rule of the interface."""
-    return GuestTrap(what)
-
-
-def code_of(error: OSError) -> str:
-    """Return the system's name of an error, such as EPIPE; for messages."""
-    return codes.errorcode.get(error.errno or 0, "EIO")
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether a stream has simply ended.  A connection that was reset has not: bytes may be lost."""
-    return error.errno in (codes.EPIPE, codes.ESHUTDOWN, codes.ENOTCONN)
 
 
 def released(file: OpenFile) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coop.clock import SECOND_NS
+from coop.errors import GuestTrap
 from coop.netpoll.contract import STALE_WRITE, WRITE
 from coop.netpoll.openfile import BLOCKED, OpenFile
 from coop.netpoll.polldesc import PollDesc
@@ -17,7 +18,7 @@ from coop.task import Task
 from coop.wasip2.failure import failed
 from coop.wasip2.pollables import MomentPollable, Pollable, wait_for_any
 from coop.wasip2.reading import InputStream
-from coop.wasip2.world import World, released, trap
+from coop.wasip2.world import World, released
 from coop.wit import Later, Resource, function
 
 __all__ = ["FileOutput", "OutputStream"]
@@ -185,7 +186,7 @@ class OutputStream(Resource):
         # Some guests write a few words without asking, and fare well where there is room: so they are
         # asked for here.  Where there is none they end, or what is not written yet would have no bound.
         if length > self._permit and length > self.check_write():
-            raise trap(f"write of {length} {what} to a stream that permitted {self._permit}")
+            raise GuestTrap(f"write of {length} {what} to a stream that permitted {self._permit}")
         self._check()
         self._permit -= length
 
@@ -193,7 +194,7 @@ class OutputStream(Resource):
     def blocking_write_and_flush(self, contents: bytes) -> Later | None:
         """Write all of `contents`, 4096 bytes at most, waiting as long as that takes."""
         if len(contents) > _FLUSHED_MOST:
-            raise trap(f"blocking-write-and-flush of {len(contents)} bytes; {_FLUSHED_MOST} are allowed")
+            raise GuestTrap(f"blocking-write-and-flush of {len(contents)} bytes; {_FLUSHED_MOST} are allowed")
         self._check()
         if self._backlog:
             return Later(lambda: self._put_after_flush(contents))
@@ -234,7 +235,7 @@ class OutputStream(Resource):
     def blocking_write_zeroes_and_flush(self, length: int) -> Later | None:
         """Write zeroes as `blocking_write_and_flush` does."""
         if length > _FLUSHED_MOST:
-            raise trap(f"blocking-write-zeroes-and-flush of {length} bytes; {_FLUSHED_MOST} are allowed")
+            raise GuestTrap(f"blocking-write-zeroes-and-flush of {length} bytes; {_FLUSHED_MOST} are allowed")
         return self.blocking_write_and_flush(bytes(length))
 
     @function("func(src: borrow<input-stream>, len: u64) -> result<u64, stream-error>", parks=None)

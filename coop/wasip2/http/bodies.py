@@ -66,7 +66,7 @@ class IncomingBody(Resource):
 
     pipe     -- its bytes
     trailers -- what comes after them: `Fields`, or None
-    on_read  -- called before the first read: the peer may wait to be told to go on
+    on_read  -- called when the guest sets about reading: the peer may wait to be told to go on
     """
 
     __slots__ = ("_is_taken", "on_read", "pipe", "trailers", "world")

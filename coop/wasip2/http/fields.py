@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from coop.wasip2.world import Account, trap
+from coop.errors import GuestTrap
+from coop.wasip2.world import Account
 from coop.wit import Case, Err, Resource, function
 
 __all__ = ["FORBIDDEN", "Fields", "received"]
@@ -75,7 +76,7 @@ class Fields(Resource):
         account.used += charge - self._charged
         self._charged = charge
         if account.used > _ALL:
-            raise trap(f"fields of more than {_ALL} bytes in all")
+            raise GuestTrap(f"fields of more than {_ALL} bytes in all")
 
     def pairs(self) -> list[tuple[str, bytes]]:
         """Return all of them, for the host."""
@@ -105,7 +106,7 @@ class Fields(Resource):
         for value in found:
             self._size += _size((name, value))
             if self._size > _MOST:
-                raise trap(f"fields of more than {_MOST} bytes")
+                raise GuestTrap(f"fields of more than {_MOST} bytes")
             self._entries.append((name, value))
         self._charge()
 
@@ -123,7 +124,7 @@ class Fields(Resource):
         """
         found = list(values)
         if len(name) + sum(map(len, found)) > _MOST:
-            raise trap(f"fields of more than {_MOST} bytes")
+            raise GuestTrap(f"fields of more than {_MOST} bytes")
         if _NAME.fullmatch(name) is None or any(_VALUE.fullmatch(value) is None for value in found):
             raise Err(Case("invalid-syntax"))
         name = name.lower()

@@ -173,7 +173,7 @@ class _Outgoing(Resource):
 class OutgoingRequest(_Outgoing):
     """wasi:http outgoing-request.
 
-    verb, target, protocol, host -- what was set
+    verb, target, protocol, host -- method, path, scheme and authority as they were set
     """
 
     __slots__ = ("host", "protocol", "target", "verb")

@@ -7,6 +7,7 @@ reader slows the writer down, and nothing piles up.  Each side is told of the ot
 import errno
 from collections.abc import Callable
 
+from coop.errors import GuestTrap
 from coop.netpoll.contract import READ, WRITE
 from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.polldesc import PollDesc
@@ -14,7 +15,7 @@ from coop.scheduler import Scheduler
 from coop.wasip2.failure import failed
 from coop.wasip2.pollables import Pollable
 from coop.wasip2.reading import InputStream
-from coop.wasip2.world import Account, World, trap
+from coop.wasip2.world import Account, World
 from coop.wasip2.writing import OutputStream
 from coop.wit import Resource
 
@@ -194,7 +195,7 @@ class PipeOutput(OutputStream):
     def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put into the pipe.  Raises: GuestTrap if the guest has too much in all of them."""
         if self.world.backlog.used > _ALL:
-            raise trap(f"bodies of more than {_ALL} bytes that nobody has read")
+            raise GuestTrap(f"bodies of more than {_ALL} bytes that nobody has read")
         return self.pipe.put(data, whole=whole)
 
     def check_write(self) -> int:

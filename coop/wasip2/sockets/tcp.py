@@ -26,7 +26,7 @@ from coop.netpoll.polldesc import PollDesc
 from coop.wasip2.clocks import MonotonicClock
 from coop.wasip2.io import Poll, Streams
 from coop.wasip2.pollables import Pollable
-from coop.wasip2.sockets.base import Socket, is_bound_as_client, make_socket
+from coop.wasip2.sockets.base import is_bound_as_client, make_socket
 from coop.wasip2.sockets.keepalive import KeepAlive
 from coop.wasip2.sockets.network import (
     NetworkInterface,
@@ -74,7 +74,7 @@ _PENDING_ERRORS = {
 _SHUT = {"receive": (True, False), "send": (False, True), "both": (True, True)}
 
 
-class TcpSocket(KeepAlive, Socket):
+class TcpSocket(KeepAlive):
     """wasi:sockets/tcp tcp-socket."""
 
     __slots__ = ("_backlog", "_file", "_input", "_is_client", "_output", "_trouble", "state")

@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any, ClassVar
 
+from coop.errors import GuestTrap
 from coop.netpoll.contract import READ, STALE_READ, WRITE
 from coop.netpoll.kernelfiles import NO_ROOM, SocketFile
 from coop.wasip2.io import Poll
@@ -25,7 +26,7 @@ from coop.wasip2.sockets.network import (
     to_kernel,
     to_wit,
 )
-from coop.wasip2.world import World, WorldInterface, released, trap
+from coop.wasip2.world import World, WorldInterface, released
 from coop.wit import Case, Err, Resource, function
 
 __all__ = ["INTERFACES", "UdpSocket"]
@@ -137,7 +138,7 @@ class UdpSocket(Socket):
     def stream(self, remote: Case | None) -> tuple["Incoming", "Outgoing"]:
         """Return streams to and from one peer, or everybody."""
         if self.streams:
-            raise trap("streams are made of a UDP socket while others of it are in use")
+            raise GuestTrap("streams are made of a UDP socket while others of it are in use")
         if not self._is_bound:
             raise Err("invalid-state")
         if self.remote is not None:
@@ -274,7 +275,7 @@ class Outgoing(_Stream):
         """Send datagrams until one cannot be, and return how many were; an error is that of the first."""
         permit, self._permit = self._permit, None
         if permit is None or len(datagrams) > permit:
-            raise trap(f"send of {len(datagrams)} datagrams to a stream that permitted {permit or 0}")
+            raise GuestTrap(f"send of {len(datagrams)} datagrams to a stream that permitted {permit or 0}")
         for i, datagram in enumerate(datagrams):
             try:
                 if not self._send(datagram):
