@@ -250,7 +250,7 @@ _SERVE_OPTIONS = [
         metavar="HOST:PORT",
         default="127.0.0.1:8080",
         show_default=True,
-        help="Where to listen. Port 0 is any.",
+        help="Where to listen, or unix:PATH. Port 0 is any.",
     ),
     click.Option(
         ["--reuse"],

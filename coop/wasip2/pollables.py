@@ -59,7 +59,7 @@ class Pollable(Resource):
         """Wait until it is ready."""
         if self.is_ready():
             return None
-        return Later(lambda: wait_for_any(self.owner, [self]) and None)
+        return Later(lambda: wait_for_any(self.owner, [self]))
 
 
 class ReadyPollable(Pollable):

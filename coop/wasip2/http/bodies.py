@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from coop.netpoll.contract import READ
+from coop.netpoll.openfile import BLOCKED
 from coop.netpoll.polldesc import PollDesc
 from coop.wasip2.http.errorcode import HttpFailure, as_os_error, code_of
 from coop.wasip2.http.fields import Fields
@@ -161,9 +162,9 @@ class _BodyOutput(PipeOutput):
 
     def put(self, data: bytes | memoryview, *, whole: bool = False) -> int:
         """Put into the pipe, no more than was promised."""
-        self._body.count(len(data), commit=False)
+        self._body.check_size(len(data))
         count = super().put(data, whole=whole)
-        if count > 0:
+        if count != BLOCKED:
             self._body.count(count)
         return count
 
@@ -188,12 +189,14 @@ class OutgoingBody(Resource):
         self._written = 0
         self._is_taken = self._is_finished = False
 
-    def count(self, written: int, *, commit: bool = True) -> None:
-        """Count bytes.  Raises: OSError if they are more than the length that was promised."""
-        if self._length is not None and self._written + written > self._length:
-            raise as_os_error(self._wrong_size(self._written + written))
-        if commit:
-            self._written += written
+    def check_size(self, more: int) -> None:
+        """Raise OSError if so many more bytes are above the length that was promised."""
+        if self._length is not None and self._written + more > self._length:
+            raise as_os_error(self._wrong_size(self._written + more))
+
+    def count(self, written: int) -> None:
+        """Count bytes that were written."""
+        self._written += written
 
     @function("func() -> result<output-stream>", parks=False)
     def write(self) -> OutputStream:

@@ -138,7 +138,8 @@ class _Exchange:
         self._pipe = Pipe("an incoming body")
         self._pipe.on_abandon = self.cancel
         self._trailers = Outcome("the end of an incoming body")
-        self._is_delimited = self._is_cancelled = self._is_begun = False
+        self._is_delimited = False  # the answer says where it ends, and not the connection's end alone
+        self._is_cancelled = self._is_begun = False
 
     def begin(self) -> None:
         """Do all of it on a task beside the guest."""
