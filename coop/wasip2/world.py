@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from coop.engine import Limits
 from coop.errors import LimitExceeded
@@ -18,6 +18,9 @@ from coop.wasip2.filesystem.openfiles import OpenFiles
 from coop.wasip2.sockets.policy import Network
 from coop.wit import Interface
 
+if TYPE_CHECKING:
+    from coop.wasip2.writing import OutputStream
+
 __all__ = ["Account", "World", "WorldInterface", "released"]
 
 log = Log("coop.wasip2")
@@ -30,14 +33,6 @@ class Account:
 
     def __init__(self) -> None:
         self.used = 0
-
-
-class Written(Protocol):
-    """A stream that writes on while its guest does something else."""
-
-    def wait_until_written(self) -> None:
-        """Park until nothing is left to be written."""
-        ...
 
 
 class World:
@@ -82,7 +77,7 @@ class World:
         self.tls: ssl.SSLContext | None = None
         self.requests = 0
         self.fields, self.backlog = Account(), Account()
-        self.unwritten: set[Written] = set()
+        self.unwritten: set[OutputStream] = set()
         self.files = OpenFiles(limits.fds)
         self.directories: list[tuple[Directory, str]] = []
         self._open_stream = open_stream
