@@ -11,7 +11,7 @@ from coop.wit.types import escaped
 
 __all__ = ["packages"]
 
-_PARAM = re.compile(r"(?<![%\w-])[a-z][a-z0-9-]*(?=\s*:)")
+_TOKEN = re.compile(r"([%\w][\w-]*)(\s*:)?|->|[<>(){},]")
 _PART = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -50,6 +50,7 @@ def _interface(interface: type[Interface], suffix: str) -> list[str]:
 
 def _named(name: str, text: str) -> str:
     """Return the declaration of a type that has a name."""
+    text = _marked(text)
     kind, _, rest = text.partition(" ")
     if kind in ("record", "variant", "enum", "flags"):
         return f"{kind} {escaped(name)} {rest}"
@@ -77,7 +78,29 @@ def _func(name: str, exported: Exported) -> str:
     # Types keep the names that the signature has for them: to a compiler of WIT an alias is another type.
     if exported.text is None:
         raise ValueError(f"function {name} has no signature")
-    return _PARAM.sub(lambda found: escaped(found[0]), exported.text)
+    return _marked(exported.text)
+
+
+def _marked(text: str) -> str:
+    """Return a type's text with a percent sign before each name that is a word of WIT's.
+
+    A name stands before a colon, or first in braces and behind the commas there; other words are types.
+    """
+    opened, last = [""], ""
+
+    def mark(found: re.Match[str]) -> str:
+        nonlocal last
+        before, last = last, found[0]
+        if found[1] is None:
+            if last in "<({":
+                opened.append(last)
+            elif last in ">)}":
+                opened.pop()
+        elif found[2] or (opened[-1] == "{" and before in "{,"):
+            return escaped(found[1]) + (found[2] or "")
+        return last
+
+    return _TOKEN.sub(mark, text)
 
 
 def _spelled(name: str) -> str:

@@ -30,6 +30,34 @@ def test_a_word_of_wits_is_marked_where_it_is_a_name():
     assert str(parse_func("func(%flags: u8, size: u8)")) == "func(%flags: u8, size: u8)"
 
 
+class Plain(Interface):
+    """An interface that leaves the percent signs to whoever writes its text."""
+
+    name = "acme:demo/plain"
+    types: ClassVar = {
+        "r": "record {type: u8, a: tuple<u8, u16, list<u8>>, of: option<bool>}",
+        "e": "enum {from, to}",
+        "f": "flags {use}",
+        "v": "variant {list(tuple<u8, u16, u32>), own, z(result<u8, string>), u8}",
+    }
+
+    @function("func(from: r, to: list<u8>) -> result<e, v>", parks=False)
+    def go(self, given: object, to: object) -> object:
+        """Give it back."""
+        return given
+
+
+def test_names_are_marked_in_the_text_of_a_package_wherever_they_stand():
+    text = packages([Plain])["acme:demo"]
+    assert text.split("\n")[3:-2] == [
+        "  record r {%type: u8, a: tuple<u8, u16, list<u8>>, of: option<bool>}",
+        "  enum e {%from, to}",
+        "  flags f {%use}",
+        "  variant v {%list(tuple<u8, u16, u32>), %own, z(result<u8, string>), %u8}",
+        "  go: func(%from: r, to: list<u8>) -> result<e, v>;",
+    ]
+
+
 class Stream(Resource):
     """A resource that is called as a type of WIT's."""
 
