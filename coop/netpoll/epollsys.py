@@ -56,11 +56,13 @@ def has_pwait2() -> bool:
     """Find out whether this kernel knows epoll_pwait2(2), which waits in nanoseconds.
 
     A kernel that does not says ENOSYS, some sandboxes say EPERM; one that does
-    objects to the bad descriptor.
+    objects to the bad descriptor.  Nothing else may be wrong: Linux 6.12 and older
+    look at the descriptor last.
     """
     call = _telling["syscall"]
     call.restype = ctypes.c_long
-    call(ctypes.c_long(_SYS_EPOLL_PWAIT2), -1, None, 0, None, None, ctypes.c_size_t(8))
+    room = ctypes.create_string_buffer(EVENT.size)
+    call(ctypes.c_long(_SYS_EPOLL_PWAIT2), -1, room, 1, None, None, ctypes.c_size_t(8))
     return ctypes.get_errno() == errno.EBADF
 
 
