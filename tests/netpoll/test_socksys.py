@@ -121,6 +121,7 @@ def test_who_reads_and_writes_on_sockets_gives_the_gil_to_no_other_thread(tmp_pa
         f"""
         import _thread, sys
         import coop
+        from coop.engine import slices
         from coop.engine.border import Border
         from coop.scheduler import scheduler
         from tests.wasip1.script import Script
@@ -131,6 +132,7 @@ def test_who_reads_and_writes_on_sockets_gives_the_gil_to_no_other_thread(tmp_pa
         def main():
             owner = scheduler()
             # Where the machine stands still a slice ends, and who has used one up runs without the GIL.
+            slices.SHORT_NS = {HOUR_NS}
             owner.resource(Border, lambda: Border(owner, slice_ns={HOUR_NS}))
             with coop.listen("unix:{tmp_path}/s") as listener, coop.connect(listener.address) as near:
                 with listener.accept() as far, Script(connections=[near]) as guest:
