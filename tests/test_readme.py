@@ -220,8 +220,8 @@ def test_every_command_works(text: str, project: Path):
 
 
 @pytest.mark.parametrize(("text", "wanted"), PROGRAMS, ids=[f"program-{i}" for i in range(len(PROGRAMS))])
-def test_every_program_prints_what_stands_below_it(text: str, wanted: str):
-    done = run_child(text)
+def test_every_program_prints_what_stands_below_it(text: str, wanted: str, project: Path):
+    done = run_child(text, cwd=project, env={"PYTHONPATH": str(project)})
     assert (done.stdout.decode(), done.stderr) == (wanted, b"")
 
 
