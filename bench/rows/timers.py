@@ -2,8 +2,9 @@
 
 The peer of the sleeper is the kernel: `time.sleep` in a thread with nothing else in the process. It is late
 as well, by the machine's timer slack and by whoever else has the core, and nobody can be earlier. The client
-is a process of its own, which asks Go's echo server every 2 ms. What a computing guest loses is seen from the
-time that a fixed amount of work takes it, alone and beside the sleeper.
+is a process of its own, which asks Go's echo server every 2 ms. Guests may also come, compute for a few
+milliseconds and go, one after the other, as where each request has its own. What a computing guest loses is
+seen from the time that a fixed amount of work takes it, alone and beside the sleeper.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from bench.figures import Figure, Line, Plan, Target, quantile, ratio
 from bench.parts import ROOT, answer, run_part
 
-SLEEPS, SLEEP_MS, SPINNERS, WORK = 1000, 2, (1, 4), 2_000_000_000
+SLEEPS, SLEEP_MS, SPINNERS, WORK, BRIEF_WORK = 1000, 2, (1, 4), 2_000_000_000, 7_000_000
 ALONE_P50_MS, ALONE_P99_MS, BESIDE_P50_MS, BESIDE_P99_MS, LOSS = 0.15, 0.5, 0.3, 1.0, 10.0
 SPIN = """(module (memory (export "memory") 1)
   (func $work (param $n i64)
@@ -44,15 +45,21 @@ def measure_coop(sleeps: int, spinners: int) -> list[float]:
 
     def main() -> list[float]:
         _spin(spinners)
-        late = []
-        for _ in range(sleeps):
-            begin = time.monotonic_ns()
-            coop.sleep(SLEEP_MS / 1e3)
-            late.append((time.monotonic_ns() - begin) / 1e6 - SLEEP_MS)
-        return [quantile(late, 0.5), quantile(late, 0.99)]
+        return _lateness(sleeps)
 
     found: list[float] = coop.run(main)
     return found
+
+
+def _lateness(sleeps: int) -> list[float]:
+    import coop
+
+    late = []
+    for _ in range(sleeps):
+        begin = time.monotonic_ns()
+        coop.sleep(SLEEP_MS / 1e3)
+        late.append((time.monotonic_ns() - begin) / 1e6 - SLEEP_MS)
+    return [quantile(late, 0.5), quantile(late, 0.99)]
 
 
 def _spin(spinners: int) -> None:
@@ -63,6 +70,25 @@ def _spin(spinners: int) -> None:
     for _ in range(spinners):
         coop.spawn(coop.Guest(module).run).observe()
     coop.sleep(0.02 * spinners)
+
+
+def measure_brief(sleeps: int) -> list[float]:
+    """Return the same beside guests of some 5 ms each, of which one begins when the last has ended."""
+    import coop
+
+    module = coop.Module.from_bytes(SPIN)
+
+    def come_and_go() -> None:
+        while True:
+            with coop.Guest(module) as guest:
+                guest.call("work", BRIEF_WORK)
+
+    def main() -> list[float]:
+        coop.spawn(come_and_go).observe()
+        return _lateness(sleeps)
+
+    found: list[float] = coop.run(main)
+    return found
 
 
 def measure_echo(requests: int, spinners: int) -> list[float]:
@@ -133,6 +159,7 @@ def measure(plan: Plan) -> list[Line]:
     for turn in range(plan.rounds):
         plan.say(f"timers, round {turn + 1} of {plan.rounds}")
         found.setdefault("kernel", []).append(run_part(__name__, "kernel", sleeps))
+        found.setdefault("brief", []).append(run_part(__name__, "brief", sleeps))
         for count in (0, *SPINNERS):
             found.setdefault(f"sleep {count}", []).append(run_part(__name__, "coop", sleeps, count))
             found.setdefault(f"echo {count}", []).append(run_part(__name__, "echo", sleeps, count))
@@ -144,6 +171,7 @@ def measure(plan: Plan) -> list[Line]:
     }
     return [
         *_pair(figures, "sleep 0", "lateness of a 2 ms sleep", (ALONE_P50_MS, ALONE_P99_MS), peer="kernel"),
+        *_pair(figures, "brief", "lateness beside guests that come, compute for 5 ms and go", None),
         *_pair(figures, "echo 0", "an echo of Go's tcpecho, asked every 2 ms", None),
         *(
             line
@@ -189,4 +217,12 @@ def _loss(count: int, percents: list[float]) -> Line:
 
 
 if __name__ == "__main__":
-    answer({"coop": measure_coop, "kernel": measure_kernel, "echo": measure_echo, "loss": measure_loss})
+    answer(
+        {
+            "coop": measure_coop,
+            "brief": measure_brief,
+            "kernel": measure_kernel,
+            "echo": measure_echo,
+            "loss": measure_loss,
+        }
+    )
