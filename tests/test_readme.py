@@ -1,4 +1,4 @@
-"""Every command and every program in the README runs, and its tables tell the truth.
+"""Every command and every program in README.md and docs/embedding.md runs, and their tables tell the truth.
 
 A block of commands is run line by line in a copy of the project.  Changed are only the ports, which
 become 0, and `nc`, which is a client in Python here; servers get ^C once they have echoed.
@@ -29,8 +29,9 @@ from tests.children import ROOT, assert_no_crash, run_child
 from tests.guestbuild import ASSEMBLYSCRIPT, ToolchainMissing, _npm, _rustc, cache_dir
 
 PATIENCE_S = 240.0
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "embedding.md")}
+TEXT = "".join(PAGES.values())
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 SHELL = [text for language, text in BLOCKS if language == "sh"]
 PROGRAMS = [(text, BLOCKS[i + 1][1]) for i, (language, text) in enumerate(BLOCKS) if language == "python"]
@@ -281,16 +282,16 @@ def test_a_program_ends_though_nobody_has_ended_its_thread_for_all_guests():
     assert (done.stdout, done.stderr) == (b"True\n", b"")
 
 
-def test_the_readme_has_blocks_of_every_kind():
+def test_there_are_blocks_of_every_kind():
     languages = [language for language, _ in BLOCKS]
     assert {"sh", "python", "text", *FILES} == set(languages)
-    assert all(f"`{name}`" in README for name in FILES.values())
+    assert all(f"`{name}`" in TEXT for name in FILES.values())
     assert languages.count("python") == languages.count("text") == len(PROGRAMS)
 
 
 def table(first_heading: str) -> list[list[str]]:
     """The rows of the table whose first heading is given."""
-    lines = README.splitlines()
+    lines = TEXT.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_heading} |"))
     rows = []
     for line in lines[start + 2 :]:
@@ -332,5 +333,6 @@ def test_the_table_of_options_names_options_that_are_there():
 
 
 def test_every_file_that_is_linked_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert "://" in target or (ROOT / target).is_file(), target
+    for path, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert "://" in target or (path.parent / target).is_file(), target
