@@ -39,8 +39,8 @@ class Observer(Protocol):
         """It is done."""
         ...
 
-    def waits(self, delay_ns: int) -> None:
-        """The poller is asked next, with this delay."""
+    def waits(self, delay_ns: int, tasks: Iterable[Task]) -> None:
+        """The poller is asked next, with this delay; these are all tasks that have not ended."""
         ...
 
     def woke(self, delay_ns: int, tasks: Sequence[Task]) -> None:
@@ -129,17 +129,22 @@ class TracedScheduler(Scheduler):
     """
 
     def __init__(self, poller: Poller, observers: Sequence[Observer]) -> None:
-        super().__init__(
-            TracedPoller(poller, observers), task_class=TracedTask, runq=TracedRunQueue(observers)
-        )
+        traced = TracedPoller(poller, observers)
+        super().__init__(traced, task_class=TracedTask, runq=TracedRunQueue(observers))
         self.observers = observers
+        traced.tasks = self.tasks
 
     def wait_here(self, task: Task, until_ns: int) -> None:
         """Leave the wait to the hub."""
 
 
 class TracedPoller:
-    """A poller that tells of every combined wait."""
+    """A poller that tells of every combined wait.
+
+    tasks -- those of its scheduler
+    """
+
+    tasks: Iterable[Task] = ()
 
     def __init__(self, poller: Poller, observers: Sequence[Observer]) -> None:
         self._poller = poller
@@ -164,7 +169,7 @@ class TracedPoller:
     def poll(self, delay_ns: int) -> list[Task]:
         """Wait, and tell for how long, and what came of it."""
         for each in self._observers:
-            each.waits(delay_ns)
+            each.waits(delay_ns, self.tasks)
         woken = self._poller.poll(delay_ns)
         for each in self._observers:
             each.woke(delay_ns, woken)
@@ -174,20 +179,15 @@ class TracedPoller:
 class Telling:
     """Logs every park, wake and combined wait of a run."""
 
-    def __init__(self) -> None:
-        self._parked: dict[Task, object] = {}
-
     def ready(self, task: Task) -> None:
         """Log it."""
         log.debug("ready", task=task.name)
 
     def runs(self, task: Task) -> None:
         """Say nothing of it: the scheduler runs who is ready, in order."""
-        self._parked.pop(task, None)
 
     def parks(self, task: Task, reason: object) -> None:
         """Log what it waits for."""
-        self._parked[task] = reason
         log.debug("park", task=task.name, reason=str(reason))
 
     def yields(self, task: Task, late: bool) -> None:
@@ -197,10 +197,10 @@ class Telling:
     def ended(self, task: Task) -> None:
         """Say nothing of it."""
 
-    def waits(self, delay_ns: int) -> None:
+    def waits(self, delay_ns: int, tasks: Iterable[Task]) -> None:
         """Log what a combined wait is for."""
         if delay_ns:
-            waits = [f"{task.name}: {reason}" for task, reason in self._parked.items()]
+            waits = [f"{task.name}: {task.reason}" for task in tasks if task.state is PARKED]
             clock = "for ever" if delay_ns < 0 else f"{delay_ns / 1e6:.3f} ms"
             log.debug("combined wait", clock=clock, waits=waits)
 

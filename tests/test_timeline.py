@@ -198,6 +198,9 @@ def test_of_a_crowd_the_picture_shows_the_first_lanes_and_says_so():
 
 def test_a_run_in_which_nothing_lasted_has_a_picture_too():
     ET.fromstring("\n".join(picture.lines(Record())))
+    record = Record()
+    record.spans.append(Span(7, 7, HUB, "hub", WAIT))
+    ET.fromstring("\n".join(picture.lines(record)))
 
 
 def test_the_picture_in_the_docs_is_that_of_the_program_beside_it():

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from bench.figures import Figure, Line, Plan, Target, quantile, ratio
 from bench.parts import ROOT, answer, run_part
@@ -45,19 +46,17 @@ def measure_coop(sleeps: int, spinners: int) -> list[float]:
 
     def main() -> list[float]:
         _spin(spinners)
-        return _lateness(sleeps)
+        return _lateness(sleeps, coop.sleep)
 
     found: list[float] = coop.run(main)
     return found
 
 
-def _lateness(sleeps: int) -> list[float]:
-    import coop
-
+def _lateness(sleeps: int, sleep: Callable[[float], None]) -> list[float]:
     late = []
     for _ in range(sleeps):
         begin = time.monotonic_ns()
-        coop.sleep(SLEEP_MS / 1e3)
+        sleep(SLEEP_MS / 1e3)
         late.append((time.monotonic_ns() - begin) / 1e6 - SLEEP_MS)
     return [quantile(late, 0.5), quantile(late, 0.99)]
 
@@ -85,7 +84,7 @@ def measure_brief(sleeps: int) -> list[float]:
 
     def main() -> list[float]:
         coop.spawn(come_and_go).observe()
-        return _lateness(sleeps)
+        return _lateness(sleeps, coop.sleep)
 
     found: list[float] = coop.run(main)
     return found
@@ -143,12 +142,7 @@ def measure_loss(work: int, spinners: int) -> float:
 
 def measure_kernel(sleeps: int) -> list[float]:
     """Return p50 and p99 of the lateness of a thread's sleep."""
-    late = []
-    for _ in range(sleeps):
-        begin = time.monotonic_ns()
-        time.sleep(SLEEP_MS / 1e3)
-        late.append((time.monotonic_ns() - begin) / 1e6 - SLEEP_MS)
-    return [quantile(late, 0.5), quantile(late, 0.99)]
+    return _lateness(sleeps, time.sleep)
 
 
 def measure(plan: Plan) -> list[Line]:

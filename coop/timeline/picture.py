@@ -5,7 +5,7 @@
 2. Of a long run it shows the end, and of a crowd the first lanes; it says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
 
@@ -67,7 +67,7 @@ class _Canvas:
         self.rows = {lane: row for row, lane in enumerate(self.names)}
         self.spans = [span for span in newest if span.lane in self.rows]
         self.begin_ns = min((span.begin_ns for span in self.spans), default=0)
-        self.end_ns = max((span.end_ns for span in self.spans), default=1)
+        self.end_ns = max((self.begin_ns + 1, *(span.end_ns for span in self.spans)))
         self.wakes = [
             wake
             for wake in record.wakes
@@ -140,8 +140,8 @@ def _legend() -> Iterator[str]:
 def _axis(canvas: _Canvas) -> Iterator[str]:
     span_ms = (canvas.end_ns - canvas.begin_ns) / 1e6
     step = _step(span_ms / 8)
-    ticks: Sequence[float] = [number * step for number in range(int(span_ms / step) + 1)]
-    for tick in ticks:
+    for number in range(int(span_ms / step) + 1):
+        tick = number * step
         x = canvas.x(canvas.begin_ns + round(tick * 1e6))
         yield f'  <path d="M{x:.1f} {TOP - 8}V{canvas.bottom + 4}" class="grid"/>'
         yield f'  <text x="{x:.1f}" y="{canvas.bottom + 24}" class="note mid">{tick:g} ms</text>'

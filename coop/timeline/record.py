@@ -8,7 +8,7 @@ Each task has a lane, and is in one phase at any moment; the hub has lane 0, and
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic_ns
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class Record:
         self._turn_to(RUNS, task, monotonic_ns())
         self._alive.pop(task, None)
 
-    def waits(self, delay_ns: int) -> None:
+    def waits(self, delay_ns: int, tasks: Iterable[Task]) -> None:
         """Begin a wait of the hub."""
         self._asked_ns = monotonic_ns()
 

@@ -57,21 +57,24 @@ def test_nothing_is_granted_by_default():
     assert scripted(act) == ((), ["BADF"] * 8, "SUCCESS")
 
 
+def in_a_call(busy: coop.Guest, error: Exception | None = None) -> None:
+    """Leave the guest's block while another task is in the guest, with an error or without one."""
+    with busy:
+        coop.spawn(busy.run).observe()
+        coop.pause()
+        if error is not None:
+            raise error
+
+
 FOR_EVER = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
 
 
 def test_the_error_that_ends_a_block_comes_out_though_its_guest_is_in_a_call_which_ends():
     busy = coop.Guest(coop.Module.from_bytes(FOR_EVER))
 
-    def block():
-        with busy:
-            coop.spawn(busy.run).observe()
-            coop.pause()
-            raise KeyError("mine")
-
     def main():
         with pytest.raises(KeyError, match="mine") as raised:
-            block()
+            in_a_call(busy, KeyError("mine"))
         assert raised.value.__context__ is None
         with pytest.raises(coop.WasCancelled):
             busy.wait()
@@ -100,14 +103,9 @@ def test_a_task_that_is_cancelled_in_the_block_of_a_guest_in_a_call_ends_as_canc
 def test_a_block_that_is_left_while_its_guest_is_in_a_call_is_an_error_unless_it_was_cancelled():
     busy = coop.Guest(coop.Module.from_bytes(FOR_EVER))
 
-    def block():
-        with busy:
-            coop.spawn(busy.run).observe()
-            coop.pause()
-
     def main():
         with pytest.raises(coop.BugError, match="in a call; cancel it"):
-            block()
+            in_a_call(busy)
         with busy:
             busy.cancel()
 
