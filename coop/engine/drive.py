@@ -18,6 +18,7 @@ one place where a guest gives up the thread, and everything rests on it.
 3. After a trap, an error or a cancel the instance is dead.
 4. A guest that used up its slice without a host call is polled with the GIL released,
    so that other Python threads run meanwhile, and the watcher; until it makes host calls.
+   But not where these threads would keep it for longer than the guest had it (`Slices.took`).
 """
 
 from collections.abc import Callable
@@ -244,7 +245,10 @@ class Driven(Account):
                 used = end_ns - border.begin_ns
                 if self.is_busy:
                     slices.end_busy()
-                    used = min(used, thread_ns() - self._begin_thread_ns)
+                    had = thread_ns() - self._begin_thread_ns
+                    if poll is not poll_held:
+                        slices.took(used, had)
+                    used = min(used, had)
                 else:
                     # What it has computed between parks has kept nobody waiting.
                     self._told_ns = self.cpu_ns
@@ -271,7 +275,8 @@ class Driven(Account):
                     is_cut = not self.is_busy and slices.was_cut_short(used)
                     self.is_busy = True
                     # Who was cut short has not shown yet that it computes, and may call out at once.
-                    poll = self._poll_released() if border.is_silent and not is_cut else poll_held
+                    is_silent = border.is_silent and not is_cut
+                    poll = self._poll_released() if is_silent and slices.may_release() else poll_held
                     if is_cut and cut_in != border.scheduler.turns:
                         # The slice that ended was somebody else's, and it goes on without a yield; but once
                         # a turn only, or a call that never parks could go on so for ever.

@@ -15,6 +15,9 @@ computes and makes host calls all the time runs with the GIL held, since taking 
 for each call can cost more than all of them; it gets short slices.  A busy server among
 them polls all the time, and is answered at once: it asks for everybody then, and as long
 as nobody else has news its slice begins anew.
+
+Who gives the GIL up gets it back when others let go of it, which beside short slices may be most of
+the time.  There a guest that computes gets short slices as well, with the GIL held (`Slices.took`).
 """
 
 from typing import TYPE_CHECKING
@@ -32,8 +35,14 @@ SHORT_NS = 1_000_000
 LOOK_NS = 500_000
 """A busy guest that polls looks for the others so often, and so keeps the end of its slice away."""
 
+KEEP_NS = 50_000_000
+"""Where other threads take the GIL for longer than a slice lasts, it is kept for so long."""
+
 LEAST_NS = 20_000
 """A slice that ended before its guest has resumed would end nothing."""
+
+_MUCH_NS = 2_000_000
+"""Of what a slice lost, less than that does not matter."""
 
 
 class Slices:
@@ -57,6 +66,7 @@ class Slices:
         self._short_ns = min(SHORT_NS, slice_ns)
         self._ticker = Ticker(engine, self._short_ns)
         self.due_ns = self.ends_ns = self.count = 0
+        self._waits = self._keeps_until_ns = 0
 
     def begin(self, now_ns: int) -> None:
         """Let a guest run that has not computed for long; for guests after it the slice holds as well.
@@ -86,6 +96,25 @@ class Slices:
         elif not (is_watched and self._watcher is not None and self._watcher.watch(self._engine)):
             due_ns = min(due_ns, SHORT_NS)
         self._ticker.repeat(max(due_ns, LEAST_NS), anew=now_ns() >= self.ends_ns)
+
+    def may_release(self) -> bool:
+        """Whether a guest that computes may be let run with the GIL released."""
+        return self._keeps_until_ns == 0 or now_ns() >= self._keeps_until_ns
+
+    def took(self, took_ns: int, had_ns: int) -> None:
+        """Take notice of a slice with the GIL released, and of what the guest had of the processor in it.
+
+        A Python thread that computes gives the GIL back after 5 ms.  That is little beside a long slice, but
+        where sleepers and others end each after a millisecond, it is most of the time.  Then the GIL is kept,
+        and the interpreter sees to it that each gets half.  Once may be the system's doing, twice is not.
+        """
+        lost_ns = took_ns - had_ns
+        if lost_ns < max(had_ns, _MUCH_NS):
+            self._waits = self._keeps_until_ns = 0
+            return
+        self._waits += 1
+        if self._waits > 1:
+            self._keeps_until_ns = now_ns() + KEEP_NS
 
     def prolong(self) -> None:
         """Begin the slice of the busy guest that runs now anew: it has seen to it that nobody waits."""

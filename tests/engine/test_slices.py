@@ -20,7 +20,7 @@ import pytest
 import coop
 from coop.engine import SLICE_NS, Border
 from coop.engine.preempt import Ticker, _rt, _TimerSpec
-from coop.engine.slices import Slices
+from coop.engine.slices import KEEP_NS, Slices
 from coop.netpoll import make_poller
 from coop.scheduler import scheduler
 from tests.children import run_child
@@ -144,6 +144,70 @@ def test_the_slice_of_a_guest_that_goes_on_within_a_turn_is_not_put_off():
         patch.setattr(Slices, "begin", begin)
         coop.run(main)
     assert all(is_over for (turn, _), (after, is_over) in pairwise(begun) if after == turn)
+
+
+def test_the_gil_is_kept_where_another_thread_takes_it_for_longer_than_slices_last():
+    stop = threading.Event()
+    watched: list[bool] = []
+
+    def compute() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    def begin_busy(slices: Slices, *, is_watched: bool) -> None:
+        watched.append(is_watched)
+        really(slices, is_watched=is_watched)
+
+    def await_change(*, to: bool) -> None:
+        while watched[-1] is not to:
+            coop.sleep(0.001)  # which ends the slice
+            coop.pause()
+
+    def main() -> None:
+        guest = spinner()
+        coop.spawn(guest.run).observe()
+        while not watched:
+            coop.pause()
+        for _ in range(3):
+            await_change(to=False)
+            await_change(to=True)
+
+    really = Slices.begin_busy
+    other = threading.Thread(target=compute)
+    other.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Slices, "begin_busy", begin_busy)
+            coop.run(main)
+    finally:
+        stop.set()
+        other.join()
+
+
+def test_what_slices_lose_decides_whether_the_gil_is_given_up_for_them(monkeypatch):
+    now = 1
+    monkeypatch.setattr("coop.engine.slices.now_ns", lambda: now)
+    ms = 1_000_000
+
+    def main() -> None:
+        nonlocal now
+        slices = border().slices(module(SPIN).engine)
+        for loses, keeps in [
+            ([(15, 10)] * 5, False),  # a long slice, and then the 5 ms of one other thread
+            ([(6, 1)], False),  # that may be another process, once
+            ([(1, 1), (6, 1), (2, 1), (6, 1), (12, 10)], False),
+            ([(6, 1), (6, 1)], True),
+            ([(6, 1)], True),  # tried again, and it is still so
+            ([(1, 1)], False),
+            ([(6, 1)], False),
+        ]:
+            for took, had in loses:
+                assert slices.may_release()
+                slices.took(took * ms, had * ms)
+            assert slices.may_release() is not keeps
+            now += KEEP_NS
+
+    coop.run(main)
 
 
 def test_a_sleep_that_is_over_at_once_ends_too():
