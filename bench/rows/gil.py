@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bench.beside import BEGINS_S
@@ -22,8 +23,9 @@ from bench.machine import measuring_cpus
 from bench.parts import ROOT, answer, run_part
 from bench.peers import GEVENT_ECHO, command_peer, gevent_name
 from bench.rows.calls import coop_loops
+from bench.rows.timers import BRIEF_WORK, SPIN
 
-CALLS, MOST = 200_000, 3.0
+CALLS, MOST, LEAST = 200_000, 3.0, 0.4
 KINDS = {
     "fast": "host function, parks=False",
     "clock": "clock_time_get of WASI",
@@ -38,10 +40,8 @@ def _wall_us(loop: Callable[[int], Any], calls: int) -> float:
     return (time.perf_counter_ns() - begin) / calls / 1e3
 
 
-def measure_coop(calls: int) -> dict[str, list[float]]:
-    """Return each kind of call's microseconds alone and beside a busy thread."""
-    import coop
-
+@contextmanager
+def _busy_thread() -> Iterator[None]:
     stop = threading.Event()
 
     def compute() -> None:
@@ -50,16 +50,54 @@ def measure_coop(calls: int) -> dict[str, list[float]]:
             for _ in range(1000):
                 count += 1
 
+    busy = threading.Thread(target=compute)
+    busy.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        busy.join()
+
+
+def measure_brief(seconds: float) -> list[float]:
+    """Return how many guests of some 5 ms a second has beside a sleeper: alone, and beside a busy thread."""
+    import coop
+
+    module = coop.Module.from_bytes(SPIN)
+    ended = 0
+
+    def come_and_go() -> None:
+        nonlocal ended
+        while True:
+            with coop.Guest(module) as guest:
+                guest.call("work", BRIEF_WORK)
+            ended += 1
+
+    def rate() -> float:
+        before, begin = ended, time.perf_counter()
+        while time.perf_counter() < begin + seconds:
+            coop.sleep(0.001)
+        return (ended - before) / (time.perf_counter() - begin)
+
+    def main() -> list[float]:
+        coop.spawn(come_and_go).observe()
+        alone = rate()
+        with _busy_thread():
+            return [alone, rate()]
+
+    found: list[float] = coop.run(main)
+    return found
+
+
+def measure_coop(calls: int) -> dict[str, list[float]]:
+    """Return each kind of call's microseconds alone and beside a busy thread."""
+    import coop
+
     def main() -> dict[str, list[float]]:
         loops = {name: loop for name, loop in coop_loops().items() if name in KINDS}
         alone = {name: _wall_us(loop, calls) for name, loop in loops.items()}
-        busy = threading.Thread(target=compute)
-        busy.start()
-        try:
+        with _busy_thread():
             beside = {name: _wall_us(loop, calls) for name, loop in loops.items()}
-        finally:
-            stop.set()
-            busy.join()
         return {name: [alone[name], beside[name]] for name in loops}
 
     found: dict[str, list[float]] = coop.run(main)
@@ -78,7 +116,20 @@ def measure(plan: Plan) -> list[Line]:
         plan.say(f"gil, round {turn + 1} of {plan.rounds}")
         for name, costs in run_part(__name__, "coop", calls).items():
             found.setdefault(name, []).append(costs)
-    return [*(_line(name, what, found[name]) for name, what in KINDS.items()), _echo(plan)]
+    lines = [_line(name, what, found[name]) for name, what in KINDS.items()]
+    return [*lines, _brief(plan), _echo(plan)]
+
+
+def _brief(plan: Plan) -> Line:
+    rates = []
+    for turn in range(plan.rounds):
+        plan.say(f"gil, guests that come and go, round {turn + 1} of {plan.rounds}")
+        rates.append(run_part(__name__, "brief", 0.5 if plan.is_quick else 3.0))
+    alone, beside = (Figure("guests/s", list(each)) for each in zip(*rates, strict=True))
+    share = ratio(beside, alone)
+    target = Target(f">= {LEAST:g} x alone", share >= LEAST)
+    what = "guests that come, compute for 5 ms and go, beside a sleeper and a busy thread"
+    return Line("gil brief", what, "default", beside, {"alone": alone}, {"alone": share}, target)
 
 
 def _echo(plan: Plan) -> Line:
@@ -125,4 +176,4 @@ def _line(name: str, what: str, costs: list[list[float]]) -> Line:
 
 
 if __name__ == "__main__":
-    answer({"coop": measure_coop})
+    answer({"coop": measure_coop, "brief": measure_brief})
