@@ -1,5 +1,6 @@
 """TLS over a connection of host code, with the `ssl` module's own sockets at the other end."""
 
+import os
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ import pytest
 import coop
 import coop.stint
 from coop.net.tls import TlsConn
+from coop.netpoll.contract import READ
 from tests.keyupdate import Client
 from tests.serve.certificate import make_certificate
 
@@ -24,7 +26,7 @@ def contexts(tmp_path_factory):
     return server, ssl.create_default_context(cafile=cert)
 
 
-def with_server(contexts, serve, act):
+def with_server(contexts, serve, act, after=lambda: None):
     """Connect to a thread that serves one client over `ssl`, and act on the connection in a run."""
     server, trusts = contexts
     failed = []
@@ -44,6 +46,7 @@ def with_server(contexts, serve, act):
             tls.handshake()
             found = act(tls)
             tls.close()
+            after()
             return found
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -130,6 +133,43 @@ def test_the_peer_reads_a_goodbye(contexts, end: str):
 
     with_server(contexts, serve, act)
     assert seen == [b"x", b""]
+
+
+def test_what_was_sent_before_a_close_arrives_though_the_servers_tickets_were_never_read(contexts):
+    data = bytes(range(256)) * 1500  # more than the server's side takes before it reads
+    found, closed = bytearray(), threading.Event()
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        assert closed.wait(20)
+        while piece := sock.recv(65536):
+            found.extend(piece)
+
+    def act(tls: TlsConn) -> None:
+        tls.conn.openfile.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(data))
+        tls.sendall(data)
+
+    with_server(contexts, serve, act, closed.set)
+    assert found == data
+
+
+def test_what_a_forked_child_closes_stays_open_for_its_parent(contexts):
+    def serve(sock: ssl.SSLSocket) -> None:
+        sock.sendall(b"on")  # for the parent to read, though the child closes first
+        assert sock.recv(10) == b"go"
+
+    def act(tls: TlsConn) -> bytes:
+        tls.conn.openfile.wait(READ)
+        child = os.fork()
+        if child == 0:
+            try:
+                tls.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        tls.sendall(b"go")
+        return tls.recv()
+
+    assert with_server(contexts, serve, act) == b"on"
 
 
 def test_a_deadline_ends_a_read_and_not_the_connection(contexts):

@@ -7,7 +7,7 @@ whatever it waits for parks the task.
 2. Reading never waits until something is sent: a peer that has TLS answer and does not take the
    answers would keep the reader for ever, for whom no deadline of writing is set.
 3. What TLS has made is sent in its order and once, whatever interrupts a task that sends.
-4. Closing sends what TLS says at the end, if that can be sent at once.
+4. Closing sends what TLS says at the end, if that can be sent at once, and loses nothing that was sent.
 """
 
 import errno
@@ -35,6 +35,10 @@ _WITHOUT_DATA = 128 << 10
 """Bytes that may come without any data among them; a whole record is far smaller."""
 
 
+_MOST_DROPPED = 1 << 20
+"""Bytes; whoever sends more to somebody who does not read gets the reset."""
+
+
 class TlsConn(Unique):
     """A connection that carries TLS; `handshake` comes first.
 
@@ -51,7 +55,8 @@ class TlsConn(Unique):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=hostname is None, server_hostname=hostname
         )
-        self._stint = Stint(scheduler())
+        self._owner = scheduler()
+        self._stint = Stint(self._owner)
         self._untasted = memoryview(b"")  # has come, and was not given to TLS yet
         self._unsent = memoryview(b"")  # was taken from TLS; goes before what it has made since
         self._free = PollDesc(-1, "the sending side of a TLS connection")
@@ -125,8 +130,13 @@ class TlsConn(Unique):
         self.conn.set_write_deadline(seconds)
 
     def close(self) -> None:
-        """Say goodbye, as far as that goes without waiting, and close the connection below."""
-        self._say_goodbye()
+        """Say goodbye, as far as that goes without waiting, and close the connection below.
+
+        In a process that was forked meanwhile only its own descriptor is closed.
+        """
+        if not self._owner.is_copy:
+            self._say_goodbye()
+            self._drop_unread()
         self.conn.close()
 
     def shutdown(self) -> None:
@@ -144,6 +154,20 @@ class TlsConn(Unique):
                 self._send_some()
         except OSError:
             pass
+
+    def _drop_unread(self) -> None:
+        """Take what has come and nobody read, as a server's session tickets where a client has only sent.
+
+        The kernel ends a connection that is closed with unread bytes by a reset, and with that drops what it
+        has not delivered yet.
+        """
+        file, room = self.conn.openfile, memoryview(bytearray(_PIECE))
+        try:
+            for _ in range(_MOST_DROPPED // _PIECE):
+                if file.closing or file.read_one(room) in {BLOCKED, 0}:
+                    return
+        except OSError:
+            pass  # it has ended, or was reset by the peer
 
     def _feed(self) -> int:
         """Wait for something of the peer's and give TLS some of it; return how many bytes."""
