@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import click
 
-from coop.cli.finding import OFFERED, WASI, Finding, Level, Patient
+from coop.cli.finding import OFFERED, WASI, Finding, Level, Patient, spelled
 from coop.cli.findings import findings
 from coop.cli.imports import GROUPS, MEANINGS, group_of, some
 from coop.cli.plan import Plan
@@ -66,7 +66,7 @@ def _report(patient: Patient, found: list[Finding]) -> Iterator[Line]:
     yield Line("imports", is_heading=True)
     yield from _imports(patient.anatomy)
     yield Line("exports", is_heading=True)
-    yield from _exports(patient.anatomy)
+    yield from _exports(patient)
     yield Line("given", is_heading=True)
     yield from _given(patient.plan, patient.anatomy.is_component)
     if found:
@@ -110,19 +110,23 @@ def _module(module: str, names: list[str]) -> Iterator[Line]:
             yield Line(f"    {words}", f"not offered here: {some(absent)}", "red")
 
 
-def _exports(anatomy: Anatomy) -> Iterator[Line]:
+def _exports(patient: Patient) -> Iterator[Line]:
     words = {
         "": "one without a name (a program)",
         "_start": "_start (a program)",
         "_initialize": "_initialize (a library)",
     }
-    starts = [words[name] for name in anatomy.exports if name in words]
-    others = [
-        name if kind in {"function", "interface", name} else f"{name} ({kind})"
-        for name, kind in anatomy.exports.items()
-        if name not in words
-    ]
+    exports = patient.anatomy.exports
+    starts = [words[name] for name in exports if name in words]
+    others = [_export(patient, name, kind) for name, kind in exports.items() if name not in words]
     yield Line("  names", some([*starts, *others]) or "none")
+
+
+def _export(patient: Patient, name: str, kind: str) -> str:
+    functype = patient.types.get(name)
+    if functype is not None:
+        return f"{name}{spelled(functype)}"
+    return name if kind in {"function", "interface", name} else f"{name} ({kind})"
 
 
 def _given(plan: Plan, is_component: bool) -> Iterator[Line]:

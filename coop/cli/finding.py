@@ -7,6 +7,8 @@ from functools import cached_property
 from coop.cli.plan import Plan
 from coop.cli.toolchain import Toolchain, toolchain_of
 from coop.engine.anatomy import Anatomy, objection, offered
+from coop.engine.binary import FuncType
+from coop.engine.signatures import read_signatures
 from coop.wasip1.imports import SNAPSHOT1
 from coop.wasip1.snapshot0 import SNAPSHOT0
 
@@ -64,6 +66,13 @@ class Patient:
         named = ((wanted.module, wanted.name) for wanted in self.anatomy.imports)
         return {name for module, name in named if name in WASI.get(module, ())}
 
+    @cached_property
+    def types(self) -> dict[str, FuncType | None]:
+        """The types of the functions that a module exports; empty where they cannot be relied on."""
+        if self.anatomy.is_component or self.objection:
+            return {}
+        return read_signatures(self.anatomy.wasm, self.plan.path).exports
+
     @property
     def sockets(self) -> int:
         """How many sockets it is given."""
@@ -73,6 +82,11 @@ class Patient:
         """The functions it exports, but for those that start it."""
         starts = ("", "_start", "_initialize")
         return sorted(n for n, kind in self.anatomy.exports.items() if kind == "function" and n not in starts)
+
+
+def spelled(functype: FuncType) -> str:
+    """Return how a function's type is told."""
+    return f"({', '.join(functype[0])}) -> ({', '.join(functype[1])})"
 
 
 def missing(text: str) -> Finding:

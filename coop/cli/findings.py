@@ -14,10 +14,11 @@ the WASI application ABI (commands and reactors).
 from collections.abc import Callable, Iterator
 
 from coop.cli.componentfindings import component_findings
-from coop.cli.finding import OFFERED, Finding, Level, Patient, missing, note, trouble
+from coop.cli.finding import OFFERED, Finding, Level, Patient, missing, note, spelled, trouble
 from coop.cli.imports import foreign
 from coop.cli.toolchain import ASYNCIFY, GO, TINYGO
-from coop.engine.binary import PAGE, FuncType
+from coop.cli.values import arguments
+from coop.engine.binary import PAGE
 
 Rule = Callable[[Patient], Iterator[Finding]]
 
@@ -79,14 +80,10 @@ def _imports(patient: Patient) -> Iterator[Finding]:
         elif wanted.kind != "function":
             yield missing(f"it imports {wanted.module}.{wanted.name} as a {wanted.kind}; it is a function")
         elif wanted.type != has:
-            is_what = "a type that cannot be read" if wanted.type is None else _shown(wanted.type)
-            yield missing(f"it imports {wanted.module}.{wanted.name} as {is_what}; it is {_shown(has)}")
+            is_what = "a type that cannot be read" if wanted.type is None else spelled(wanted.type)
+            yield missing(f"it imports {wanted.module}.{wanted.name} as {is_what}; it is {spelled(has)}")
     for module, names in unknown.items():
         yield missing(foreign(module, names))
-
-
-def _shown(functype: FuncType) -> str:
-    return f"({', '.join(functype[0])}) -> ({', '.join(functype[1])})"
 
 
 def _entry(patient: Patient) -> Iterator[Finding]:
@@ -96,6 +93,8 @@ def _entry(patient: Patient) -> Iterator[Finding]:
     if exports.get(name) == "function":
         if {"_start", "_initialize"} <= exports.keys():
             yield note("it exports both _start and _initialize: _initialize is called first")
+        if invoke is not None:
+            yield from _arguments(patient, invoke)
     elif name in exports:
         yield missing(f"its export {name} is a {exports[name]}, not a function")
     elif invoke is not None:
@@ -115,6 +114,15 @@ def _entry(patient: Patient) -> Iterator[Finding]:
             f"it exports neither _start nor _initialize, so it is no program: --invoke NAME calls a function"
             f" ({others or 'there is none'}), and constructors do not run before it"
         )
+
+
+def _arguments(patient: Patient, invoke: str) -> Iterator[Finding]:
+    functype = patient.types.get(invoke)
+    if functype is not None:
+        try:
+            arguments(functype[0], patient.plan.args)
+        except ValueError as error:
+            yield missing(f"--invoke {invoke}: {error}")
 
 
 def _go_exports(patient: Patient) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import click
 import coop
 from coop.cli.plan import Plan, Termination, UsageError
 from coop.cli.tell import tell
-from coop.cli.values import argument, shown
+from coop.cli.values import arguments, shown
 from coop.logs import Log
 from coop.net.address import shown as shown_address
 from coop.scheduler import scheduler
@@ -41,19 +41,12 @@ def _arguments(plan: Plan, module: coop.Module) -> list[int | float]:
         known = "is no function" if name in module.exports else "is not exported"
         hint = instead("--invoke NAME calls one of these:", others)
         raise coop.LinkError(f"{plan.path}: {name} {known}{hint}")
-    params = signature[0]
     if plan.invoke is None:
         return []
-    if len(params) != len(plan.args):
-        wanted = f"({', '.join(params)})"
-        raise UsageError(f"--invoke {name}: it takes {len(params)} arguments {wanted}, not {len(plan.args)}")
-    values = []
-    for number, (kind, text) in enumerate(zip(params, plan.args, strict=True), 1):
-        try:
-            values.append(argument(kind, text))
-        except ValueError as error:
-            raise UsageError(f"--invoke {name}: argument {number}: {error}") from None
-    return values
+    try:
+        return arguments(signature[0], plan.args)
+    except ValueError as error:
+        raise UsageError(f"--invoke {name}: {error}") from None
 
 
 def _main(plan: Plan, module: coop.Module, arguments: Sequence[Any], termination: Termination) -> int:

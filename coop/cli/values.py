@@ -7,6 +7,7 @@ wasmtime's command line; floats are shown as there, with every digit and no expo
 
 import re
 import struct
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -91,6 +92,19 @@ def argument(kind: str, text: str) -> int | float:
     if not -(1 << bits - 1) <= number < 1 << bits:
         raise ValueError(f"{text} does not fit into {kind}")
     return number - (1 << bits) if number >= 1 << bits - 1 else number
+
+
+def arguments(kinds: Sequence[str], texts: Sequence[str]) -> list[int | float]:
+    """Read the arguments of a function that takes such types.  Raises: ValueError."""
+    if len(kinds) != len(texts):
+        raise ValueError(f"it takes {len(kinds)} arguments ({', '.join(kinds)}), not {len(texts)}")
+    values = []
+    for number, (kind, text) in enumerate(zip(kinds, texts, strict=True), 1):
+        try:
+            values.append(argument(kind, text))
+        except ValueError as error:
+            raise ValueError(f"argument {number}: {error}") from None
+    return values
 
 
 def shown(kind: str, value: Any) -> str:

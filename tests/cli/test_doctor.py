@@ -12,7 +12,7 @@ import wasmtime
 from coop.cli import main
 from tests.children import ROOT, run_child, start_child
 from tests.children import command as child_command
-from tests.cli.guests import ARGS_ENV, CAT, EXPORTS, SPIN, TCPECHO, TICKER, coop, exits, save
+from tests.cli.guests import ARGS_ENV, CAT, SPIN, TCPECHO, TICKER, coop, exits, save
 from tests.guestbuild import c_guest, go_guest, zig_guest
 
 GUESTS = ROOT / "tests" / "guests"
@@ -330,8 +330,28 @@ def test_a_start_section_is_a_program(doctor):
     assert (status, "its start section is all that it does" in text) == (0, True)
 
 
+ADD = '(func (export "add") (param i32 i64) (result f32) (f32.const 1))'
+
+
 def test_an_export_that_is_named_will_do(doctor):
-    assert doctor(EXPORTS, "--invoke", "add")[0] == 0
+    assert doctor(f"(module {ADD.replace('(param i32 i64)', '')})", "--invoke", "add")[0] == 0
+
+
+def test_an_export_is_told_with_what_it_takes(doctor):
+    status, text = doctor(f"(module {ADD})", "--invoke", "add")
+    assert (status, "--invoke add: it takes 2 arguments (i32, i64), not 0" in text) == (1, True)
+    assert "names add(i32, i64) -> (f32) given" in text
+
+
+@pytest.mark.parametrize("args", [["1", "2"], ["1"], ["1", "2", "3"], ["x", "1"], ["1", "1.5"], ["-1", "-1"]])
+def test_the_arguments_of_an_export_are_looked_at_as_a_run_does(tmp_path, args: list[str]):
+    guest = save(tmp_path, f"(module {ADD})")
+    told = coop("doctor", "--invoke", "add", guest, "--", *args, expect=None)
+    ended = coop("run", "--invoke", "add", guest, "--", *args, expect=None)
+    assert (told.returncode == 0) is (ended.returncode == 0), (told.stdout, ended.stderr)
+    if ended.returncode:
+        why = ended.stderr.decode().strip().splitlines()[-1].partition("--invoke add: ")[2]
+        assert why in " ".join(told.stdout.decode().split())
 
 
 # -- what dead-locks or spins
