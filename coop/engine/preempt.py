@@ -27,14 +27,16 @@ Three things can lose a shot, and with it the power to stop a guest for ever:
 
 The C library keeps one sleeping thread for all such timers of a process, from the first
 one on, which starts another one for each shot.  While it takes a shot it holds a lock, which
-a process forked just then would find held for ever.  So before a fork the timers are stopped,
+a process forked just then would find held for ever.  So before a fork the timers are put off,
 and a last shot shows that it has taken all that came before; afterwards the parent's slices
-are ended, and timed anew.
+are ended, and timed anew.  Put off, not stopped: the GIL may change hands in between, and whose
+guest computes then would never give it back.
 """
 
 import ctypes as C
 import os
 import sys
+import threading
 import time
 import weakref
 from contextlib import suppress
@@ -158,10 +160,11 @@ class Ticker:
         """End what repeats, whatever was armed since."""
         _rt.timer_settime(self._timers[self._repeats], 0, self._never, None)
 
-    def stop(self) -> None:
-        """Fire nothing, for the moment of a fork."""
+    def put_off(self, by_ns: int) -> None:
+        """Fire nothing for so long, and then again and again."""
+        late = C.byref(_TimerSpec(*divmod(by_ns, SECOND_NS), *divmod(by_ns, SECOND_NS)))
         for timer in self._timers:
-            _rt.timer_settime(timer, 0, self._never, None)
+            _rt.timer_settime(timer, 0, late, None)
 
     def go_on(self) -> None:
         """End the present slice, whoever has it, and see to it that the next one ends as well."""
@@ -169,11 +172,13 @@ class Ticker:
             self._engine.increment_epoch()
             with suppress(IndexError):  # its own thread, which this one is not, may take them back meanwhile
                 self.arm()
+                _rt.timer_settime(self._timers[self._turn ^ 1], 0, self._never, None)
 
     def close(self) -> None:
         """Take the timers back."""
-        self.stop()  # one that is taken out is none that a fork by another thread would stop
-        while self._timers:
+        for timer in self._timers:
+            _rt.timer_settime(timer, 0, self._never, None)
+        while self._timers:  # one that is taken out is none that a fork by another thread would put off
             _rt.timer_delete(self._timers.pop())
 
 
@@ -192,27 +197,33 @@ class _TimerThread:
 
     def __init__(self) -> None:
         self.exists, self.armed = False, 0
-        self._taken = C.create_string_buffer(64)  # a semaphore, which lives as long as a late shot may come
-        _rt.sem_init(self._taken, 0, 0)
+        self._awaited: dict[int, C.Array[C.c_char]] = {}
 
-    def await_quiet(self) -> None:
+    def await_quiet(self) -> bool:
         """Return when it sleeps, holds no lock, and is to take no shot that was fired before.
 
         It takes shots in the order in which they were fired, so the last one is told of last; by then it
         may hold its lock, for which whoever deletes a timer has to wait.
+
+        Returns: False if the system had nothing left for that last shot.
         """
-        while _rt.sem_trywait(self._taken) == 0:
-            pass
-        event = _shot(C.cast(_rt.sem_post, C.c_void_p).value or 0, C.addressof(self._taken))
+        taken = C.create_string_buffer(64)  # a semaphore, which lives as long as the shot may come
+        address = C.addressof(taken)
+        self._awaited[address] = taken
+        _rt.sem_init(taken, 0, 0)
+        event = _shot(C.cast(_rt.sem_post, C.c_void_p).value or 0, address)
         timer = C.c_void_p()
         if _rt.timer_create(_CLOCK_MONOTONIC, C.byref(event), C.byref(timer)) != 0:
-            return
+            del self._awaited[address]
+            return False
         _rt.timer_settime(timer, 0, C.byref(_TimerSpec(0, 0, 0, 1)), None)
         for _ in range(_TRIES):
-            if _rt.sem_trywait(self._taken) == 0:
+            if _rt.sem_trywait(taken) == 0:
+                del self._awaited[address]
                 break
             _rt.usleep(_TRY_US)
         _rt.timer_delete(timer)
+        return address not in self._awaited
 
 
 _thread = _TimerThread()
@@ -221,6 +232,12 @@ _thread = _TimerThread()
 _HELD_S, _ROUNDS = 0.2, 20
 """For so long a thread that forks keeps the GIL, and so often it begins anew because another one had it."""
 
+_SOON_NS, _FORK_NS = 20_000_000, SECOND_NS
+"""For so long timers are put off at first, and then for longer; and for a fork, which may take 100 ms."""
+
+_forking, _PATIENCE_S = threading.RLock(), 5
+"""One thread forks after the other; but should a signal's handler raise just here, not all wait for ever."""
+
 _usual_s: float | None = None  # while the GIL is kept
 
 
@@ -228,18 +245,24 @@ def _before_fork() -> None:
     global _usual_s
     if not _thread.exists:
         return
+    _forking.acquire(timeout=_PATIENCE_S)
     # Or another scheduler's thread gets the GIL between two steps, and arms a timer.  One that has waited for
     # it since before may get it all the same, once: then all is done again.
     if _usual_s is None:
         _usual_s = sys.getswitchinterval()
         sys.setswitchinterval(_HELD_S)
-    for _ in range(_ROUNDS):
-        armed = _thread.armed
-        for ticker in list(_tickers):
-            ticker.stop()
-        _thread.await_quiet()
-        if _thread.armed == armed:
+    for i in range(_ROUNDS):
+        by_ns = min(_SOON_NS << i, _FORK_NS)
+        armed, late_ns = _thread.armed, now_ns() + by_ns // 2
+        _put_off(by_ns)
+        if not _thread.await_quiet() or (_thread.armed == armed and now_ns() < late_ns):
             break
+    _put_off(_FORK_NS)
+
+
+def _put_off(by_ns: int) -> None:
+    for ticker in list(_tickers):
+        ticker.put_off(by_ns)
 
 
 def _share_the_gil() -> None:
@@ -253,11 +276,15 @@ def _after_fork() -> None:
     try:
         for ticker in list(_tickers):  # while the GIL is kept: other threads have tickers of their own
             ticker.go_on()
-    finally:
-        _share_the_gil()
+        _forking.release()
+    except RuntimeError:
+        return  # the preparations were another thread's, or there were none
+    _share_the_gil()
 
 
 def _after_fork_in_child() -> None:
+    global _forking
+    _forking = threading.RLock()
     _share_the_gil()
     _tickers.clear()
     _thread.exists = False

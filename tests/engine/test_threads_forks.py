@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import coop
+from tests.children import run_child
 from tests.engine.wat import in_child, module
 
 
@@ -403,6 +404,91 @@ for thread in threads:
     thread.join()
 assert done == [1, 1, 1]
 assert sys.getswitchinterval() < 1e-3
+"""
+    )
+
+
+def test_a_guest_that_gets_the_gil_while_another_thread_prepares_a_fork_gives_it_back():
+    """The fork has seen to it that no slice ends meanwhile; but for ever is too long."""
+    run_child(
+        """
+import os, threading, time
+
+in_the_guest, prepared = threading.Event(), threading.Event()
+
+def give_up_the_gil():
+    prepared.set()
+    time.sleep(0.05)
+
+os.register_at_fork(before=give_up_the_gil)  # it comes after what coop prepares, which is imported later
+import coop
+
+@coop.host_function("h", "wait", params=[], results=[], parks=False)
+def wait(caller):
+    in_the_guest.set()
+    assert prepared.wait(30)
+
+TEXT = '(module (import "h" "wait" (func $wait)) (func (export "go") (call $wait) (loop $l (br $l))))'
+
+def main():
+    spins = coop.Module.from_bytes(TEXT, cache=False)
+    try:
+        coop.Guest(spins, imports=[wait], limits=coop.Limits(cpu_time=0.05)).call("go")
+    except coop.LimitExceeded:
+        ended.append(1)
+
+ended = []
+thread = threading.Thread(target=coop.run, args=(main,))
+thread.start()
+assert in_the_guest.wait(30)
+child = os.fork()
+if not child:
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+thread.join()
+assert ended == [1]
+""",
+        timeout=60,
+    )
+
+
+def test_threads_that_all_fork_prepare_it_one_after_the_other():
+    """Each waits for the others, not for ever, and the GIL is shared as before in the end."""
+    in_child(
+        """
+def main():
+    guest = coop.Guest(module('(module (func (export "go") (loop $l (br $l))))'))
+    coop.spawn(guest.call, "go").observe()
+    for _ in range(20):
+        coop.sleep(0.002)
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    guest.cancel()
+    done.append(1)
+
+def fork_in_a_handler(number, frame):
+    child = os.fork()
+    if not child:
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    handled.append(1)
+    signal.setitimer(signal.ITIMER_REAL, random.random() * 0.03)
+
+done, handled, interval = [], [], sys.getswitchinterval()
+signal.signal(signal.SIGALRM, fork_in_a_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+threads = [threading.Thread(target=coop.run, args=(main,)) for _ in range(2)]
+for thread in threads:
+    thread.start()
+coop.run(main)
+for thread in threads:
+    thread.join()
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert done == [1, 1, 1]
+assert len(handled) > 1
+assert sys.getswitchinterval() == interval
 """
     )
 
