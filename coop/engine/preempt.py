@@ -273,13 +273,26 @@ def _share_the_gil() -> None:
 
 
 def _after_fork() -> None:
-    try:
-        for ticker in list(_tickers):  # while the GIL is kept: other threads have tickers of their own
-            ticker.go_on()
+    for ticker in list(_tickers):  # while the GIL is kept: other threads have tickers of their own
+        ticker.go_on()
+
+
+_is_ended = False  # by the first call for it
+
+
+def _end_fork() -> None:
+    global _is_ended
+    if _forking._is_owned():  # type: ignore[attr-defined]  # or the preparations were another's, or none
+        _share_the_gil()
         _forking.release()
-    except RuntimeError:
-        return  # the preparations were another thread's, or there were none
-    _share_the_gil()
+    _is_ended = True
+
+
+def _surely_end_fork() -> None:
+    global _is_ended
+    if not _is_ended:  # but once only: a handler that forks may stand on a fork that is not over
+        _end_fork()
+    _is_ended = False
 
 
 def _after_fork_in_child() -> None:
@@ -290,4 +303,8 @@ def _after_fork_in_child() -> None:
     _thread.exists = False
 
 
+# A signal's handler may raise at any step, also before the first one of a function, and the rest of that
+# function is lost.  So what must be undone has a function of its own, and a second call if the first is lost.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_parent=_end_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_parent=_surely_end_fork)

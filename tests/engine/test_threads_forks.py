@@ -555,3 +555,39 @@ def go_on():
 at_every_line([Ticker.go_on, Ticker.arm], go_on, lambda: ticker.close())
 """
     )
+
+
+def test_a_handler_of_signals_that_raises_at_a_fork_leaves_the_gil_shared_and_lets_others_fork():
+    """The interpreter tells of what a hook raises, and forks all the same."""
+    done = in_child(
+        AT_EVERY_LINE
+        + """
+from coop.engine import preempt
+
+HOOKS = [preempt._before_fork, preempt._after_fork, preempt._end_fork, preempt._surely_end_fork,
+         preempt._share_the_gil, preempt._put_off, preempt._TimerThread.await_quiet,
+         Ticker.put_off, Ticker.go_on, Ticker.arm]
+ticker, interval = Ticker(engine_for(), SLICE_NS), sys.getswitchinterval()
+
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert sys.getswitchinterval() == interval
+    thread = threading.Thread(target=lambda: free.append(preempt._forking.acquire(blocking=False)))
+    thread.start()
+    thread.join()
+    assert free.pop(), "other threads would wait"
+    preempt._forking = threading.RLock()  # that thread has kept the other one
+
+def raise_it():
+    raise KeyboardInterrupt
+
+free = []
+at_every_line(HOOKS, fork, raise_it)
+assert len(said) > 20, said
+print("shared")
+"""
+    )
+    assert done.stdout == b"shared\n"
