@@ -124,6 +124,7 @@ class Ticker:
         self._specs = _TimerSpec(), _TimerSpec(_SELDOM_S, 0, *divmod(slice_ns, SECOND_NS)), self._often
         self._never, self._once, self._again = map(C.addressof, self._specs)
         self._turn = self._repeats = 0
+        self._is_repeating = False
         _thread.exists = True  # also if only the first of them can be had
         for _ in range(2):
             timer = C.c_void_p()
@@ -148,6 +149,7 @@ class Ticker:
         """Fire after so long, and then again and again, until somebody calls `rest`; `anew` as for `arm`."""
         self._turn ^= anew
         self._repeats = self._turn
+        self._is_repeating = True
         self.postpone(after_ns)
 
     def postpone(self, after_ns: int) -> None:
@@ -158,6 +160,7 @@ class Ticker:
 
     def rest(self) -> None:
         """End what repeats, whatever was armed since."""
+        self._is_repeating = False
         _rt.timer_settime(self._timers[self._repeats], 0, self._never, None)
 
     def put_off(self, by_ns: int) -> None:
@@ -168,11 +171,15 @@ class Ticker:
 
     def go_on(self) -> None:
         """End the present slice, whoever has it, and see to it that the next one ends as well."""
-        if self._timers:
-            self._engine.increment_epoch()
-            with suppress(IndexError):  # its own thread, which this one is not, may take them back meanwhile
-                self.arm()
-                _rt.timer_settime(self._timers[self._turn ^ 1], 0, self._never, None)
+        self._engine.increment_epoch()
+        _thread.armed += 1
+        repeats = self._is_repeating
+        turn = self._repeats if repeats else self._turn
+        with suppress(IndexError):  # its own thread, which this one is not, may take them back meanwhile
+            _rt.timer_settime(self._timers[turn], 0, self._again if repeats else self._once, None)
+            _rt.timer_settime(self._timers[turn ^ 1], 0, self._never, None)
+            if repeats and not self._is_repeating:
+                _rt.timer_settime(self._timers[turn], 0, self._once, None)
 
     def close(self) -> None:
         """Take the timers back."""

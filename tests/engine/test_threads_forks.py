@@ -452,6 +452,53 @@ assert ended == [1]
     )
 
 
+def test_a_fork_leaves_the_shots_of_a_busy_guest_repeating_until_it_has_resumed():
+    """One shot that came while another thread had the GIL would have been the only one for seconds."""
+    in_child(
+        """
+import time
+from coop.engine.slices import Slices
+
+SPIN = '(module (func (export "go") (loop $l (br $l))))'
+begin_busy, about_to_resume, forked, times = Slices.begin_busy, threading.Event(), threading.Event(), []
+
+def begin(slices, *, is_watched):
+    begin_busy(slices, is_watched=is_watched)
+    times.append(time.monotonic())
+    if len(times) == 5:
+        about_to_resume.set()
+        assert forked.wait(30)
+        time.sleep(0.02)
+        times[-1] = time.monotonic()
+
+def main():
+    try:
+        coop.Guest(module(SPIN), limits=coop.Limits(cpu_time=0.05)).call("go")
+    except coop.LimitExceeded:
+        times.append(time.monotonic())
+
+Slices.begin_busy = begin
+Slices.may_release = lambda slices: False
+least = []
+for _ in range(3):
+    times.clear()
+    about_to_resume.clear()
+    forked.clear()
+    thread = threading.Thread(target=coop.run, args=(main,))
+    thread.start()
+    assert about_to_resume.wait(30)
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    forked.set()
+    thread.join()
+    least.append(times[5] - times[4])
+assert min(least) < 1, least
+"""
+    )
+
+
 def test_threads_that_all_fork_prepare_it_one_after_the_other():
     """Each waits for the others, not for ever, and the GIL is shared as before in the end."""
     in_child(
