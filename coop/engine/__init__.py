@@ -4,6 +4,7 @@ Read `drive` first: its loop is where a guest gives up the thread.  Around it li
 
 - `shim`, `border`, `marshal`, `hostfunc`: how a guest's call of an import becomes a Python call
 - `slices`, `preempt`, `watcher`, `account`: how one that computes is made to yield, and what it used
+- `shots`, `quiet`: the timers for that, and why a fork finds them at rest
 - `store`, `instance`, `cells`, `memory`, `traps`: one guest, its calls, its memory and its end
 - `config`, `workers`, `codefile`, `code`, `module`, `cache`: engines, and what they have compiled
 - `limits`, `sizes`, `admission`, `arena`, `stacks`, `cstack`, `dense`: what a guest may use, and how many fit

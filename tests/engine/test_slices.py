@@ -19,7 +19,8 @@ import pytest
 
 import coop
 from coop.engine import SLICE_NS, Border
-from coop.engine.preempt import Ticker, _rt, _TimerSpec
+from coop.engine.preempt import Ticker
+from coop.engine.shots import TimerSpec, libc
 from coop.engine.slices import KEEP_NS, Slices
 from coop.netpoll import make_poller
 from coop.scheduler import scheduler
@@ -616,8 +617,8 @@ def repeating(ticker: Ticker) -> int:
     """Count the timers that fire again and again."""
     found = 0
     for timer in ticker._timers:
-        spec = _TimerSpec()
-        assert _rt.timer_gettime(timer, C.byref(spec)) == 0
+        spec = TimerSpec()
+        assert libc.timer_gettime(timer, C.byref(spec)) == 0
         found += spec.interval_ns > 0
     return found
 

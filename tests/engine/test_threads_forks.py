@@ -609,10 +609,10 @@ def test_a_handler_of_signals_that_raises_at_a_fork_leaves_the_gil_shared_and_le
     done = in_child(
         AT_EVERY_LINE
         + """
-from coop.engine import preempt
+from coop.engine import quiet
 
-HOOKS = [preempt._before_fork, preempt._after_fork, preempt._end_fork, preempt._surely_end_fork,
-         preempt._share_the_gil, preempt._put_off, preempt._TimerThread.await_quiet,
+HOOKS = [quiet._before_fork, quiet._after_fork, quiet._end_fork, quiet._surely_end_fork,
+         quiet._share_the_gil, quiet._put_off, quiet.TimerThread.await_quiet,
          Ticker.put_off, Ticker.go_on, Ticker.arm]
 ticker, interval = Ticker(engine_for(), SLICE_NS), sys.getswitchinterval()
 
@@ -622,11 +622,11 @@ def fork():
         os._exit(0)
     os.waitpid(child, 0)
     assert sys.getswitchinterval() == interval
-    thread = threading.Thread(target=lambda: free.append(preempt._forking.acquire(blocking=False)))
+    thread = threading.Thread(target=lambda: free.append(quiet._forking.acquire(blocking=False)))
     thread.start()
     thread.join()
     assert free.pop(), "other threads would wait"
-    preempt._forking = threading.RLock()  # that thread has kept the other one
+    quiet._forking = threading.RLock()  # that thread has kept the other one
 
 def raise_it():
     raise KeyboardInterrupt
