@@ -107,7 +107,8 @@ def _before_fork() -> None:
     global _usual_s
     if not timer_thread.exists:
         return
-    _forking.acquire(timeout=_PATIENCE_S)
+    if not _forking._is_owned():  # type: ignore[attr-defined]  # by a fork on which a signal's handler stands
+        _forking.acquire(timeout=_PATIENCE_S)
     # Or another scheduler's thread gets the GIL between two steps, and arms a timer.  One that has waited for
     # it since before may get it all the same, once: then all is done again.
     if _usual_s is None:
@@ -141,22 +142,10 @@ def _after_fork() -> None:
         each.go_on()
 
 
-_is_ended = False  # by the first call for it
-
-
 def _end_fork() -> None:
-    global _is_ended
     if _forking._is_owned():  # type: ignore[attr-defined]  # or the preparations were another's, or none
         _share_the_gil()
         _forking.release()
-    _is_ended = True
-
-
-def _surely_end_fork() -> None:
-    global _is_ended
-    if not _is_ended:  # but once only: a handler that forks may stand on a fork that is not over
-        _end_fork()
-    _is_ended = False
 
 
 def _after_fork_in_child() -> None:
@@ -170,5 +159,5 @@ def _after_fork_in_child() -> None:
 # A signal's handler may raise at any step, also before the first one of a function, and the rest of that
 # function is lost.  So what must be undone has a function of its own, and a second call if the first is lost.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-os.register_at_fork(after_in_parent=_end_fork, after_in_child=_after_fork_in_child)
-os.register_at_fork(after_in_parent=_surely_end_fork)
+for _ in range(2):
+    os.register_at_fork(after_in_parent=_end_fork, after_in_child=_after_fork_in_child)

@@ -611,9 +611,8 @@ def test_a_handler_of_signals_that_raises_at_a_fork_leaves_the_gil_shared_and_le
         + """
 from coop.engine import quiet
 
-HOOKS = [quiet._before_fork, quiet._after_fork, quiet._end_fork, quiet._surely_end_fork,
-         quiet._share_the_gil, quiet._put_off, quiet.TimerThread.await_quiet,
-         Ticker.put_off, Ticker.go_on, Ticker.arm]
+HOOKS = [quiet._before_fork, quiet._after_fork, quiet._end_fork, quiet._share_the_gil,
+         quiet._put_off, quiet.TimerThread.await_quiet, Ticker.put_off, Ticker.go_on, Ticker.arm]
 ticker, interval = Ticker(engine_for(), SLICE_NS), sys.getswitchinterval()
 
 def fork():
